@@ -1,0 +1,185 @@
+//! A batch: one transaction under the head's lock, from the first look to the COMMIT.
+
+use std::time::Duration;
+
+use crate::append::Mark;
+use crate::faults::{LOSE_ANSWER, LOSE_REQUEST};
+use crate::sql::{self, Change, Conn, SqlError};
+use crate::tables::{Head, Receipt, Stored, is_ours};
+use crate::vault::WrappedKey;
+use crate::writer::{self, Opened};
+use crate::{Append, CommitError, Failure, Writer, log};
+
+/// Longer than the server's own limit for a statement.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An open batch. Dropping it without a commit undoes everything.
+pub struct Batch<'a> {
+    writer: &'a mut Writer,
+    head: Head,
+    db_clock: i64,
+    finished: bool,
+}
+
+/// How COMMIT ended.
+enum Outcome {
+    Committed,
+    /// The server said no and is certain about it.
+    Refused(SqlError),
+    /// The answer never came.
+    Unknown(Failure),
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        // Also when the future that held the batch was cancelled in the middle of a statement: the session is of no further use,
+        // and closing it frees the head for the others.
+        if !self.finished {
+            self.writer.disconnect();
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(writer: &'a mut Writer, opened: Opened) -> Batch<'a> {
+        Batch { writer, head: opened.head, db_clock: opened.db_clock, finished: false }
+    }
+
+    /// The head, which nobody else can move while this batch is open.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The database's clock when the lock was granted, in microseconds since 1970.
+    pub fn db_clock(&self) -> i64 {
+        self.db_clock
+    }
+
+    /// The time of this batch, in microseconds since 1970: the database's clock, never before the head.
+    pub fn now(&self) -> i64 {
+        self.db_clock.max(self.head.at)
+    }
+
+    /// All entries from position `from` on. Read the bulk with [`crate::Log::read`] before opening the batch.
+    pub async fn tail(&mut self, from: u64) -> Result<Vec<Stored>, Failure> {
+        if from >= self.head.size {
+            return Ok(Vec::new());
+        }
+        let entries = log::entries_from(self.writer.conn(), from, usize::MAX).await?;
+        if entries.len() as u64 != self.head.size - from {
+            return Err(Failure::Corrupt(format!("the log does not hold every entry from {from} to its head")));
+        }
+        Ok(entries)
+    }
+
+    /// All entries of these streams, in order of position.
+    pub async fn load(&mut self, streams: &[String]) -> Result<Vec<Stored>, Failure> {
+        log::load_streams(self.writer.conn(), streams).await
+    }
+
+    /// The stored receipts among these (principal, key) pairs.
+    pub async fn receipts(&mut self, keys: &[(String, String)]) -> Result<Vec<Receipt>, Failure> {
+        writer::receipts(self.writer.conn(), keys).await
+    }
+
+    /// The wrapped keys of these subjects; erased ones are missing.
+    pub async fn subject_keys(&mut self, subjects: &[String]) -> Result<Vec<WrappedKey>, Failure> {
+        log::subject_keys(self.writer.conn(), subjects).await
+    }
+
+    /// The connection, for guards that look rows up. Do not end its transaction.
+    pub fn conn(&mut self) -> &mut Conn {
+        self.writer.conn()
+    }
+
+    /// Undoes everything and frees the head.
+    pub async fn rollback(mut self) {
+        self.writer.rollback().await;
+        self.finished = true;
+    }
+
+    /// Writes the append, moves the head and commits. When this returns `Ok`, all of it is durable; otherwise none of it is, except
+    /// after [`Failure::CommitUnknown`].
+    ///
+    /// # Errors
+    /// [`CommitError::GuardTripped`] when a guard says no; [`Failure::Contradiction`] when the append does not continue the log.
+    pub async fn commit(mut self, append: Append) -> Result<(), CommitError> {
+        let mark = append.mark();
+        let size = append.next_head(&self.head).size;
+        let erase = append.vault.erase.clone();
+        let written = match append.into_changes(&self.head) {
+            Ok(changes) => self.write(&changes, &erase).await,
+            Err(contradiction) => Err(contradiction.into()),
+        };
+        if let Err(error) = written {
+            self.rollback().await;
+            return Err(error);
+        }
+        match self.send_commit().await {
+            Outcome::Committed => self.finished = true,
+            Outcome::Refused(error) => {
+                // PostgreSQL has rolled back already, SQLite has not; a new session is right in both cases.
+                return Err(refusal(error));
+            }
+            Outcome::Unknown(lost) => self.resolve(&mark, lost).await?,
+        }
+        self.writer.log().announce(size);
+        Ok(())
+    }
+
+    async fn write(&mut self, changes: &[Change], erase: &[String]) -> Result<(), CommitError> {
+        let conn = self.writer.conn();
+        let write = async {
+            sql::apply(conn, changes).await?;
+            if erase.is_empty() { Ok(()) } else { writer::erase(conn, erase).await }
+        };
+        let answer = tokio::time::timeout(PATIENCE, write).await;
+        match answer {
+            Ok(result) => result.map_err(refusal),
+            Err(_) => {
+                // In the middle of a statement: a rollback would wait behind it.
+                self.writer.disconnect();
+                Err(Failure::Unavailable("the database does not answer".to_owned()).into())
+            }
+        }
+    }
+
+    async fn send_commit(&mut self) -> Outcome {
+        let fault = self.writer.log().faults().take_commit();
+        if fault == LOSE_REQUEST {
+            self.writer.disconnect();
+            return Outcome::Unknown(Failure::Unavailable("the connection was cut before COMMIT".to_owned()));
+        }
+        let answer = tokio::time::timeout(PATIENCE, self.writer.conn().commit()).await;
+        if fault == LOSE_ANSWER {
+            self.writer.disconnect();
+            return Outcome::Unknown(Failure::Unavailable("the connection was cut after COMMIT".to_owned()));
+        }
+        match answer {
+            Ok(Ok(())) => Outcome::Committed,
+            Ok(Err(error)) if error.is_certain() => Outcome::Refused(error),
+            Ok(Err(error)) => Outcome::Unknown(error.into()),
+            Err(_) => Outcome::Unknown(Failure::Unavailable("COMMIT was not answered".to_owned())),
+        }
+    }
+
+    async fn resolve(&mut self, mark: &Mark, lost: Failure) -> Result<(), CommitError> {
+        tracing::warn!(failure = %lost, "the connection was lost during COMMIT");
+        let committed = self.writer.resolve(mark, lost.clone()).await?;
+        // The writer has a new, quiet session now.
+        self.finished = true;
+        if committed { Ok(()) } else { Err(Failure::Unavailable(format!("not committed: {lost}")).into()) }
+    }
+}
+
+/// A violation in the log's own tables means that the append was wrong; in any other table, that a guard tripped.
+fn refusal(error: SqlError) -> CommitError {
+    match error {
+        SqlError::Constraint { table, .. } | SqlError::Mismatch { table, .. } if is_ours(&table) => {
+            Failure::Contradiction(format!("table {table} refuses it")).into()
+        }
+        SqlError::Constraint { name, .. } => CommitError::GuardTripped { name },
+        SqlError::Mismatch { table, .. } => CommitError::GuardTripped { name: table },
+        other => Failure::from(other).into(),
+    }
+}

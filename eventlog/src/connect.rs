@@ -1,0 +1,132 @@
+//! How sessions are opened on both engines, and what a server must be like before anything is written to it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, PgPool, SqlitePool};
+
+use crate::Failure;
+use crate::sql::{self, Cell, Conn, Kind};
+
+const SEARCH_PATH: &str = "guard, log, vault, read";
+const READERS: u32 = 16;
+const ACQUIRE: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What this log runs without, as `doctor` and receipts must say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Safety {
+    /// Settings under which a commit may be lost, allowed by `--unsafe`.
+    pub unsafe_settings: Vec<String>,
+    /// The role could rewrite the log, allowed by `--dev`.
+    pub owner: bool,
+}
+
+pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, Failure> {
+    let options = url.parse::<PgConnectOptions>().map_err(|error| Failure::system("the database URL", error))?;
+    let settings = [
+        ("search_path", SEARCH_PATH),
+        ("timezone", "UTC"),
+        // A client that vanished is noticed in about twenty seconds; ignored on unix sockets.
+        ("tcp_keepalives_idle", "10"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "2"),
+    ];
+    Ok(options
+        .application_name("guildhall")
+        .options(settings)
+        .statement_cache_capacity(512)
+        .disable_statement_logging())
+}
+
+pub(crate) fn postgres_readers(options: &PgConnectOptions) -> PgPool {
+    let options = options.clone().options([("default_transaction_read_only", "on"), ("statement_timeout", "30s")]);
+    PgPoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(options)
+}
+
+/// A session that may hold the head's lock: it must not be able to hold it for long, whatever becomes of this process.
+///
+/// All it does is look keys up. A plan made while a table was small is kept when the table has grown, so plans that read whole
+/// tables are ruled out from the start; and since ruling out works by a huge cost, compilation must not be triggered by cost.
+pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, Failure> {
+    let settings = [
+        ("lock_timeout", "4s"),
+        ("statement_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "3s"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+    ];
+    postgres_session(&options.clone().options(settings)).await
+}
+
+/// A session of its own, outside the readers' pool.
+pub(crate) async fn postgres_session(options: &PgConnectOptions) -> Result<Conn, Failure> {
+    let connecting = tokio::time::timeout(ACQUIRE, options.connect());
+    let connection = connecting.await.map_err(|_| Failure::Unavailable("connecting takes too long".to_owned()))??;
+    Ok(Conn::from(connection))
+}
+
+/// Refuses a server that would lose commits or cannot take them, and a role that could rewrite them.
+pub(crate) async fn check_postgres(conn: &mut Conn, allow_unsafe: bool, allow_owner: bool) -> Result<Safety, Failure> {
+    const SQL: &str = "
+        select current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+            current_user, pg_is_in_recovery()::int,
+            (exists (select 1 from pg_roles where rolname = current_user and rolsuper)
+                or exists (select 1 from pg_namespace where nspname in ('log', 'vault', 'guard') and pg_has_role(nspowner, 'member'))
+                or exists (select 1 from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+                    where nspname in ('log', 'vault', 'guard') and pg_has_role(relowner, 'member')))::int,
+            (to_regclass('log.head') is null)::int";
+    let kinds = [Kind::Text, Kind::Text, Kind::Text, Kind::Text, Kind::Int, Kind::Int, Kind::Int];
+    let row = sql::query(conn, SQL, &kinds, &[]).await?.pop().and_then(|row| <[Cell; 7]>::try_from(row).ok());
+    let Some([Cell::Text(fsync), Cell::Text(pages), Cell::Text(commit), Cell::Text(role), recovery, owner, missing]) =
+        row
+    else {
+        return Err(Failure::Database("the server does not tell its settings".to_owned()));
+    };
+    let yes = Cell::Int(1);
+    if missing == yes {
+        return Err(Failure::Missing("run `guildhall migrate` with the owner's URL first".to_owned()));
+    }
+    if recovery == yes {
+        return Err(Failure::Unavailable("this server is a replica, the log is written on the primary".to_owned()));
+    }
+    if owner == yes && !allow_owner {
+        return Err(Failure::Owner { role });
+    }
+    let settings = [("fsync", fsync), ("full_page_writes", pages), ("synchronous_commit", commit)];
+    let unsafe_settings: Vec<String> =
+        settings.into_iter().filter(|(_, value)| value == "off").map(|(name, _)| format!("{name}=off")).collect();
+    if !unsafe_settings.is_empty() && !allow_unsafe {
+        return Err(Failure::UnsafeSettings { which: unsafe_settings.join(", ") });
+    }
+    Ok(Safety { unsafe_settings, owner: owner == yes })
+}
+
+/// The options that every connection to `log.db` shares.
+fn sqlite_options(dir: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(dir.join("log.db"))
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+}
+
+/// The one connection that writes. FULL: every commit is synced to disk before it returns, also in WAL mode.
+pub(crate) async fn sqlite_writer(dir: &Path, create: bool) -> Result<Conn, Failure> {
+    let options = sqlite_options(dir)
+        .create_if_missing(create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    Ok(Conn::from(options.connect().await?))
+}
+
+/// Connections that cannot write. They open the file for writing all the same, because recovering a WAL after a crash needs it.
+pub(crate) fn sqlite_readers(dir: &Path) -> SqlitePool {
+    let options = sqlite_options(dir).pragma("query_only", "ON");
+    SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(options)
+}

@@ -1,0 +1,207 @@
+//! Creating the log and bringing it up to date: schemas, tables, and on PostgreSQL the login role that owns nothing.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::sql::{self, Cell, Conn, Kind};
+use crate::tables::Head;
+use crate::{Failure, connect, log};
+
+/// One step of one schema. Once applied, its text must never change: the next step is a new version.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration<'a> {
+    /// `log`, `vault`, `guard` or `read`. The text names its tables without a schema.
+    pub schema: &'a str,
+    pub version: i64,
+    pub ddl: &'a str,
+}
+
+/// The role a server logs in with.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    pub role: &'a str,
+    pub password: &'a str,
+}
+
+const SCHEMAS: [&str; 4] = ["log", "vault", "guard", "read"];
+
+const POSTGRES: [Migration<'static>; 2] = [
+    Migration { schema: "log", version: 1, ddl: include_str!("../../migrations/log/postgres.sql") },
+    Migration { schema: "vault", version: 1, ddl: include_str!("../../migrations/vault/postgres.sql") },
+];
+
+const SQLITE: [Migration<'static>; 2] = [
+    Migration { schema: "log", version: 1, ddl: include_str!("../../migrations/log/sqlite.sql") },
+    Migration { schema: "vault", version: 1, ddl: include_str!("../../migrations/vault/sqlite.sql") },
+];
+
+/// Any number that nobody else uses: two migrations at once take turns.
+const MIGRATION_LOCK: i64 = 0x6775_696c_6468_616c;
+
+/// Creates or updates a PostgreSQL log as its owner, in one transaction, with `extra` for the schemas the log does not know.
+/// Running it again changes nothing. Without a login role only the owner can use the log (`--dev`).
+pub async fn migrate_postgres(
+    owner_url: &str,
+    origin: &str,
+    login: Option<Login<'_>>,
+    extra: &[Migration<'_>],
+) -> Result<(), Failure> {
+    let options = owner_url.parse::<PgConnectOptions>().map_err(|error| Failure::system("the owner's URL", error))?;
+    // No statement logging: one of the statements holds the login role's password.
+    let options = options.application_name("guildhall migrate").disable_statement_logging();
+    let mut conn = Conn::from(options.connect().await?);
+    conn.begin().await?;
+    sql::query(&mut conn, "select pg_advisory_xact_lock($1)::text", &[Kind::Text], &[Cell::Int(MIGRATION_LOCK)])
+        .await?;
+    for schema in SCHEMAS {
+        conn.script(&format!("create schema if not exists {schema}")).await?;
+    }
+    conn.script(
+        "create table if not exists log.migrations (schema text not null, version bigint not null, checksum bytea not null, \
+         applied_at timestamptz not null default now(), primary key (schema, version))",
+    )
+    .await?;
+    for migration in POSTGRES.iter().chain(extra) {
+        step(&mut conn, migration).await?;
+    }
+    conn.script("set local search_path to guard, log, vault, read").await?;
+    settle_origin(&mut conn, origin).await?;
+    if let Some(login) = login {
+        create_role(&mut conn, login).await?;
+        grant(&mut conn, login.role).await?;
+    }
+    conn.commit().await?;
+    Ok(())
+}
+
+/// Creates or updates `dir/log.db` with log, vault and, from `extra`, the guards. Running it again changes nothing.
+pub async fn init_sqlite(dir: &Path, origin: &str, extra: &[Migration<'_>]) -> Result<(), Failure> {
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    created.map_err(|error| Failure::system("the data directory", error))?;
+    let mut conn = connect::sqlite_writer(dir, true).await?;
+    conn.begin().await?;
+    conn.script(
+        "create table if not exists migrations (schema text not null, version integer not null, checksum blob not null, \
+         applied_at text not null default current_timestamp, primary key (schema, version)) strict",
+    )
+    .await?;
+    for migration in SQLITE.iter().chain(extra) {
+        step(&mut conn, migration).await?;
+    }
+    settle_origin(&mut conn, origin).await?;
+    conn.commit().await?;
+    Ok(())
+}
+
+/// Applies one migration, unless it was applied before with the same text.
+async fn step(conn: &mut Conn, migration: &Migration<'_>) -> Result<(), Failure> {
+    let Migration { schema, version, ddl } = *migration;
+    if !SCHEMAS.contains(&schema) {
+        return Err(Failure::Contradiction(format!("there is no schema {schema:?}")));
+    }
+    let table = if conn.is_postgres() { "log.migrations" } else { "migrations" };
+    let checksum = Cell::Bytes(blake3::hash(ddl.as_bytes()).as_bytes().to_vec());
+    let key = [Cell::Text(schema.to_owned()), Cell::Int(version)];
+    let applied = format!("select checksum from {table} where schema = $1 and version = $2");
+    if let Some(row) = sql::query(conn, &applied, &[Kind::Bytes], &key).await?.pop() {
+        if row.first() == Some(&checksum) {
+            return Ok(());
+        }
+        return Err(Failure::MigrationChanged { schema: schema.to_owned(), version });
+    }
+    if conn.is_postgres() {
+        // New tables go to the first schema that exists.
+        conn.script(&format!("set local search_path to {schema}, guard, log, vault, read")).await?;
+    }
+    conn.script(ddl).await?;
+    let [schema, version] = key;
+    let insert = format!("insert into {table} (schema, version, checksum) values ($1, $2, $3)");
+    sql::execute(conn, &insert, &[schema, version, checksum]).await?;
+    Ok(())
+}
+
+/// Gives a new log its name; an old one keeps its own.
+async fn settle_origin(conn: &mut Conn, origin: &str) -> Result<(), Failure> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"./-".contains(&byte);
+    if origin.is_empty() || origin.len() > 128 || !origin.bytes().all(fits) {
+        return Err(Failure::Contradiction(format!("{origin:?} is no origin: [a-z0-9./-], 1 to 128 characters")));
+    }
+    let new = "insert into head (origin, size, at, epoch) select $1, 0, 0, 0 where not exists (select 1 from head)";
+    sql::execute(conn, new, &[Cell::Text(origin.to_owned())]).await?;
+    let Head { origin: found, .. } = log::head(conn).await?;
+    if found != origin {
+        return Err(Failure::WrongOrigin { expected: origin.to_owned(), found });
+    }
+    Ok(())
+}
+
+/// Creates the login role, or gives it this password and nothing else.
+async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<(), Failure> {
+    let Login { role, password } = login;
+    if !is_plain_name(role) {
+        return Err(Failure::Contradiction(format!("{role:?} is no plain role name: [a-z_][a-z0-9_]*")));
+    }
+    let known = "select rolsuper::int, (rolname = current_user)::int from pg_roles where rolname = $1";
+    let known = sql::query(conn, known, &[Kind::Int, Kind::Int], &[Cell::Text(role.to_owned())]).await?;
+    if known.iter().flatten().any(|cell| *cell == Cell::Int(1)) {
+        return Err(Failure::Owner { role: role.to_owned() });
+    }
+    let verb = if known.is_empty() { "create" } else { "alter" };
+    let secret = literal(password);
+    conn.script(&format!(
+        "{verb} role \"{role}\" login nosuperuser nocreatedb nocreaterole noreplication password {secret}"
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Exactly what a server needs, and first of all nothing.
+async fn grant(conn: &mut Conn, role: &str) -> Result<(), Failure> {
+    let grants = format!(
+        "revoke all on all tables in schema log, vault, guard, read from \"{role}\";
+         revoke all on schema log, vault, guard, read from \"{role}\";
+         grant usage on schema log, vault, guard, read to \"{role}\";
+         grant select, insert on log.entries to \"{role}\";
+         grant select, update (size, at, epoch) on log.head to \"{role}\";
+         grant select, insert, delete on log.receipts to \"{role}\";
+         grant select, insert, delete on vault.subject_keys, vault.payloads to \"{role}\";
+         grant select, insert, update, delete on all tables in schema guard to \"{role}\";
+         grant select, insert, update, delete, truncate on all tables in schema read to \"{role}\";
+         grant usage on all sequences in schema guard, read to \"{role}\";"
+    );
+    conn.script(&grants).await?;
+    Ok(())
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.len() <= 63
+}
+
+/// A string literal that is read the same way whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_cannot_leave_its_literal() {
+        assert_eq!(literal(r"a'; drop table x; --\"), r"E'a\'; drop table x; --\\'");
+    }
+
+    #[test]
+    fn role_names_are_plain() {
+        assert!(is_plain_name("guildhall_app2"));
+        for name in ["", "2x", "a\"b", "A", "a b"] {
+            assert!(!is_plain_name(name), "{name}");
+        }
+    }
+}
