@@ -20,3 +20,6 @@ pub mod tree;
 
 pub use hash::Hash;
 pub use text::MAX_SIZE;
+
+#[cfg(test)]
+mod tests;
