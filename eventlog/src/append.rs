@@ -72,6 +72,9 @@ impl Append {
             if entry.position != position {
                 return refuse("positions do not continue the head");
             }
+            if !(1..=chain::entry::MAX_ENTRY_BYTES).contains(&entry.bytes.len()) {
+                return refuse("an entry has at least one byte and at most 1 MiB");
+            }
             if chain::entry::entry_hash(&head.origin, &entry.prev, &entry.bytes) != entry.hash {
                 return refuse("the hash is not that of the bytes");
             }
@@ -96,8 +99,9 @@ impl Append {
 pub(crate) enum Mark {
     /// Its first entry.
     Entry { position: u64, hash: Hash },
-    /// Its first receipt, when it wrote no entry.
-    Receipt { principal: String, key: String, digest: [u8; 32] },
+    /// Its first receipt, when it wrote no entry. The whole row counts: another server may have answered the same request, and then
+    /// the command's id is not ours.
+    Receipt(Receipt),
     /// It wrote neither.
     Nothing,
 }
@@ -107,11 +111,6 @@ impl Append {
         if let Some(entry) = self.entries.first() {
             return Mark::Entry { position: entry.position, hash: entry.hash };
         }
-        match self.receipts.first() {
-            Some(receipt) => {
-                Mark::Receipt { principal: receipt.principal.clone(), key: receipt.key.clone(), digest: receipt.digest }
-            }
-            None => Mark::Nothing,
-        }
+        self.receipts.first().cloned().map_or(Mark::Nothing, Mark::Receipt)
     }
 }

@@ -25,9 +25,10 @@ pub enum Failure {
     /// PostgreSQL runs with a setting under which a commit is not durable.
     #[error("the database runs with {which}: a commit would not be durable (--unsafe overrides)")]
     UnsafeSettings { which: String },
-    /// The login role owns the log's tables or is a superuser, so it could rewrite what it wrote.
+    /// The login role owns the log's tables, is a superuser, or has or can take on privileges to rewrite what it wrote.
     #[error(
-        "role {role:?} owns the log or is a superuser; use the login role that `guildhall migrate` made (--dev overrides)"
+        "role {role:?} could rewrite the log, by what it owns, is a member of or was granted; \
+         use the login role that `guildhall migrate` made (--dev overrides)"
     )]
     Owner { role: String },
     /// Another process holds the lock of this SQLite directory.
@@ -39,6 +40,13 @@ pub enum Failure {
     /// The place holds another log than the configured one.
     #[error("this is the log {found:?}, not {expected:?}")]
     WrongOrigin { expected: String, found: String },
+    /// The database does not go on where this process knows the log to be: an old backup was restored, or it is another database.
+    /// Nothing is written to it or read on from it. `position` is the first one in doubt.
+    #[error("the database does not continue the log this process knows, from position {position} on: {what}")]
+    Diverged { position: u64, what: String },
+    /// A newer version of this software has migrated the log.
+    #[error("schema {schema} is at version {version}, which this version of guildhall does not know")]
+    NewerSchema { schema: String, version: i64 },
     /// A migration that was applied is not the one that this binary carries.
     #[error("migration {version} of {schema} was changed after it was applied")]
     MigrationChanged { schema: String, version: i64 },

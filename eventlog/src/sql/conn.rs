@@ -1,6 +1,9 @@
 //! A connection to either engine, owned or lent by a pool, that knows whether a transaction is open on it.
 
+use std::future::Future;
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres, Sqlite, SqliteConnection};
@@ -17,6 +20,9 @@ pub enum Conn {
 pub struct Session<DB: Database> {
     link: Link<DB>,
     in_transaction: bool,
+    /// An exchange was begun and no answer to it has come.
+    awaiting: bool,
+    patience: Option<Duration>,
 }
 
 enum Link<DB: Database> {
@@ -45,9 +51,9 @@ impl<DB: Database> DerefMut for Session<DB> {
 }
 
 impl<DB: Database> Drop for Session<DB> {
-    /// A transaction that nobody ended must not reach the pool's next user: the connection goes, and the transaction with it.
+    /// A transaction that nobody ended, or an answer that nobody read, must not reach the pool's next user: the connection goes.
     fn drop(&mut self) {
-        if self.in_transaction
+        if (self.in_transaction || self.awaiting)
             && let Link::Pooled(connection) = &mut self.link
         {
             connection.close_on_drop();
@@ -57,7 +63,7 @@ impl<DB: Database> Drop for Session<DB> {
 
 impl<DB: Database> Session<DB> {
     fn new(link: Link<DB>) -> Session<DB> {
-        Session { link, in_transaction: false }
+        Session { link, in_transaction: false, awaiting: false, patience: None }
     }
 }
 
@@ -89,6 +95,35 @@ impl Conn {
     /// Whether this is PostgreSQL; otherwise it is SQLite.
     pub fn is_postgres(&self) -> bool {
         matches!(self, Conn::Postgres(_))
+    }
+
+    /// No exchange on this connection takes longer; after one that did, the connection is of no further use.
+    pub(crate) fn with_patience(mut self, limit: Duration) -> Conn {
+        match &mut self {
+            Conn::Postgres(session) => session.patience = Some(limit),
+            Conn::Sqlite(session) => session.patience = Some(limit),
+        }
+        self
+    }
+
+    /// Before an exchange. A connection whose last one was broken off in the middle answers no other.
+    pub(super) fn ask(&mut self) -> Result<Patience, SqlError> {
+        let (awaiting, patience) = match self {
+            Conn::Postgres(session) => (&mut session.awaiting, session.patience),
+            Conn::Sqlite(session) => (&mut session.awaiting, session.patience),
+        };
+        if std::mem::replace(awaiting, true) {
+            return Err(lost(io::ErrorKind::ConnectionAborted, "an exchange on this connection was broken off"));
+        }
+        Ok(Patience(patience))
+    }
+
+    /// After an exchange: the answer came, whatever it says.
+    pub(super) fn answered(&mut self) {
+        match self {
+            Conn::Postgres(session) => session.awaiting = false,
+            Conn::Sqlite(session) => session.awaiting = false,
+        }
     }
 
     /// Opens a transaction that will write. On SQLite it takes the write lock at once, so that it cannot fail half way.
@@ -131,17 +166,40 @@ impl Conn {
 
     /// Runs several statements without parameters, as DDL needs it. Never with text from outside.
     pub async fn script(&mut self, sql: &str) -> Result<(), SqlError> {
+        let patience = self.ask()?;
         let script = sqlx::raw_sql(AssertSqlSafe(sql));
-        match self {
-            Conn::Postgres(session) => {
-                let connection: &mut PgConnection = session;
-                connection.execute(script).await?;
+        let exchange = async {
+            match self {
+                Conn::Postgres(session) => {
+                    let connection: &mut PgConnection = session;
+                    connection.execute(script).await?;
+                }
+                Conn::Sqlite(session) => {
+                    let connection: &mut SqliteConnection = session;
+                    connection.execute(script).await?;
+                }
             }
-            Conn::Sqlite(session) => {
-                let connection: &mut SqliteConnection = session;
-                connection.execute(script).await?;
-            }
-        }
-        Ok(())
+            Ok(())
+        };
+        let result = patience.with(exchange).await?;
+        self.answered();
+        result
     }
+}
+
+/// How long to wait for an answer: a dead network, or a server that was stopped, gives none at all.
+#[derive(Clone, Copy)]
+pub(super) struct Patience(Option<Duration>);
+
+impl Patience {
+    /// The answer, or an error in its place when there is none in time.
+    pub(super) async fn with<T>(self, exchange: impl Future<Output = T>) -> Result<T, SqlError> {
+        let Some(limit) = self.0 else { return Ok(exchange.await) };
+        let answer = tokio::time::timeout(limit, exchange).await;
+        answer.map_err(|_| lost(io::ErrorKind::TimedOut, "the database does not answer"))
+    }
+}
+
+fn lost(kind: io::ErrorKind, what: &str) -> SqlError {
+    SqlError::Failure(sqlx::Error::Io(io::Error::new(kind, what)))
 }

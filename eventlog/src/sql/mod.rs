@@ -14,6 +14,28 @@ pub use conn::{Conn, Session};
 pub use error::SqlError;
 pub use money::{MONEY_LIMIT, money_text, parse_money_text};
 
+/// One exchange with either engine, whose module is called `engine` in it, within the connection's patience.
+macro_rules! exchange {
+    ($conn:ident, $session:ident => $call:expr) => {{
+        let patience = $conn.ask()?;
+        let exchange = async {
+            match $conn {
+                Conn::Postgres($session) => {
+                    use postgres as engine;
+                    $call.await
+                }
+                Conn::Sqlite($session) => {
+                    use sqlite as engine;
+                    $call.await
+                }
+            }
+        };
+        let result = patience.with(exchange).await?;
+        $conn.answered();
+        result
+    }};
+}
+
 /// What a column holds. Every column may also hold null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -158,10 +180,7 @@ pub async fn apply(conn: &mut Conn, changes: &[Change]) -> Result<(), SqlError> 
         return Ok(());
     }
     changes.iter().try_for_each(|change| change.check())?;
-    match conn {
-        Conn::Postgres(session) => postgres::apply(session, &changes).await,
-        Conn::Sqlite(session) => sqlite::apply(session, &changes).await,
-    }
+    exchange!(conn, session => engine::apply(session, &changes))
 }
 
 /// The rows with these primary keys, in no particular order; a key that is not there gives no row. One round trip.
@@ -172,10 +191,7 @@ pub async fn select_keys(conn: &mut Conn, table: &'static Table, keys: &[Row]) -
     check_keys(table, keys)?;
     let distinct: std::collections::BTreeSet<&Row> = keys.iter().collect();
     let keys: Vec<&[Cell]> = distinct.into_iter().map(Vec::as_slice).collect();
-    match conn {
-        Conn::Postgres(session) => postgres::select_keys(session, table, &keys).await,
-        Conn::Sqlite(session) => sqlite::select_keys(session, table, &keys).await,
-    }
+    exchange!(conn, session => engine::select_keys(session, table, &keys))
 }
 
 /// Rows of one table. `rest` is everything after `from table as t`: `where stream = $1 order by version limit $2`.
@@ -183,24 +199,30 @@ pub async fn select_keys(conn: &mut Conn, table: &'static Table, keys: &[Row]) -
 /// # Errors
 /// [`SqlError::Failure`] when an engine refuses the text or cannot be reached.
 pub async fn select(conn: &mut Conn, table: &'static Table, rest: &str, params: &[Cell]) -> Result<Vec<Row>, SqlError> {
-    match conn {
-        Conn::Postgres(session) => postgres::select(session, table, rest, params).await,
-        Conn::Sqlite(session) => sqlite::select(session, table, rest, params).await,
-    }
+    exchange!(conn, session => engine::select(session, table, rest, params))
 }
 
 /// Rows of any query that both engines understand; `kinds` says what its columns hold. Parameters are `$1`, `$2`, ...
 pub async fn query(conn: &mut Conn, sql: &str, kinds: &[Kind], params: &[Cell]) -> Result<Vec<Row>, SqlError> {
-    match conn {
-        Conn::Postgres(session) => postgres::query(session, sql, kinds, params).await,
-        Conn::Sqlite(session) => sqlite::query(session, sql, kinds, params).await,
-    }
+    exchange!(conn, session => engine::query(session, sql, kinds, params))
+}
+
+/// Shows the rows of a query on SQLite one by one, holding none, until `see` breaks off. PostgreSQL would push all of them into the
+/// connection at once; there, ask in pages.
+pub(crate) async fn each_sqlite<S>(
+    session: &mut Session<sqlx::Sqlite>,
+    sql: &str,
+    kinds: &[Kind],
+    params: &[Cell],
+    see: S,
+) -> Result<(), SqlError>
+where
+    S: FnMut(Row) -> std::ops::ControlFlow<()>,
+{
+    sqlite::each(session, sql, kinds, params, see).await
 }
 
 /// Runs one statement that returns nothing; answers how many rows it touched.
 pub async fn execute(conn: &mut Conn, sql: &str, params: &[Cell]) -> Result<u64, SqlError> {
-    match conn {
-        Conn::Postgres(session) => postgres::execute(session, sql, params).await,
-        Conn::Sqlite(session) => sqlite::execute(session, sql, params).await,
-    }
+    exchange!(conn, session => engine::execute(session, sql, params))
 }

@@ -4,7 +4,9 @@
 //! lets the index of a composite key be used in full.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
+use futures::TryStreamExt as _;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Executor, Row as _, Sqlite, SqliteConnection};
@@ -193,6 +195,22 @@ pub(super) async fn query(
     decode(&rows, kinds)
 }
 
+pub(super) async fn each(
+    connection: &mut SqliteConnection,
+    sql: &str,
+    kinds: &[Kind],
+    params: &[Cell],
+    mut see: impl FnMut(Row) -> ControlFlow<()>,
+) -> Result<(), SqlError> {
+    let mut rows = connection.fetch(bind(statement(sql.to_owned()), params));
+    while let Some(row) = rows.try_next().await? {
+        if see(decode_row(&row, kinds)?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn execute(connection: &mut SqliteConnection, sql: &str, params: &[Cell]) -> Result<u64, SqlError> {
     Ok(connection.execute(bind(statement(sql.to_owned()), params)).await?.rows_affected())
 }
@@ -212,9 +230,11 @@ fn bind(statement: Statement, params: &[Cell]) -> Statement {
 }
 
 fn decode(rows: &[SqliteRow], kinds: &[Kind]) -> Result<Vec<Row>, SqlError> {
-    rows.iter()
-        .map(|row| kinds.iter().enumerate().map(|(index, kind)| decode_cell(row, index, *kind)).collect())
-        .collect()
+    rows.iter().map(|row| decode_row(row, kinds)).collect()
+}
+
+fn decode_row(row: &SqliteRow, kinds: &[Kind]) -> Result<Row, SqlError> {
+    kinds.iter().enumerate().map(|(index, kind)| decode_cell(row, index, *kind)).collect()
 }
 
 fn decode_cell(row: &SqliteRow, index: usize, kind: Kind) -> Result<Cell, SqlError> {

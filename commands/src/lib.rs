@@ -1,0 +1,20 @@
+//! How facts come to be: a command is queued, decided against states folded to the head, and appended with its guards.
+//!
+//! Invariants:
+//! - One writer per process decides; the head row decides between processes.
+//! - Nobody is answered before the commit that holds their entries; a failed commit leaves no trace in memory.
+//! - Deciding is pure: the same states, command and context give the same events, so a batch can be decided again.
+
+mod answer;
+mod cache;
+mod entries;
+mod pipeline;
+mod refusals;
+mod request;
+mod scene;
+mod seal;
+mod writer;
+
+pub use answer::{Answer, EntryRef, SubmitError, Verdict};
+pub use pipeline::{Config, Pipeline};
+pub use request::{Request, Unreadable};

@@ -1,0 +1,183 @@
+//! The queue in front of the one writer: bounded, drained without a timer, answered after the commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use domain::Rejection;
+use domain::ids::CommandId;
+use eventlog::vault::Vault;
+use eventlog::{Failure, Log, Recorder};
+use identity::Credential;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::answer::{Answer, SubmitError};
+use crate::request::Request;
+use crate::writer::Writing;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Most commands waiting; one more is answered with "busy".
+    pub queue: usize,
+    /// Most commands in one batch.
+    pub batch: usize,
+    /// How long receipts are kept. At least a day.
+    pub receipts_kept: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { queue: 16_384, batch: 1024, receipts_kept: Duration::from_secs(48 * 3600) }
+    }
+}
+
+/// Something for the writer to settle.
+pub(crate) enum Work {
+    Command(Box<Request>),
+    /// A fact of the infrastructure, in the stream of that name.
+    Record {
+        stream: &'static str,
+        kind: String,
+        data: Value,
+    },
+}
+
+pub(crate) struct Job {
+    pub work: Work,
+    pub id: CommandId,
+    pub seed: [u8; 32],
+    pub queued: Instant,
+    pub reply: oneshot::Sender<Result<Answer, SubmitError>>,
+}
+
+/// A denial that did not come as far as a command.
+pub(crate) struct Denial {
+    pub credential: String,
+    pub action: String,
+    pub code: String,
+}
+
+/// Hands commands to the writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    jobs: mpsc::Sender<Job>,
+    denials: mpsc::Sender<Denial>,
+    waiting: Arc<AtomicUsize>,
+    read_only: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Pipeline {
+    /// Starts the writer. It ends, after settling what is queued, when every clone of the pipeline is gone.
+    ///
+    /// # Errors
+    /// Those of [`Log::writer`]: another process writes here, or the database cannot be reached.
+    pub async fn start(log: &Log, vault: Arc<Vault>, config: Config) -> Result<(Self, JoinHandle<()>), Failure> {
+        let writer = log.writer().await?;
+        let (jobs, job_receiver) = mpsc::channel(config.queue.max(1));
+        let (denials, denial_receiver) = mpsc::channel(1024);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let read_only = Arc::new(watch::Sender::new(None));
+        let writing = Writing::new(writer, log.origin().to_owned(), vault, config, Arc::clone(&waiting));
+        let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
+        Ok((Self { jobs, denials, waiting, read_only }, task))
+    }
+
+    /// Settles one command. The answer comes after its entries are durable.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; in every case nothing of this command was stored.
+    pub async fn submit(&self, request: Request) -> Result<Answer, SubmitError> {
+        self.push(Work::Command(Box::new(request))).await
+    }
+
+    /// Notes that a caller was turned away before a command existed: no or a bad credential.
+    pub fn denied(&self, credential: &str, action: &str, code: &str) {
+        let denial = Denial { credential: credential.to_owned(), action: action.to_owned(), code: code.to_owned() };
+        // When even this queue is full, the flood is already being counted.
+        if self.denials.try_send(denial).is_err() {
+            metrics::counter!("guildhall_denials_uncounted_total").increment(1);
+        }
+    }
+
+    /// Refuses every further command with this reason, or takes that back.
+    pub fn set_read_only(&self, reason: Option<String>) {
+        self.read_only.send_replace(reason);
+    }
+
+    /// Why the server only reads, if it does.
+    pub fn read_only(&self) -> Option<String> {
+        self.read_only.borrow().clone()
+    }
+
+    /// How many commands are waiting or being settled.
+    pub fn depth(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn push(&self, work: Work) -> Result<Answer, SubmitError> {
+        if let Some(reason) = self.read_only() {
+            return Err(SubmitError::ReadOnly(reason));
+        }
+        let (reply, answer) = oneshot::channel();
+        let mut random = [0; 48];
+        getrandom::fill(&mut random).map_err(|error| Failure::System(format!("randomness: {error}")))?;
+        let (seed, id) = random.split_at(32);
+        let job = Job {
+            work,
+            id: CommandId::from_bits(u128::from_be_bytes(id.try_into().expect("16 of 48 bytes"))),
+            seed: seed.try_into().expect("32 of 48 bytes"),
+            queued: Instant::now(),
+            reply,
+        };
+        match self.jobs.try_send(job) {
+            Ok(()) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                metrics::counter!("guildhall_commands_busy_total").increment(1);
+                return Err(SubmitError::Busy { retry_after: Duration::from_secs(1) });
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(SubmitError::Stopping),
+        }
+        answer.await.unwrap_or(Err(SubmitError::Stopping))
+    }
+}
+
+#[async_trait]
+impl Recorder for Pipeline {
+    async fn record(&self, kind: &str, data: Value) -> Result<u64, Failure> {
+        let work = Work::Record { stream: "log", kind: kind.to_owned(), data };
+        match self.push(work).await {
+            Ok(answer) => Ok(answer.position().expect("a recorded fact has an entry")),
+            Err(SubmitError::Failure(failure)) => Err(failure),
+            Err(other) => Err(Failure::Unavailable(other.to_string())),
+        }
+    }
+}
+
+/// What a credential is called where refusals are recorded.
+pub(crate) fn credential_name(credential: &Credential) -> String {
+    match credential {
+        Credential::Key(key) => key.to_string(),
+        Credential::System => "system".to_owned(),
+    }
+}
+
+/// Whether a rejection is about who asks, not about what is asked.
+pub(crate) fn is_denial(rejection: &Rejection) -> bool {
+    use domain::Code::*;
+    matches!(
+        rejection.code,
+        NotPermitted
+            | CredentialInvalid
+            | CredentialRevoked
+            | CredentialExpired
+            | CredentialScope
+            | ActorNotActive
+            | KeyNotFound
+            | UnknownAction
+    )
+}

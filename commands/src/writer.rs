@@ -1,0 +1,729 @@
+//! The one writer: drains the queue, decides a batch under the head's lock, commits it, and only then answers.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::Time;
+use domain::guild::governance::Evidence;
+use domain::ids::{GuildRef, Stream};
+use domain::turn::{Claim, Context, Decision, Missing, Permit, Scene, State, Stop};
+use eventlog::sql::{self, Cell, Kind};
+use eventlog::vault::Vault;
+use eventlog::{Append, Batch, CommitError, Failure, Receipt, Writer};
+use projections::guards::Guards;
+use projections::recorded::{self, Recorded};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::answer::{Answer, SubmitError};
+use crate::cache::Cache;
+use crate::entries::{Attribution, Maker, Tip};
+use crate::pipeline::{Config, Denial, Job, Work, credential_name, is_denial};
+use crate::refusals::Refusals;
+use crate::request::{MAX_KEY_BYTES, Request};
+use crate::scene::BatchScene;
+use crate::seal::{Sealer, Sealing, Subject, each_text, resolve};
+
+/// Falling further behind than this, it is cheaper to forget every state than to catch up one by one.
+const CATCH_UP_LIMIT: u64 = 50_000;
+const RECEIPTS_IN_MEMORY: usize = 50_000;
+
+pub(crate) struct Writing {
+    writer: Writer,
+    core: Core,
+    config: Config,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Everything that survives from batch to batch, apart from the connection.
+struct Core {
+    origin: String,
+    vault: Arc<Vault>,
+    cache: Cache,
+    guards: Guards,
+    refusals: Refusals,
+    /// The size up to which `cache` and `guards` are folded; `None` when that is not known.
+    folded: Option<u64>,
+    /// Ends of the streams that hold no domain events.
+    infra_tips: HashMap<String, Tip>,
+    answers: HashMap<(String, String), ([u8; 32], Answer)>,
+    /// First refusals of a kind, to be recorded after the batch that refused.
+    pending_refusals: Vec<Value>,
+}
+
+/// How one job of a batch ends once the batch is committed.
+type Ending = Result<Answer, SubmitError>;
+
+impl Writing {
+    pub(crate) fn new(
+        writer: Writer,
+        origin: String,
+        vault: Arc<Vault>,
+        config: Config,
+        waiting: Arc<AtomicUsize>,
+    ) -> Self {
+        let core = Core {
+            origin,
+            vault,
+            cache: Cache::default(),
+            guards: Guards::default(),
+            refusals: Refusals::default(),
+            folded: None,
+            infra_tips: HashMap::new(),
+            answers: HashMap::new(),
+            pending_refusals: Vec::new(),
+        };
+        Self { writer, core, config, waiting }
+    }
+
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        let mut hour = tokio::time::interval(Duration::from_secs(3600));
+        loop {
+            tokio::select! {
+                job = jobs.recv() => {
+                    let Some(job) = job else { break };
+                    let mut batch = vec![job];
+                    while batch.len() < self.config.batch {
+                        let Ok(job) = jobs.try_recv() else { break };
+                        batch.push(job);
+                    }
+                    self.settle(batch).await;
+                }
+                Some(denial) = denials.recv() => {
+                    let first = self.core.refusals.note(&denial.credential, &denial.action, &denial.code, Instant::now());
+                    self.record_refusals(first.into_iter().collect()).await;
+                }
+                _ = minute.tick() => {
+                    let due = self.core.refusals.due(Instant::now(), false);
+                    self.record_refusals(due).await;
+                }
+                _ = hour.tick() => self.prune().await,
+            }
+        }
+        let rest = self.core.refusals.due(Instant::now(), true);
+        self.record_refusals(rest).await;
+    }
+
+    async fn prune(&mut self) {
+        let kept = i64::try_from(self.config.receipts_kept.as_micros()).unwrap_or(i64::MAX);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let before = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_sub(kept);
+        match self.writer.prune_receipts(before).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "old receipts pruned"),
+            Err(failure) => tracing::warn!(%failure, "old receipts could not be pruned"),
+        }
+    }
+
+    /// Records facts nobody waits for; tried again by the next refusal when the log is away.
+    async fn record_refusals(&mut self, facts: Vec<Value>) {
+        if facts.is_empty() {
+            return;
+        }
+        let jobs = facts.into_iter().map(|data| {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            let mut seed = [0; 32];
+            // Nothing of a refusal's entry needs the seed but its command id, which need not be secret.
+            let _ = getrandom::fill(&mut seed);
+            let id = u128::from_be_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
+            let work = Work::Record { stream: "refusals", kind: "refusal.denied.v1".to_owned(), data };
+            Job { work, id: domain::ids::CommandId::from_bits(id), seed, queued: Instant::now(), reply }
+        });
+        let jobs: Vec<Job> = jobs.collect();
+        self.waiting.fetch_add(jobs.len(), Ordering::Relaxed);
+        self.settle(jobs).await;
+    }
+
+    /// Settles every job, whatever happens: batches that trip a guard are halved until the culprit stands alone.
+    async fn settle(&mut self, jobs: Vec<Job>) {
+        metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
+        let mut stack = vec![jobs];
+        while let Some(mut jobs) = stack.pop() {
+            if jobs.is_empty() {
+                continue;
+            }
+            let started = Instant::now();
+            let mut attempt = self.core.attempt(&mut self.writer, &jobs, false).await;
+            if let Err(CommitError::Failure(Failure::Contradiction(what))) = &attempt {
+                // Memory and database disagree, most likely about a receipt older than this process: look everything up.
+                tracing::debug!(%what, "deciding again with nothing assumed");
+                self.core.forget();
+                attempt = self.core.attempt(&mut self.writer, &jobs, true).await;
+            }
+            metrics::histogram!("guildhall_batch_seconds").record(started.elapsed().as_secs_f64());
+            match attempt {
+                Ok(endings) => self.answer(jobs, endings),
+                Err(CommitError::GuardTripped { name }) => {
+                    metrics::counter!("guildhall_guard_trips_total", "guard" => name.clone()).increment(1);
+                    tracing::error!(guard = %name, jobs = jobs.len(), "a guard tripped: the rules let something through");
+                    self.core.forget();
+                    if jobs.len() == 1 {
+                        let bug = SubmitError::Bug(format!("guard {name} refused what the rules allowed"));
+                        self.answer(jobs, vec![Err(bug)]);
+                    } else {
+                        let later = jobs.split_off(jobs.len() / 2);
+                        stack.push(later);
+                        stack.push(jobs);
+                    }
+                }
+                Err(CommitError::Failure(failure)) => {
+                    tracing::warn!(%failure, jobs = jobs.len(), "a batch failed");
+                    metrics::counter!("guildhall_batch_failures_total").increment(1);
+                    self.core.forget();
+                    let endings = jobs.iter().map(|_| Err(SubmitError::Failure(failure.clone()))).collect();
+                    self.answer(jobs, endings);
+                }
+            }
+        }
+        let due = std::mem::take(&mut self.core.pending_refusals);
+        if !due.is_empty() {
+            Box::pin(self.record_refusals(due)).await;
+        }
+    }
+
+    fn answer(&self, jobs: Vec<Job>, endings: Vec<Ending>) {
+        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
+        metrics::gauge!("guildhall_queue_depth").set(size(self.waiting.load(Ordering::Relaxed)));
+        for (job, ending) in jobs.into_iter().zip(endings) {
+            let outcome = match &ending {
+                Ok(answer) if answer.replayed => "replayed",
+                Ok(answer) if answer.is_rejected() => "rejected",
+                Ok(_) => "accepted",
+                Err(SubmitError::Denied(_)) => "denied",
+                Err(SubmitError::KeyReused) => "key_reused",
+                Err(_) => "failed",
+            };
+            metrics::counter!("guildhall_commands_total", "outcome" => outcome).increment(1);
+            metrics::histogram!("guildhall_command_seconds").record(job.queued.elapsed().as_secs_f64());
+            // A caller who has gone away finds the answer under the idempotency key.
+            let _ = job.reply.send(ending);
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn size(count: usize) -> f64 {
+    count as f64
+}
+
+/// One command on its way through a batch.
+struct Candidate {
+    request: Request,
+    sealing: Sealing,
+    context: Context,
+}
+
+/// What a batch has become so far.
+#[derive(Default)]
+struct Settled {
+    endings: Vec<Ending>,
+    sealings: Vec<Sealing>,
+    recorded: Vec<Recorded>,
+    receipts: Vec<Receipt>,
+    /// Settled under a key in this very batch: index of the ending.
+    keys: HashMap<(String, String), ([u8; 32], usize)>,
+    denials: Vec<(String, &'static str, &'static str)>,
+}
+
+impl Core {
+    /// Nothing in memory is certain any more.
+    fn forget(&mut self) {
+        self.cache.clear();
+        self.guards.discard();
+        self.guards = Guards::default();
+        self.infra_tips.clear();
+        self.folded = None;
+    }
+
+    /// Decides and commits one batch. `careful`: receipts are looked up in the database before deciding, not assumed absent.
+    async fn attempt(&mut self, writer: &mut Writer, jobs: &[Job], careful: bool) -> Result<Vec<Ending>, CommitError> {
+        let lock_started = Instant::now();
+        let mut batch = writer.begin().await?;
+        metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
+        let phase = Instant::now();
+        let decided = self.decide(&mut batch, jobs, careful).await;
+        metrics::histogram!("guildhall_decide_seconds").record(phase.elapsed().as_secs_f64());
+        let decided = match decided {
+            Ok(decided) => decided,
+            Err(failure) => {
+                batch.rollback().await;
+                return Err(failure.into());
+            }
+        };
+        let Decided { settled, append, states, tips, writes_keys } = decided;
+        let next = batch.head().size + append.entries.len() as u64;
+        if append.entries.is_empty() && append.receipts.is_empty() {
+            batch.rollback().await;
+        } else {
+            let commit_started = Instant::now();
+            batch.commit(append).await?;
+            metrics::histogram!("guildhall_commit_seconds").record(commit_started.elapsed().as_secs_f64());
+        }
+        self.committed(next, states, tips);
+        for (subject, key) in writes_keys {
+            self.vault.remember(&subject, &key);
+        }
+        Ok(self.finish(settled, jobs))
+    }
+
+    fn committed(&mut self, size: u64, states: HashMap<Stream, Arc<State>>, tips: HashMap<String, Tip>) {
+        self.folded = Some(size);
+        self.guards.committed();
+        for (stream, state) in states {
+            let known = self.cache.get(stream).map(|known| known.tip);
+            let tip = tips.get(&stream.to_string()).copied().or(known).unwrap_or(Tip::NONE);
+            self.cache.put(stream, state, tip);
+        }
+        for (stream, tip) in tips {
+            if stream.parse::<Stream>().is_err() {
+                self.infra_tips.insert(stream, tip);
+            }
+        }
+        self.cache.trim();
+    }
+
+    /// After the commit: remembers the answers and hands them out.
+    fn finish(&mut self, settled: Settled, jobs: &[Job]) -> Vec<Ending> {
+        if self.answers.len() > RECEIPTS_IN_MEMORY {
+            self.answers.clear();
+        }
+        for ((principal, key), (digest, index)) in settled.keys {
+            if let Ok(answer) = &settled.endings[index] {
+                self.answers.insert((principal, key), (digest, Answer { replayed: true, ..answer.clone() }));
+            }
+        }
+        let now = Instant::now();
+        for (credential, action, code) in settled.denials {
+            self.pending_refusals.extend(self.refusals.note(&credential, action, code, now));
+        }
+        debug_assert_eq!(settled.endings.len(), jobs.len(), "every job has an ending");
+        settled.endings
+    }
+
+    async fn decide(&mut self, batch: &mut Batch<'_>, jobs: &[Job], careful: bool) -> Result<Decided, Failure> {
+        self.catch_up(batch).await?;
+        let now = Time::from_micros(batch.now());
+        let stored = if careful { stored_answers(batch, jobs).await? } else { HashMap::new() };
+
+        let vault = Arc::clone(&self.vault);
+        let mut sealer = Sealer::new(&vault);
+        let mut scene = BatchScene::new(&self.cache);
+        let candidates = prepare(batch, &mut scene, &mut sealer, jobs, now).await?;
+
+        let mut nonce_key = [0; 32];
+        getrandom::fill(&mut nonce_key).map_err(|error| Failure::System(format!("randomness: {error}")))?;
+        let mut maker = Maker::new(&self.origin, batch.head().size, now, nonce_key);
+        let mut settled = Settled::default();
+        let mut loaded: Loaded = HashMap::new();
+
+        for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
+            let Some(candidate) = candidate else {
+                let ending = self.record(batch, &mut maker, job, now, &mut settled).await?;
+                settled.endings.push(Ok(ending));
+                continue;
+            };
+            if let Some(ending) = self.known_answer(&settled, &stored, &candidate.request) {
+                settled.endings.push(ending);
+                continue;
+            }
+            let verdict = loop {
+                match decide_one(&scene, candidate) {
+                    Err(Stop::Missing(_)) => load_missing(batch, &mut scene, &mut loaded, &candidates[index..]).await?,
+                    Ok(decided) => break Ok(decided),
+                    Err(Stop::Rejected(rejection)) => break Err(rejection),
+                }
+            };
+            let tip_of = |stream: Stream| {
+                loaded
+                    .get(&stream)
+                    .copied()
+                    .or_else(|| self.cache.get(stream).map(|known| known.tip))
+                    .unwrap_or(Tip::NONE)
+            };
+            let verdict = verdict.and_then(|(permit, decision)| {
+                check_version(&candidate.request, &maker, &tip_of)?;
+                Ok((permit, decision))
+            });
+            settle_one(&mut settled, &mut maker, &mut scene, &tip_of, job, candidate, verdict, now)?;
+        }
+
+        let vault_writes = sealer.writes(std::mem::take(&mut settled.sealings));
+        let guards = self.guards.prepare(batch.conn(), &settled.recorded).await.map_err(Failure::from)?;
+        let writes_keys = sealer.stored_keys(&vault_writes);
+        let BatchScene { states, .. } = scene;
+        let Maker { tips, entries, .. } = maker;
+        let receipts = std::mem::take(&mut settled.receipts);
+        let append = Append { at: now.micros(), entries, receipts, guards, vault: vault_writes };
+        // States that were only loaded are kept as well: the next batch will want them.
+        let mut all_tips: HashMap<String, Tip> =
+            loaded.iter().map(|(stream, tip)| (stream.to_string(), *tip)).collect();
+        all_tips.extend(tips);
+        Ok(Decided { settled, append, states, tips: all_tips, writes_keys })
+    }
+
+    /// Folds what other servers appended since the last batch of ours.
+    async fn catch_up(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let size = batch.head().size;
+        match self.folded {
+            Some(folded) if folded == size => return Ok(()),
+            Some(folded) if folded < size && size - folded <= CATCH_UP_LIMIT => {
+                let tail = batch.tail(folded).await?;
+                let mut events = Vec::with_capacity(tail.len());
+                for entry in &tail {
+                    let recorded = recorded::decode(entry).map_err(|error| Failure::Corrupt(error.to_string()))?;
+                    let tip = Tip { versions: entry.version + 1, hash: entry.hash };
+                    match (entry.stream.parse::<Stream>(), &recorded.event) {
+                        (Ok(stream), Some(event)) => {
+                            if let Some(known) = self.cache.get_mut(stream) {
+                                Arc::make_mut(&mut known.state).evolve(event, recorded.at);
+                                known.tip = tip;
+                            }
+                        }
+                        _ => {
+                            self.infra_tips.insert(entry.stream.clone(), tip);
+                        }
+                    }
+                    events.push(recorded);
+                }
+                self.guards.observe(&events);
+                // Receipts of other servers are not in the entries: what was looked up before may be there now.
+                self.answers.clear();
+            }
+            _ => self.forget(),
+        }
+        self.folded = Some(size);
+        Ok(())
+    }
+
+    fn known_answer(
+        &self,
+        settled: &Settled,
+        stored: &HashMap<(String, String), ([u8; 32], Answer)>,
+        request: &Request,
+    ) -> Option<Ending> {
+        let id = receipt_id(request)?;
+        if let Some((digest, index)) = settled.keys.get(&id) {
+            let same = *digest == request.digest;
+            return Some(if same { replay(&settled.endings[*index]) } else { Err(SubmitError::KeyReused) });
+        }
+        let (digest, answer) = self.answers.get(&id).or_else(|| stored.get(&id))?;
+        Some(if *digest == request.digest { Ok(answer.clone()) } else { Err(SubmitError::KeyReused) })
+    }
+
+    /// Appends a fact of the infrastructure.
+    async fn record(
+        &self,
+        batch: &mut Batch<'_>,
+        maker: &mut Maker<'_>,
+        job: &Job,
+        now: Time,
+        settled: &mut Settled,
+    ) -> Result<Answer, Failure> {
+        let Work::Record { stream, kind, data } = &job.work else {
+            unreachable!("only facts have no candidate");
+        };
+        let tip = match self.infra_tips.get(*stream) {
+            Some(tip) => *tip,
+            None if maker.tips.contains_key(*stream) => Tip::NONE,
+            None => infra_tip(batch, stream).await?,
+        };
+        let context = system_context(job, now);
+        let by = Attribution::of(&context);
+        let entry = maker.push(stream, tip, kind.clone(), data.clone(), &by)?;
+        settled.recorded.push(recorded_of(&entry, &by, now, None));
+        Ok(Answer::accepted(context.command.to_string(), domain::turn::Outcome::Done, vec![entry]))
+    }
+}
+
+type Loaded = HashMap<Stream, Tip>;
+
+struct Decided {
+    settled: Settled,
+    append: Append,
+    states: HashMap<Stream, Arc<State>>,
+    tips: HashMap<String, Tip>,
+    writes_keys: Vec<(String, eventlog::vault::SubjectKey)>,
+}
+
+fn replay(ending: &Ending) -> Ending {
+    ending.clone().map(|answer| Answer { replayed: true, ..answer })
+}
+
+fn receipt_id(request: &Request) -> Option<(String, String)> {
+    let key = request.idempotency_key.as_ref()?;
+    let mut end = key.len().min(MAX_KEY_BYTES);
+    while !key.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some((credential_name(&request.credential), key[..end].to_owned()))
+}
+
+fn system_context(job: &Job, now: Time) -> Context {
+    let permit = Permit { actor: domain::party::Actor::System, tier: domain::party::Tier::Principal, via: None };
+    context(job, now, permit)
+}
+
+fn context(job: &Job, now: Time, permit: Permit) -> Context {
+    // The command's id carries the batch's time in front, like every id.
+    let bits = (u128::from(now.millis().unsigned_abs()) << 80) | (job.id.bits() >> 48);
+    Context { now, permit, command: domain::ids::CommandId::from_bits(bits), seed: job.seed }
+}
+
+/// Seals every command's texts; `None` stands for a fact of the infrastructure.
+async fn prepare(
+    batch: &mut Batch<'_>,
+    scene: &mut BatchScene<'_>,
+    sealer: &mut Sealer<'_>,
+    jobs: &[Job],
+    now: Time,
+) -> Result<Vec<Option<Candidate>>, Failure> {
+    let mut candidates: Vec<Option<Candidate>> = jobs
+        .iter()
+        .map(|job| match &job.work {
+            Work::Command(request) => {
+                let context = system_context(job, now);
+                Some(Candidate { request: (**request).clone(), sealing: Sealing::default(), context })
+            }
+            Work::Record { .. } => None,
+        })
+        .collect();
+
+    let mut slugs = BTreeSet::new();
+    for candidate in candidates.iter_mut().flatten() {
+        each_text(&mut candidate.request.command, &mut |subject, _, _| {
+            if let Subject::Guild(GuildRef::Slug(slug)) = subject {
+                slugs.insert(Claim { scope: "guild_slug", key: slug.to_string() });
+            }
+        });
+    }
+    load_claims(batch, scene, slugs).await?;
+    let claims = scene.claims.clone();
+    let guild = |reference: &GuildRef| match reference {
+        GuildRef::Id(id) => Some(*id),
+        GuildRef::Slug(slug) => {
+            let claim = Claim { scope: "guild_slug", key: slug.to_string() };
+            claims.get(&claim)?.as_ref()?.parse().ok()
+        }
+    };
+
+    let mut subjects = Vec::new();
+    for candidate in candidates.iter_mut().flatten() {
+        let Candidate { request, context, .. } = candidate;
+        each_text(&mut request.command, &mut |subject, _, _| {
+            // Subjects that do not exist yet have no key to load.
+            if !matches!(subject, Subject::New(_)) {
+                subjects.push(resolve(subject, context, &guild));
+            }
+        });
+    }
+    let unknown = sealer.unknown(subjects);
+    let vault_error = |error: eventlog::vault::VaultError| Failure::System(error.to_string());
+    if !unknown.is_empty() {
+        let wrapped = batch.subject_keys(&unknown).await?;
+        sealer.loaded(&wrapped).map_err(vault_error)?;
+    }
+    for candidate in candidates.iter_mut().flatten() {
+        let Candidate { request, sealing, context } = candidate;
+        *sealing = sealer.seal(&mut request.command, context, &guild).map_err(vault_error)?;
+    }
+    Ok(candidates)
+}
+
+/// Authorizes and decides one command against the scene.
+fn decide_one(scene: &BatchScene<'_>, candidate: &Candidate) -> Result<(Permit, Decision), Stop> {
+    let Candidate { request, context, .. } = candidate;
+    let permit = identity::authorize(scene, &request.credential, request.command.action(), context.now)?;
+    let context = Context { permit: permit.clone(), ..context.clone() };
+    let evidence: &[Evidence] = &request.evidence;
+    domain::decide(scene, &request.command, evidence, &context).map(|decision| (permit, decision))
+}
+
+fn check_version(
+    request: &Request,
+    maker: &Maker<'_>,
+    tip_of: &dyn Fn(Stream) -> Tip,
+) -> Result<(), domain::Rejection> {
+    let Some((stream, expected)) = request.expected_version else { return Ok(()) };
+    let versions = maker.tips.get(&stream.to_string()).copied().unwrap_or_else(|| tip_of(stream)).versions;
+    if versions == expected {
+        return Ok(());
+    }
+    let detail = format!("{stream} is at version {versions}, not {expected}");
+    Err(domain::Rejection::new(domain::Code::VersionConflict).detail(detail).field("expected_version"))
+}
+
+/// Writes one command's outcome into the batch.
+#[allow(clippy::too_many_arguments)]
+fn settle_one(
+    settled: &mut Settled,
+    maker: &mut Maker<'_>,
+    scene: &mut BatchScene<'_>,
+    tip_of: &dyn Fn(Stream) -> Tip,
+    job: &Job,
+    candidate: &Candidate,
+    verdict: Result<(Permit, Decision), domain::Rejection>,
+    now: Time,
+) -> Result<(), Failure> {
+    let Candidate { request, context: system, sealing } = candidate;
+    let answer = match verdict {
+        Err(rejection) if is_denial(&rejection) => {
+            let name = credential_name(&request.credential);
+            settled.denials.push((name, request.command.action(), rejection.code.as_str()));
+            settled.endings.push(Err(SubmitError::Denied(rejection)));
+            return Ok(());
+        }
+        Err(rejection) => Answer::rejected(system.command.to_string(), &rejection),
+        Ok((permit, decision)) => {
+            let context = Context { permit, ..system.clone() };
+            let by = Attribution::of(&context);
+            let mut written = Vec::with_capacity(decision.events.len());
+            for (stream, event) in &decision.events {
+                let (kind, data) = event.to_parts();
+                let entry = maker.push(&stream.to_string(), tip_of(*stream), kind, data, &by)?;
+                settled.recorded.push(recorded_of(&entry, &by, now, Some(event.clone())));
+                written.push(entry);
+            }
+            scene.accept(&decision);
+            if !written.is_empty() {
+                settled.sealings.push(sealing.clone());
+            }
+            Answer::accepted(context.command.to_string(), decision.outcome, written)
+        }
+    };
+    if let Some((principal, key)) = receipt_id(request) {
+        settled.receipts.push(Receipt {
+            principal: principal.clone(),
+            key: key.clone(),
+            digest: request.digest,
+            command: answer.command.clone(),
+            answer: serde_json::to_vec(&answer).map_err(|e| Failure::Contradiction(e.to_string()))?.into(),
+            at: now.micros(),
+        });
+        settled.keys.insert((principal, key), (request.digest, settled.endings.len()));
+    }
+    debug_assert_eq!(job.seed, system.seed, "a candidate belongs to its job");
+    settled.endings.push(Ok(answer));
+    Ok(())
+}
+
+fn recorded_of(entry: &crate::EntryRef, by: &Attribution, at: Time, event: Option<domain::Event>) -> Recorded {
+    Recorded {
+        position: entry.position,
+        stream: entry.stream.clone(),
+        version: entry.version,
+        at,
+        actor: (by.actor.kind.clone(), by.actor.id.clone()),
+        command: by.command.clone(),
+        event,
+        kind: entry.kind.clone(),
+    }
+}
+
+/// Loads what the rest of the batch is missing, in bulk, until every one of its commands could be decided.
+async fn load_missing(
+    batch: &mut Batch<'_>,
+    scene: &mut BatchScene<'_>,
+    loaded: &mut Loaded,
+    rest: &[Option<Candidate>],
+) -> Result<(), Failure> {
+    let mut open: Vec<&Candidate> = rest.iter().flatten().collect();
+    loop {
+        let mut streams = BTreeSet::new();
+        let mut claims = BTreeSet::new();
+        open.retain(|candidate| match decide_one(scene, candidate) {
+            Err(Stop::Missing(Missing::Stream(stream))) => streams.insert(stream) || true,
+            Err(Stop::Missing(Missing::Claim(claim))) => claims.insert(claim) || true,
+            _ => false,
+        });
+        if streams.is_empty() && claims.is_empty() {
+            return Ok(());
+        }
+        load_claims(batch, scene, claims).await?;
+        load_streams(batch, scene, loaded, &streams).await?;
+    }
+}
+
+async fn load_streams(
+    batch: &mut Batch<'_>,
+    scene: &mut BatchScene<'_>,
+    loaded: &mut Loaded,
+    streams: &BTreeSet<Stream>,
+) -> Result<(), Failure> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
+    let mut states: HashMap<Stream, (State, Tip)> =
+        streams.iter().map(|stream| (*stream, (State::empty(*stream), Tip::NONE))).collect();
+    for entry in batch.load(&names).await? {
+        let corrupt = |error: &dyn std::fmt::Display| Failure::Corrupt(error.to_string());
+        let recorded = recorded::decode(&entry).map_err(|error| corrupt(&error))?;
+        let stream: Stream = entry.stream.parse().map_err(|error| corrupt(&error))?;
+        if let (Some((state, tip)), Some(event)) = (states.get_mut(&stream), &recorded.event) {
+            state.evolve(event, recorded.at);
+            *tip = Tip { versions: entry.version + 1, hash: entry.hash };
+        }
+    }
+    for (stream, (state, tip)) in states {
+        scene.states.insert(stream, Arc::new(state));
+        loaded.insert(stream, tip);
+    }
+    Ok(())
+}
+
+async fn load_claims(
+    batch: &mut Batch<'_>,
+    scene: &mut BatchScene<'_>,
+    claims: BTreeSet<Claim>,
+) -> Result<(), Failure> {
+    let unknown: Vec<Claim> = claims.into_iter().filter(|claim| scene.claim(claim).is_none()).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let found = projections::guards::claims_taken(batch.conn(), &unknown).await.map_err(Failure::from)?;
+    for claim in unknown {
+        let value = found.get(&claim).cloned();
+        scene.claims.insert(claim, value);
+    }
+    Ok(())
+}
+
+async fn stored_answers(
+    batch: &mut Batch<'_>,
+    jobs: &[Job],
+) -> Result<HashMap<(String, String), ([u8; 32], Answer)>, Failure> {
+    let ids: Vec<(String, String)> = jobs
+        .iter()
+        .filter_map(|job| match &job.work {
+            Work::Command(request) => receipt_id(request),
+            Work::Record { .. } => None,
+        })
+        .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut stored = HashMap::new();
+    for receipt in batch.receipts(&ids).await? {
+        let answer: Answer =
+            serde_json::from_slice(&receipt.answer).map_err(|e| Failure::Corrupt(format!("a receipt: {e}")))?;
+        stored.insert((receipt.principal, receipt.key), (receipt.digest, Answer { replayed: true, ..answer }));
+    }
+    Ok(stored)
+}
+
+async fn infra_tip(batch: &mut Batch<'_>, stream: &str) -> Result<Tip, Failure> {
+    const SQL: &str = "select version, hash from entries where stream = $1 order by version desc limit 1";
+    let rows = sql::query(batch.conn(), SQL, &[Kind::Int, Kind::Bytes], &[Cell::Text(stream.to_owned())]).await?;
+    match rows.first().map(Vec::as_slice) {
+        None => Ok(Tip::NONE),
+        Some([Cell::Int(version), Cell::Bytes(hash)]) => {
+            let hash = chain::Hash::from_slice(hash)
+                .ok_or_else(|| Failure::Corrupt("a hash of the wrong length".to_owned()))?;
+            Ok(Tip { versions: version.unsigned_abs() + 1, hash })
+        }
+        Some(_) => Err(Failure::Corrupt("an entry that cannot be read".to_owned())),
+    }
+}

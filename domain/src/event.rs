@@ -1,0 +1,86 @@
+//! Everything that can have happened: one closed enum over the aggregates, and the claims that events take.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::citizen::event::CitizenEvent;
+use crate::city::event::CityEvent;
+use crate::guild::event::GuildEvent;
+use crate::ids::Stream;
+use crate::key::event::KeyEvent;
+use crate::treasury::event::TreasuryEvent;
+use crate::turn::Claim;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    City(CityEvent),
+    Citizen(CitizenEvent),
+    Guild(GuildEvent),
+    Treasury(TreasuryEvent),
+    Key(KeyEvent),
+}
+
+macro_rules! from {
+    ($($variant:ident($type:ty)),*) => {
+        $(impl From<$type> for Event {
+            fn from(event: $type) -> Self {
+                Self::$variant(event)
+            }
+        })*
+    };
+}
+from!(City(CityEvent), Citizen(CitizenEvent), Guild(GuildEvent), Treasury(TreasuryEvent), Key(KeyEvent));
+
+/// Why recorded data is not an event of this version of the city.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownEvent {
+    #[error("no event type {0:?}")]
+    Type(String),
+    #[error("the data of {kind} does not fit: {source}")]
+    Data { kind: String, source: serde_json::Error },
+}
+
+impl Event {
+    /// The event as an entry stores it: its type, and its data with sealed texts inline.
+    pub fn to_parts(&self) -> (String, Value) {
+        let value = serde_json::to_value(self).expect("events hold only texts, numbers and lists");
+        match value {
+            Value::Object(mut object) => match (object.remove("type"), object.remove("data")) {
+                (Some(Value::String(kind)), data) => (kind, data.unwrap_or_else(|| Value::Object(Default::default()))),
+                other => unreachable!("an event without a type: {other:?}"),
+            },
+            other => unreachable!("an event is an object: {other:?}"),
+        }
+    }
+
+    /// Reads what an entry stores.
+    pub fn from_parts(kind: &str, data: Value) -> Result<Self, UnknownEvent> {
+        let mut object = serde_json::Map::new();
+        object.insert("type".to_owned(), Value::String(kind.to_owned()));
+        object.insert("data".to_owned(), data);
+        let value = Value::Object(object);
+        let wrap = |source| UnknownEvent::Data { kind: kind.to_owned(), source };
+        match kind.split_once('.').map(|(aggregate, _)| aggregate) {
+            Some("city") => serde_json::from_value(value).map(Self::City).map_err(wrap),
+            Some("citizen") => serde_json::from_value(value).map(Self::Citizen).map_err(wrap),
+            Some("guild") => serde_json::from_value(value).map(Self::Guild).map_err(wrap),
+            Some("treasury") => serde_json::from_value(value).map(Self::Treasury).map_err(wrap),
+            Some("key") => serde_json::from_value(value).map(Self::Key).map_err(wrap),
+            _ => Err(UnknownEvent::Type(kind.to_owned())),
+        }
+    }
+
+    /// What this event takes for ever, and what it stands for.
+    pub fn claims(&self, stream: Stream) -> Vec<(Claim, String)> {
+        match self {
+            Self::Guild(GuildEvent::Founded { slug, .. }) => {
+                vec![(Claim { scope: "guild_slug", key: slug.to_string() }, stream.to_string())]
+            }
+            Self::Treasury(TreasuryEvent::Credited(moved) | TreasuryEvent::Debited(moved)) => {
+                crate::treasury::reference_claim(moved).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What guilds allow, refuse, and survive.
+
+#![allow(clippy::unwrap_used)]
+
+mod hall;
+mod hierarchy;
+mod lifecycle;
+mod limits;
+mod lockout;
+mod properties;
+mod roster;
+mod table;
+mod votes;

@@ -1,0 +1,264 @@
+//! Identifiers: `<prefix>_<ULID>`, each its own type, and the names made from them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ulid::Ulid;
+
+/// Why a text is not the identifier or name it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, got {got:?}")]
+pub struct Malformed {
+    pub expected: &'static str,
+    pub got: String,
+}
+
+impl Malformed {
+    pub fn new(expected: &'static str, got: &str) -> Self {
+        Self { expected, got: got.chars().take(80).collect() }
+    }
+}
+
+/// Serialises through `Display` and reads through `FromStr`.
+macro_rules! text_serde {
+    ($name:ty) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_serde;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u128);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            pub const fn from_bits(bits: u128) -> Self {
+                Self(bits)
+            }
+
+            /// The 128 bits of the ULID, without the prefix.
+            pub const fn bits(self) -> u128 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), Ulid(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<Self, Malformed> {
+                let malformed = || Malformed::new(concat!("an id of the form ", $prefix, "_<ULID>"), text);
+                let tail = text.strip_prefix(concat!($prefix, "_")).ok_or_else(malformed)?;
+                parse_ulid(tail).map(Self).ok_or_else(malformed)
+            }
+        }
+
+        text_serde!($name);
+    };
+}
+
+/// Exactly the canonical 26 upper-case characters: aliases would give one thing two names.
+fn parse_ulid(tail: &str) -> Option<u128> {
+    if tail.len() != 26 {
+        return None;
+    }
+    let ulid = Ulid::from_string(tail).ok()?;
+    (ulid.to_string() == tail).then_some(ulid.0)
+}
+
+id!(/// A human, an agent or a service.
+    CitizenId, "cit");
+id!(/// A durable guild.
+    GuildId, "gld");
+id!(/// A treasury; shares its ULID with its owner, so that an owner has exactly one.
+    TreasuryId, "try");
+id!(/// One act that moves money between accounts.
+    MovementId, "mov");
+id!(/// Money set aside: a hold, or an offer waiting for its receiver.
+    HoldId, "hld");
+id!(/// A governed command waiting for votes.
+    ProposalId, "prp");
+id!(/// A temporary squad.
+    SquadId, "sqd");
+id!(/// An API key (the public half).
+    KeyId, "key");
+id!(/// One command, whoever sent it and however often.
+    CommandId, "cmd");
+
+impl TreasuryId {
+    pub const fn of_guild(guild: GuildId) -> Self {
+        Self::from_bits(guild.bits())
+    }
+
+    pub const fn of_citizen(citizen: CitizenId) -> Self {
+        Self::from_bits(citizen.bits())
+    }
+}
+
+/// A public name: `[a-z0-9][a-z0-9-]{1,62}`, and never something that looks like an id.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slug(std::sync::Arc<str>);
+
+impl Slug {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Slug {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let bytes = text.as_bytes();
+        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let good = (2..=63).contains(&bytes.len()) && plain(&bytes[0]) && bytes.iter().all(|b| plain(b) || *b == b'-');
+        if good {
+            Ok(Self(text.into()))
+        } else {
+            Err(Malformed::new("a slug of 2 to 63 characters a-z, 0-9 and '-', not starting with '-'", text))
+        }
+    }
+}
+
+text_serde!(Slug);
+
+/// A guild as callers write it: by id or by slug.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GuildRef {
+    Id(GuildId),
+    Slug(Slug),
+}
+
+impl fmt::Display for GuildRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => fmt::Display::fmt(id, f),
+            Self::Slug(slug) => fmt::Display::fmt(slug, f),
+        }
+    }
+}
+
+impl FromStr for GuildRef {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.starts_with("gld_") {
+            return text.parse().map(Self::Id);
+        }
+        text.parse().map(Self::Slug).map_err(|_| Malformed::new("a guild id (gld_<ULID>) or a guild slug", text))
+    }
+}
+
+text_serde!(GuildRef);
+
+impl From<GuildId> for GuildRef {
+    fn from(id: GuildId) -> Self {
+        Self::Id(id)
+    }
+}
+
+/// The name of a stream of events: one aggregate, one chain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    City,
+    Citizen(CitizenId),
+    Guild(GuildId),
+    Treasury(TreasuryId),
+    Key(KeyId),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::City => f.write_str("city"),
+            Self::Citizen(id) => fmt::Display::fmt(id, f),
+            Self::Guild(id) => fmt::Display::fmt(id, f),
+            Self::Treasury(id) => fmt::Display::fmt(id, f),
+            Self::Key(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Stream {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        match text.get(..4) {
+            Some("city") if text == "city" => Ok(Self::City),
+            Some("cit_") => text.parse().map(Self::Citizen),
+            Some("gld_") => text.parse().map(Self::Guild),
+            Some("try_") => text.parse().map(Self::Treasury),
+            Some("key_") => text.parse().map(Self::Key),
+            _ => Err(Malformed::new("a stream of the domain", text)),
+        }
+    }
+}
+
+text_serde!(Stream);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_id_round_trips_and_has_one_spelling() {
+        let id = GuildId::from_bits(0x0192_0000_0000_0000_0000_0000_0000_0001);
+        assert_eq!(id.to_string().parse::<GuildId>().unwrap(), id);
+        assert!(id.to_string().to_lowercase().parse::<GuildId>().is_err());
+        assert!(id.to_string().replace("gld", "cit").parse::<GuildId>().is_err());
+    }
+
+    #[test]
+    fn a_slug_is_two_to_sixty_three_plain_characters() {
+        for good in ["ab", "a-b", "0x", &"a".repeat(63)] {
+            assert!(good.parse::<Slug>().is_ok(), "{good}");
+        }
+        for bad in ["", "a", "-ab", "Ab", "a_b", "a b", "ä1", &"a".repeat(64)] {
+            assert!(bad.parse::<Slug>().is_err(), "{bad}");
+        }
+    }
+}

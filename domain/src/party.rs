@@ -1,0 +1,122 @@
+//! Who acts and who is meant: holders are always a kind and an id.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CitizenId, Malformed, SquadId, text_serde};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CitizenKind {
+    Human,
+    Agent,
+    Service,
+}
+
+impl fmt::Display for CitizenKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Human => "human",
+            Self::Agent => "agent",
+            Self::Service => "service",
+        })
+    }
+}
+
+/// Who sent a command: a citizen, or the city's own workers (expiry, first start).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    Citizen { kind: CitizenKind, id: CitizenId },
+    System,
+}
+
+impl Actor {
+    pub const fn citizen(&self) -> Option<CitizenId> {
+        match self {
+            Self::Citizen { id, .. } => Some(*id),
+            Self::System => None,
+        }
+    }
+}
+
+/// A member of a guild: a citizen or a squad. The id's prefix tells which; the kind travels beside it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberId {
+    Citizen(CitizenId),
+    Squad(SquadId),
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Citizen(id) => fmt::Display::fmt(id, f),
+            Self::Squad(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for MemberId {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.starts_with("sqd_") { text.parse().map(Self::Squad) } else { text.parse().map(Self::Citizen) }
+    }
+}
+
+text_serde!(MemberId);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberKind {
+    Human,
+    Agent,
+    Service,
+    Squad,
+}
+
+impl From<CitizenKind> for MemberKind {
+    fn from(kind: CitizenKind) -> Self {
+        match kind {
+            CitizenKind::Human => Self::Human,
+            CitizenKind::Agent => Self::Agent,
+            CitizenKind::Service => Self::Service,
+        }
+    }
+}
+
+/// The city's tiers, low to high. An unknown tier does not parse: it is never "below".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    Observer,
+    Customer,
+    Partner,
+    Worker,
+    Knight,
+    Builder,
+    Gate,
+    Coordinator,
+    Principal,
+}
+
+impl Tier {
+    pub const ALL: [Self; 9] = [
+        Self::Observer,
+        Self::Customer,
+        Self::Partner,
+        Self::Worker,
+        Self::Knight,
+        Self::Builder,
+        Self::Gate,
+        Self::Coordinator,
+        Self::Principal,
+    ];
+}

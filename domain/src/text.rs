@@ -1,0 +1,140 @@
+//! Text that somebody typed: never in an event in clear, only as a commitment to a sealed payload.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::ids::{Malformed, text_serde};
+
+/// The longest text a caller may send, in bytes of UTF-8.
+pub const MAX_TEXT_BYTES: usize = 16_384;
+
+/// A 32-byte digest, printed as lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::new("64 lower-case hex digits", text);
+        let lower = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if text.len() != 64 || !lower {
+            return Err(malformed());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| malformed())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+text_serde!(Digest);
+
+/// What an entry says of a sealed text: which ciphertext, which commitment, under whose key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    /// SHA-256 of the ciphertext kept in the vault.
+    pub ciphertext: Digest,
+    /// SHA-256 over a tag, a salt inside the ciphertext, and the plaintext.
+    pub commitment: Digest,
+    /// Whose key opens it.
+    pub subject: String,
+}
+
+/// A text on its way into the city: plain from the caller, sealed before any rule sees it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Text {
+    Plain(String),
+    Sealed(Sealed),
+}
+
+impl Text {
+    /// The sealed form. A plain text here is a bug of the pipeline, never of the caller.
+    pub fn sealed(&self) -> Sealed {
+        match self {
+            Self::Sealed(sealed) => sealed.clone(),
+            Self::Plain(_) => unreachable!("texts are sealed before a command is decided"),
+        }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(..)"),
+            Self::Sealed(sealed) => sealed.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Sealed(sealed) => sealed.serialize(serializer),
+            Self::Plain(_) => Err(ser::Error::custom("a plain text may not be written down")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Plain(String),
+            Sealed(Sealed),
+        }
+        match Either::deserialize(deserializer).map_err(|_| de::Error::custom("expected a string"))? {
+            Either::Plain(text) if text.len() > MAX_TEXT_BYTES => {
+                Err(de::Error::custom(format!("a text may have at most {MAX_TEXT_BYTES} bytes")))
+            }
+            Either::Plain(text) if text.is_empty() => Err(de::Error::custom("a text may not be empty")),
+            Either::Plain(text) => Ok(Self::Plain(text)),
+            Either::Sealed(sealed) => Ok(Self::Sealed(sealed)),
+        }
+    }
+}
+
+/// A reference into somebody else's books: sealed, with a keyed digest by which the city finds it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub text: Text,
+    /// Keyed digest of the plaintext; all zero until sealed.
+    pub lookup: Digest,
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.text, self.lookup).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Recorded(Text, Digest),
+            Asked(Text),
+        }
+        Ok(match Either::deserialize(deserializer).map_err(|_| de::Error::custom("expected a string"))? {
+            Either::Recorded(text, lookup) => Self { text, lookup },
+            Either::Asked(text) => Self { text, lookup: Digest([0; 32]) },
+        })
+    }
+}

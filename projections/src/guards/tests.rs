@@ -1,0 +1,305 @@
+//! Every guard refuses on both engines, by direct SQL and by wrong events.
+#![allow(clippy::unwrap_used)]
+
+use domain::event::Event;
+use domain::guild::event::GuildEvent;
+use domain::ids::{HoldId, Stream, TreasuryId};
+use domain::money::{self, LegRole, Legs};
+use domain::party::MemberId;
+use domain::time::Time;
+use domain::treasury::event::{MovementKind, TreasuryEvent};
+use domain::turn::Claim;
+use eventlog::CommitError;
+use eventlog::sql::{self, Cell, Change, Conn, SqlError};
+
+use super::{Balance, Member, Posting, UniqueClaim, claims_taken};
+use crate::record::Record;
+use crate::replay::guard_session;
+use crate::testing::{Town, amount, beginning, citizen, currency, deposit, found, guild, member_added, moved, payment};
+
+/// SQLite does not name the deferred foreign key that is still violated at COMMIT; there is only one.
+const SUMS: &str = "legs_sum_to_zero|FOREIGN KEY";
+
+async fn on_both(test: impl AsyncFn(Town)) {
+    test(Town::sqlite().await).await;
+    test(Town::postgres().await).await;
+}
+
+/// What happens when these rows are written in a transaction of their own.
+async fn write(conn: &mut Conn, changes: &[Change]) -> Result<(), SqlError> {
+    conn.begin().await?;
+    let done = match sql::apply(conn, changes).await {
+        Ok(()) => conn.commit().await,
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        // PostgreSQL has ended the transaction when its COMMIT failed; SQLite has not.
+        let _ = conn.rollback().await;
+    }
+    done
+}
+
+fn insert<R: Record>(rows: &[R]) -> [Change; 1] {
+    [Change::Insert { table: R::TABLE, rows: rows.iter().map(R::cells).collect() }]
+}
+
+/// The engines call some constraints by different names, and look at several in different orders.
+fn is_one_of(name: &str, expected: &str) -> bool {
+    expected.split('|').any(|expected| name.contains(expected))
+}
+
+fn refused(done: Result<(), SqlError>, constraint: &str) {
+    match done {
+        Err(SqlError::Constraint { name, .. }) => {
+            assert!(is_one_of(&name, constraint), "{name} instead of {constraint}")
+        }
+        other => panic!("{constraint} did not refuse: {other:?}"),
+    }
+}
+
+fn treasury() -> TreasuryId {
+    TreasuryId::of_citizen(citizen(1))
+}
+
+fn balance() -> Balance {
+    Balance {
+        treasury: treasury(),
+        currency: currency("WEI"),
+        scale: 18,
+        balance: 10,
+        held: 9,
+        lowest_balance: 0,
+        lowest_held: 0,
+        lowest_available: 0,
+    }
+}
+
+#[tokio::test]
+async fn a_balance_that_breaks_a_rule_is_refused_by_name() {
+    const MOST: i128 = 10_i128.pow(28) - 1;
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let cases = [
+            (Balance { balance: -1, held: 0, ..balance() }, "balance_not_negative"),
+            (Balance { balance: -MOST, held: 0, ..balance() }, "balance_not_negative"),
+            (Balance { held: -1, ..balance() }, "held_not_negative"),
+            // As text, 9 is more than 10.
+            (Balance { balance: 9, held: 10, ..balance() }, "held_within_balance"),
+            (Balance { balance: MOST - 1, held: MOST, ..balance() }, "held_within_balance"),
+            (Balance { lowest_balance: -1, ..balance() }, "balance_never_negative"),
+            (Balance { lowest_held: -1, ..balance() }, "held_never_negative"),
+            (Balance { lowest_available: -1, ..balance() }, "available_never_negative"),
+            (Balance { scale: 19, ..balance() }, "scale_in_range"),
+        ];
+        for (row, constraint) in cases {
+            refused(write(&mut conn, &insert(&[row])).await, constraint);
+        }
+        write(&mut conn, &insert(&[Balance { balance: MOST, held: MOST - 1, ..balance() }])).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_living_membership_is_refused_and_a_dead_one_is_not() {
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let row = |joined_position: u64, status: &str| Member {
+            guild: guild(1),
+            member: MemberId::Citizen(citizen(1)),
+            kind: "human".to_owned(),
+            joined_position,
+            status: status.to_owned(),
+            city_suspended: false,
+        };
+        write(&mut conn, &insert(&[row(1, "left"), row(2, "removed"), row(3, "suspended")])).await.unwrap();
+        refused(write(&mut conn, &insert(&[row(4, "active")])).await, "one_living_membership|guild_members.member");
+        let ended =
+            Change::Update { table: Member::TABLE, rows: vec![(row(3, "suspended").cells(), row(3, "left").cells())] };
+        write(&mut conn, &[ended, insert(&[row(4, "active")])[0].clone()]).await.unwrap();
+        refused(write(&mut conn, &insert(&[row(5, "asleep")])).await, "status");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_is_taken_once_and_for_ever() {
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let claim = |value: &str| UniqueClaim {
+            scope: "guild_slug".to_owned(),
+            key: "ab".to_owned(),
+            value: value.to_owned(),
+            position: 1,
+        };
+        write(&mut conn, &insert(&[claim("x")])).await.unwrap();
+        refused(write(&mut conn, &insert(&[claim("y")])).await, "unique_claims");
+        let moved = Change::Update { table: UniqueClaim::TABLE, rows: vec![(claim("x").cells(), claim("y").cells())] };
+        refused(write(&mut conn, &[moved]).await, "grow");
+        let gone = Change::Delete { table: UniqueClaim::TABLE, keys: vec![claim("x").cells()[..2].to_vec()] };
+        refused(write(&mut conn, &[gone]).await, "grow");
+        let asked = ["ab", "cd"].map(|key| Claim { scope: "guild_slug", key: key.to_owned() });
+        let taken = claims_taken(&mut conn, &asked).await.unwrap();
+        assert_eq!((taken.get(&asked[0]).map(String::as_str), taken.get(&asked[1])), (Some("x"), None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_movement_must_sum_to_zero_when_it_is_committed() {
+    const MOST: i128 = 10_i128.pow(28) - 1;
+    let posting = |movement: u128, leg: u64, code: &str, amount: i128| Posting {
+        movement: domain::ids::MovementId::from_bits(movement),
+        leg,
+        currency: currency(code),
+        account: "external".to_owned(),
+        amount,
+        position: 7,
+    };
+    let legs = |movement: u128, amounts: &[i128]| -> Vec<Posting> {
+        (0..).zip(amounts).map(|(leg, amount)| posting(movement, leg, "WEI", *amount)).collect()
+    };
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let wrong: [&[i128]; 8] = [
+            &[1],
+            &[9, -10],
+            &[10, -9],
+            // 28 digits that differ in the last.
+            &[MOST, 1 - MOST],
+            &[-MOST, MOST - 1],
+            &[MOST, MOST, 1 - MOST, -MOST],
+            &[10_i128.pow(18), 1 - 10_i128.pow(18)],
+            &[10_i128.pow(15), -1],
+        ];
+        for amounts in wrong {
+            refused(write(&mut conn, &insert(&legs(1, amounts))).await, SUMS);
+        }
+        // Two currencies do not make up for each other, nor do two movements.
+        refused(write(&mut conn, &insert(&[posting(1, 0, "WEI", 1), posting(1, 1, "USD", -1)])).await, SUMS);
+        refused(write(&mut conn, &insert(&[posting(1, 0, "WEI", 1), posting(2, 0, "WEI", -1)])).await, SUMS);
+
+        let mut right = legs(3, &[MOST, -MOST]);
+        right.extend(legs(4, &[MOST, 1, -MOST, -1]));
+        right.extend(legs(5, &[-3, 1, 2]));
+        right.extend(legs(
+            6,
+            &vec![10_i128.pow(27) / 7; 6].into_iter().chain([-6 * (10_i128.pow(27) / 7)]).collect::<Vec<_>>(),
+        ));
+        write(&mut conn, &insert(&right)).await.unwrap();
+        refused(write(&mut conn, &insert(&legs(3, &[5, -5]))).await, "postings");
+        let gone = Change::Delete { table: Posting::TABLE, keys: vec![right[0].cells()[..2].to_vec()] };
+        refused(write(&mut conn, &[gone]).await, "grow");
+        let changed = Posting { account: "else".to_owned(), ..right[0].clone() };
+        let changed = Change::Update { table: Posting::TABLE, rows: vec![(right[0].cells(), changed.cells())] };
+        refused(write(&mut conn, &[changed]).await, "grow");
+    })
+    .await;
+}
+
+fn tripped(done: Result<(), CommitError>, name: &str) {
+    match done {
+        Err(CommitError::GuardTripped { name: found }) => assert!(is_one_of(&found, name), "{found} instead of {name}"),
+        other => panic!("{name} did not trip: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_wrong_events_trips_and_leaves_nothing() {
+    on_both(async |mut town| {
+        town.append(&[beginning(3, 1)]).await.unwrap();
+        let (one, two) = (treasury(), TreasuryId::of_citizen(citizen(2)));
+        town.append(&[deposit(1, one, "USD", 100, 2)]).await.unwrap();
+        let size = town.log.head().await.unwrap().size;
+
+        // Below zero in the middle of the batch, good again at its end.
+        let dip = [payment(2, one, two, "USD", amount(101, 2)), payment(3, two, one, "USD", amount(50, 2))];
+        tripped(town.append(&dip).await, "balance_never_negative|available_never_negative");
+        // The receiver's event is missing, or says another amount.
+        let mut half = payment(4, one, two, "USD", amount(10, 2));
+        half.truncate(1);
+        tripped(town.append(&[half]).await, SUMS);
+        let legs = Legs::pay(
+            money::Account::External,
+            vec![(money::Account::Treasury(one), amount(5, 2), LegRole::Principal)],
+        );
+        let more = moved(5, MovementKind::Deposit, &currency("USD"), amount(6, 2), &legs.unwrap());
+        tripped(town.append(&[vec![(Stream::Treasury(one), TreasuryEvent::Credited(more).into())]]).await, SUMS);
+        // More set aside than there is, more given back than was set aside.
+        let offer = |minor: i128| TreasuryEvent::OfferMade {
+            offer: HoldId::from_bits(1),
+            to: two,
+            currency: currency("USD"),
+            amount: amount(minor, 2),
+            expires_at: Time::from_micros(1),
+            memo: None,
+            mandate: None,
+        };
+        tripped(
+            town.append(&[vec![(Stream::Treasury(one), offer(101).into())]]).await,
+            "held_within_balance|available_never_negative",
+        );
+        let back = TreasuryEvent::OfferExpired {
+            offer: HoldId::from_bits(1),
+            currency: currency("USD"),
+            amount: amount(1, 2),
+        };
+        tripped(
+            town.append(&[vec![(Stream::Treasury(one), back.into())]]).await,
+            "held_not_negative|held_never_negative",
+        );
+        // Twice a member, twice the same slug.
+        tripped(
+            town.append(&[vec![member_added(1, 1, "member"), member_added(1, 1, "founder")]]).await,
+            "one_living_membership|guild_members.member",
+        );
+        tripped(town.append(&[vec![found(9, "guild-1")[0].clone()]]).await, "unique_claims");
+
+        assert_eq!(town.log.head().await.unwrap().size, size);
+        town.append(&[payment(6, one, two, "USD", amount(100, 2))]).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_leaves_and_comes_back_within_one_batch_has_two_rows() {
+    on_both(async |mut town| {
+        let left: (Stream, Event) =
+            (Stream::Guild(guild(1)), GuildEvent::MemberLeft { member: MemberId::Citizen(citizen(1)) }.into());
+        town.append(&[found(1, "alpha"), vec![member_added(1, 1, "founder")]]).await.unwrap();
+        town.append(&[
+            vec![left.clone()],
+            vec![member_added(1, 1, "member")],
+            vec![left],
+            vec![member_added(1, 1, "member")],
+        ])
+        .await
+        .unwrap();
+        let mut reader = town.log.reader().await.unwrap();
+        let rows = sql::select(&mut reader, Member::TABLE, "order by t.joined_position", &[]).await.unwrap();
+        let status: Vec<&Cell> = rows.iter().map(|row| &row[4]).collect();
+        assert_eq!(status, ["left", "left", "active"].map(|word| Cell::Text(word.to_owned())).each_ref());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_server_changed_is_read_again() {
+    on_both(async |mut town| {
+        let one = treasury();
+        town.append(&[deposit(1, one, "USD", 100, 2)]).await.unwrap();
+        let mut theirs = std::mem::take(&mut town.guards);
+        // Our own memory starts empty; theirs still knows 100.
+        town.append(&[deposit(2, one, "USD", 11, 2)]).await.unwrap();
+        let tail = crate::recorded::decode_all(&town.log.read(1, 10).await.unwrap()).unwrap();
+        std::mem::swap(&mut town.guards, &mut theirs);
+        tripped(town.append(&[deposit(3, one, "USD", 1, 2)]).await, "treasury_balances");
+        // The failed batch made us forget, so the next one is right even without being told.
+        town.append(&[deposit(4, one, "USD", 1, 2)]).await.unwrap();
+        std::mem::swap(&mut town.guards, &mut theirs);
+        town.guards.observe(&tail);
+        let tail = crate::recorded::decode_all(&town.log.read(2, 10).await.unwrap()).unwrap();
+        town.guards.observe(&tail);
+        town.append(&[deposit(5, one, "USD", 1, 2)]).await.unwrap();
+    })
+    .await;
+}

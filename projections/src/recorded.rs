@@ -1,0 +1,152 @@
+//! A stored entry as projections see it: who, when, and the domain's event with its sealed texts back in place.
+
+use chain::entry::EntryView;
+use domain::event::Event;
+use domain::ids::Stream;
+use domain::time::Time;
+use eventlog::Stored;
+use serde_json::{Map, Value};
+
+/// One entry, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    pub position: u64,
+    pub stream: String,
+    pub version: u64,
+    pub at: Time,
+    /// Kind and id.
+    pub actor: (String, String),
+    pub command: String,
+    /// `None` for what the domain does not know: `log.*` and `refusal.*`.
+    pub event: Option<Event>,
+    /// The event's type, such as `treasury.debited.v1`.
+    pub kind: String,
+}
+
+/// An entry that is there and cannot be understood: nothing may go on past it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the entry at position {position} cannot be read: {what}")]
+pub struct Corrupt {
+    pub position: u64,
+    pub what: String,
+}
+
+impl From<Corrupt> for eventlog::Failure {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt.to_string())
+    }
+}
+
+/// Reads one entry.
+///
+/// # Errors
+/// When the bytes are no entry, belong to another place of the log, or hold no event of this version of the city.
+pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
+    let corrupt = |what: &dyn std::fmt::Display| Corrupt { position: stored.position, what: what.to_string() };
+    let view = EntryView::parse(&stored.bytes).map_err(|error| corrupt(&error))?;
+    if view.stream != stored.stream || view.version != stored.version {
+        return Err(corrupt(&"it belongs to another place"));
+    }
+    let at: Time = view.at.parse().map_err(|error| corrupt(&error))?;
+    let event = if is_of_the_domain(&view.kind) { Some(event(&view).map_err(|error| corrupt(&error))?) } else { None };
+    if let Some(event) = &event
+        && !fits(event, &stored.stream)
+    {
+        return Err(corrupt(&format_args!("a {} in the stream {}", view.kind, stored.stream)));
+    }
+    Ok(Recorded {
+        position: stored.position,
+        stream: stored.stream.clone(),
+        version: stored.version,
+        at,
+        actor: (view.actor.kind.into_owned(), view.actor.id.into_owned()),
+        command: view.command.into_owned(),
+        event,
+        kind: view.kind.into_owned(),
+    })
+}
+
+/// Reads entries in order.
+pub fn decode_all(stored: &[Stored]) -> Result<Vec<Recorded>, Corrupt> {
+    stored.iter().map(decode).collect()
+}
+
+fn is_of_the_domain(kind: &str) -> bool {
+    !kind.starts_with("log.") && !kind.starts_with("refusal.")
+}
+
+fn event(view: &EntryView<'_>) -> Result<Event, Box<dyn std::error::Error>> {
+    let mut data: Value = serde_json::from_str(view.data.get())?;
+    if let Some(sealed) = view.sealed {
+        merge_sealed(&mut data, &serde_json::from_str(sealed.get())?);
+    }
+    Ok(Event::from_parts(&view.kind, data)?)
+}
+
+/// Whether an event of this aggregate can stand in this stream.
+fn fits(event: &Event, stream: &str) -> bool {
+    let Ok(stream) = stream.parse::<Stream>() else { return false };
+    matches!(
+        (event, stream),
+        (Event::City(_), Stream::City)
+            | (Event::Citizen(_), Stream::Citizen(_))
+            | (Event::Guild(_), Stream::Guild(_))
+            | (Event::Treasury(_), Stream::Treasury(_))
+            | (Event::Key(_), Stream::Key(_))
+    )
+}
+
+/// Puts what an entry keeps in `sealed` back where it stood in `data`. Keys are dotted paths; a number is a place in a list, where
+/// `null` kept it free. A path that leads nowhere is left out, and the event then misses the text that it needs.
+pub fn merge_sealed(data: &mut Value, sealed: &Value) {
+    for (path, commitment) in sealed.as_object().into_iter().flatten() {
+        if let Some(place) = place(data, path)
+            && place.is_null()
+        {
+            *place = commitment.clone();
+        }
+    }
+}
+
+/// Where a dotted path leads; objects on the way that lost all they had are made again.
+fn place<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    let next = match value {
+        Value::Object(object) => object.entry(name).or_insert(Value::Null),
+        Value::Array(list) => list.get_mut(name.parse::<usize>().ok()?)?,
+        _ => return None,
+    };
+    match rest {
+        Some(rest) => place(next, rest),
+        None => Some(next),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sealed_texts_go_back_where_they_stood() {
+        let cases = [
+            (json!({}), "memo", json!({"memo": 1})),
+            (json!({"command": {"type": "x"}}), "command.memo", json!({"command": {"type": "x", "memo": 1}})),
+            (
+                json!({"command": {"reference": [null, "l"]}}),
+                "command.reference.0",
+                json!({"command": {"reference": [1, "l"]}}),
+            ),
+            (json!({"a": "taken"}), "a", json!({"a": "taken"})),
+            (json!({"list": [null]}), "list.7", json!({"list": [null]})),
+        ];
+        for (mut data, path, expected) in cases {
+            merge_sealed(&mut data, &json!({path: 1}));
+            assert_eq!(data, expected, "{path}");
+        }
+    }
+}

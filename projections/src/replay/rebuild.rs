@@ -1,0 +1,115 @@
+//! Rebuild: guards and views made again from position 0 and put in place while the city runs.
+
+use eventlog::sql::{self, Cell, Change, Conn, Kind};
+use eventlog::{Failure, Log};
+use futures::{StreamExt as _, try_join};
+
+use super::scratch::{Scratch, guard_session};
+use super::{Progress, source};
+use crate::guards::GuardTables;
+use crate::views::{self, PROGRESS, ViewTables, ViewsDb};
+
+/// A tail this short is folded under the lock.
+const SHORT: u64 = 5_000;
+
+/// How far the tables were when they were put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The size of the log at the guards' swap.
+    pub guards: u64,
+    /// How many entries the views had folded at theirs.
+    pub views: u64,
+}
+
+/// Folds the whole log into new tables and swaps them in, guards first. Commands wait for the guards' swap only, queries for
+/// nothing: until the commit they read the old rows.
+///
+/// # Errors
+/// When an entry cannot be understood, a rebuilt guard violates a constraint, or the database fails. The live tables are then as
+/// they were.
+pub async fn rebuild(log: &Log, views: &ViewsDb, progress: Progress<'_>) -> Result<Rebuilt, Failure> {
+    let mut new = New {
+        guards: Scratch::create(guard_session(log).await?).await?,
+        views: Scratch::create(views.writer().await?).await?,
+    };
+    loop {
+        let head = log.head().await?.size;
+        new.feed(log, head, progress).await?;
+        if log.head().await?.size - head <= SHORT {
+            break;
+        }
+    }
+    // Outside the locks, so that little is left to be written inside.
+    try_join!(new.guards.finish(), new.views.finish())?;
+    let t = std::time::Instant::now();
+    new.swap_guards(log, progress).await?;
+    eprintln!("swap guards {:?}", t.elapsed());
+    new.swap_views(log).await?;
+    eprintln!("swap all {:?}", t.elapsed());
+    Ok(Rebuilt { guards: new.guards.size(), views: new.views.size() })
+}
+
+struct New {
+    guards: Scratch<GuardTables>,
+    views: Scratch<ViewTables>,
+}
+
+impl New {
+    async fn feed(&mut self, log: &Log, until: u64, progress: Progress<'_>) -> Result<(), Failure> {
+        let mut batches = std::pin::pin!(source::read(log, self.guards.size(), until));
+        let mut w = std::time::Duration::ZERO;
+        let mut f = w;
+        let mut t = std::time::Instant::now();
+        while let Some(events) = batches.next().await {
+            let events = events?;
+            w += t.elapsed();
+            eprintln!("wait {w:?} feed {f:?}");
+            let t2 = std::time::Instant::now();
+            try_join!(self.guards.feed(&events), self.views.feed(&events))?;
+            f += t2.elapsed();
+            t = std::time::Instant::now();
+            progress(self.guards.size(), until);
+        }
+        Ok(())
+    }
+
+    /// Nobody appends while the head is locked, so the guards in place are those of exactly this size.
+    async fn swap_guards(&mut self, log: &Log, progress: Progress<'_>) -> Result<(), Failure> {
+        self.guards.conn().begin().await?;
+        let size = lock_head(self.guards.conn()).await?;
+        self.feed(log, size, progress).await?;
+        sql::execute(self.guards.conn(), "insert into guard_rebuild (running) values (1)", &[]).await?;
+        self.guards.replace("guard").await?;
+        sql::execute(self.guards.conn(), "delete from guard_rebuild", &[]).await?;
+        // A crash before this leaves the old tables, after it the new ones.
+        self.guards.conn().commit().await?;
+        Ok(())
+    }
+
+    async fn swap_views(&mut self, log: &Log) -> Result<(), Failure> {
+        self.views.conn().begin().await?;
+        let live = views::lock_position(self.views.conn()).await?;
+        // The worker may have gone further meanwhile, and the views never go back.
+        let mut batches = std::pin::pin!(source::read(log, self.views.size(), live));
+        while let Some(events) = batches.next().await {
+            self.views.feed(&events?).await?;
+        }
+        self.views.replace("read").await?;
+        let (before, after) = (views::progress(live), views::progress(self.views.size()));
+        if before != after {
+            sql::apply(self.views.conn(), &[Change::Update { table: PROGRESS, rows: vec![(before, after)] }]).await?;
+        }
+        self.views.conn().commit().await?;
+        Ok(())
+    }
+}
+
+/// The size of the log, which cannot grow until the transaction ends. On SQLite the transaction itself is the lock.
+async fn lock_head(conn: &mut Conn) -> Result<u64, Failure> {
+    let lock = if conn.is_postgres() { " for update" } else { "" };
+    let rows = sql::query(conn, &format!("select size from head{lock}"), &[Kind::Int], &[]).await?;
+    match rows.first().map(Vec::as_slice) {
+        Some([Cell::Int(size)]) => Ok(size.unsigned_abs()),
+        _ => Err(Failure::Missing("the log has no head".to_owned())),
+    }
+}
