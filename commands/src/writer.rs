@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::Time;
 use domain::guild::governance::Evidence;
 use domain::ids::{GuildRef, Stream};
 use domain::turn::{Claim, Context, Decision, Missing, Permit, Scene, State, Stop};
+use domain::{Command, Time};
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::vault::Vault;
 use eventlog::{Append, Batch, CommitError, Failure, Receipt, Writer};
@@ -29,6 +29,9 @@ use crate::seal::{Sealer, Sealing, Subject, each_text, resolve};
 /// Falling further behind than this, it is cheaper to forget every state than to catch up one by one.
 const CATCH_UP_LIMIT: u64 = 50_000;
 const RECEIPTS_IN_MEMORY: usize = 50_000;
+/// What [`Writer::prune_receipts`] answers when there may be more.
+const PRUNE_SLICE: u64 = 5_000;
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) struct Writing {
     writer: Writer,
@@ -100,21 +103,33 @@ impl Writing {
                     let due = self.core.refusals.due(Instant::now(), false);
                     self.record_refusals(due).await;
                 }
-                _ = hour.tick() => self.prune().await,
+                _ = hour.tick() => {
+                    if self.prune().await {
+                        // Commands that wait go first.
+                        hour.reset_after(PRUNE_PAUSE);
+                    }
+                }
             }
         }
         let rest = self.core.refusals.due(Instant::now(), true);
         self.record_refusals(rest).await;
     }
 
-    async fn prune(&mut self) {
+    /// Removes a slice of old receipts; answers whether there may be more.
+    async fn prune(&mut self) -> bool {
         let kept = i64::try_from(self.config.receipts_kept.as_micros()).unwrap_or(i64::MAX);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let before = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_sub(kept);
         match self.writer.prune_receipts(before).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "old receipts pruned"),
-            Err(failure) => tracing::warn!(%failure, "old receipts could not be pruned"),
+            Ok(0) => false,
+            Ok(count) => {
+                tracing::info!(count, "old receipts pruned");
+                count >= PRUNE_SLICE
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, "old receipts could not be pruned");
+                false
+            }
         }
     }
 
@@ -172,7 +187,10 @@ impl Writing {
                 Err(CommitError::Failure(failure)) => {
                     tracing::warn!(%failure, jobs = jobs.len(), "a batch failed");
                     metrics::counter!("guildhall_batch_failures_total").increment(1);
-                    self.core.forget();
+                    // What is known of a log is what tells another log from it: it is kept.
+                    if !matches!(failure, Failure::Diverged { .. }) {
+                        self.core.forget();
+                    }
                     let endings = jobs.iter().map(|_| Err(SubmitError::Failure(failure.clone()))).collect();
                     self.answer(jobs, endings);
                 }
@@ -235,6 +253,8 @@ impl Core {
         self.guards.discard();
         self.guards = Guards::default();
         self.infra_tips.clear();
+        // A key that was erased by another server is gone from the vault, and what was sealed under it is refused there.
+        self.vault.forget_all();
         self.folded = None;
     }
 
@@ -369,7 +389,11 @@ impl Core {
         let size = batch.head().size;
         match self.folded {
             Some(folded) if folded == size => return Ok(()),
-            Some(folded) if folded < size && size - folded <= CATCH_UP_LIMIT => {
+            Some(folded) if folded > size => {
+                let what = format!("{folded} entries were folded, {size} are there");
+                return Err(Failure::Diverged { position: size, what });
+            }
+            Some(folded) if size - folded <= CATCH_UP_LIMIT => {
                 let tail = batch.tail(folded).await?;
                 let mut events = Vec::with_capacity(tail.len());
                 for entry in &tail {
@@ -536,6 +560,10 @@ async fn prepare(
 fn decide_one(scene: &BatchScene<'_>, candidate: &Candidate) -> Result<(Permit, Decision), Stop> {
     let Candidate { request, context, .. } = candidate;
     let permit = identity::authorize(scene, &request.credential, request.command.action(), context.now)?;
+    // Proposing is no way around a key's scope or a role: the proposed command is asked about as well.
+    if let Command::Propose(propose) = &request.command {
+        identity::authorize(scene, &request.credential, propose.command.action(), context.now)?;
+    }
     let context = Context { permit: permit.clone(), ..context.clone() };
     let evidence: &[Evidence] = &request.evidence;
     domain::decide(scene, &request.command, evidence, &context).map(|decision| (permit, decision))
@@ -658,7 +686,7 @@ async fn load_streams(
     let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
     let mut states: HashMap<Stream, (State, Tip)> =
         streams.iter().map(|stream| (*stream, (State::empty(*stream), Tip::NONE))).collect();
-    for entry in batch.load(&names).await? {
+    let fold = |entry: eventlog::Stored| {
         let corrupt = |error: &dyn std::fmt::Display| Failure::Corrupt(error.to_string());
         let recorded = recorded::decode(&entry).map_err(|error| corrupt(&error))?;
         let stream: Stream = entry.stream.parse().map_err(|error| corrupt(&error))?;
@@ -666,7 +694,9 @@ async fn load_streams(
             state.evolve(event, recorded.at);
             *tip = Tip { versions: entry.version + 1, hash: entry.hash };
         }
-    }
+        Ok(())
+    };
+    batch.load_each(&names, fold).await?;
     for (stream, (state, tip)) in states {
         scene.states.insert(stream, Arc::new(state));
         loaded.insert(stream, tip);

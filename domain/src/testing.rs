@@ -51,6 +51,7 @@ impl Scene for World {
 }
 
 impl World {
+    #[expect(clippy::new_without_default, reason = "a whole city is no default")]
     /// A founded city at noon of 2026-05-01, with USD (2 decimals) and EUR (2 decimals).
     pub fn new() -> Self {
         let mut world = Self {

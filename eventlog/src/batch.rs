@@ -1,17 +1,15 @@
 //! A batch: one transaction under the head's lock, from the first look to the COMMIT.
 
-use std::time::Duration;
+use chain::Hash;
 
 use crate::append::Mark;
 use crate::faults::{LOSE_ANSWER, LOSE_REQUEST};
+use crate::pages::{self, Span};
 use crate::sql::{self, Change, Conn, SqlError};
 use crate::tables::{Head, Receipt, Stored, is_ours};
 use crate::vault::WrappedKey;
 use crate::writer::{self, Opened};
 use crate::{Append, CommitError, Failure, Writer, log};
-
-/// Longer than the server's own limit for a statement.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An open batch. Dropping it without a commit undoes everything.
 pub struct Batch<'a> {
@@ -65,16 +63,40 @@ impl<'a> Batch<'a> {
         if from >= self.head.size {
             return Ok(Vec::new());
         }
-        let entries = log::entries_from(self.writer.conn(), from, usize::MAX).await?;
+        let end = Some(self.head.size);
+        let entries = pages::read(self.writer.conn(), Span::Log { from }, usize::MAX, usize::MAX, end).await?;
         if entries.len() as u64 != self.head.size - from {
             return Err(Failure::Corrupt(format!("the log does not hold every entry from {from} to its head")));
+        }
+        if let Some(newest) = entries.last() {
+            self.writer.log().learn(newest.position, newest.hash);
         }
         Ok(entries)
     }
 
     /// All entries of these streams, in order of position.
     pub async fn load(&mut self, streams: &[String]) -> Result<Vec<Stored>, Failure> {
-        log::load_streams(self.writer.conn(), streams).await
+        let mut entries = Vec::new();
+        self.load_each(streams, |entry| {
+            entries.push(entry);
+            Ok(())
+        })
+        .await?;
+        entries.sort_unstable_by_key(|entry| entry.position);
+        Ok(entries)
+    }
+
+    /// Shows `see` every entry of these streams: one stream after another, each in order of version. Only a page of them is in memory
+    /// at any time, so a stream may be of any length.
+    ///
+    /// # Errors
+    /// The first one of `see` ends the reading.
+    pub async fn load_each(
+        &mut self,
+        streams: &[String],
+        mut see: impl FnMut(Stored) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        pages::each(self.writer.conn(), streams, self.head.size, &mut see).await
     }
 
     /// The stored receipts among these (principal, key) pairs.
@@ -105,7 +127,7 @@ impl<'a> Batch<'a> {
     /// [`CommitError::GuardTripped`] when a guard says no; [`Failure::Contradiction`] when the append does not continue the log.
     pub async fn commit(mut self, append: Append) -> Result<(), CommitError> {
         let mark = append.mark();
-        let size = append.next_head(&self.head).size;
+        let newest = append.entries.last().map(|entry| (entry.position, entry.hash));
         let erase = append.vault.erase.clone();
         let written = match append.into_changes(&self.head) {
             Ok(changes) => self.write(&changes, &erase).await,
@@ -118,30 +140,30 @@ impl<'a> Batch<'a> {
         match self.send_commit().await {
             Outcome::Committed => self.finished = true,
             Outcome::Refused(error) => {
-                // PostgreSQL has rolled back already, SQLite has not; a new session is right in both cases.
+                // PostgreSQL has rolled back already, SQLite has not.
+                self.rollback().await;
                 return Err(refusal(error));
             }
             Outcome::Unknown(lost) => self.resolve(&mark, lost).await?,
         }
-        self.writer.log().announce(size);
+        self.committed(newest);
+        if !erase.is_empty() {
+            self.writer.erased().await;
+        }
         Ok(())
+    }
+
+    fn committed(&self, newest: Option<(u64, Hash)>) {
+        if let Some((position, hash)) = newest {
+            self.writer.log().learn(position, hash);
+            self.writer.log().announce(position + 1);
+        }
     }
 
     async fn write(&mut self, changes: &[Change], erase: &[String]) -> Result<(), CommitError> {
         let conn = self.writer.conn();
-        let write = async {
-            sql::apply(conn, changes).await?;
-            if erase.is_empty() { Ok(()) } else { writer::erase(conn, erase).await }
-        };
-        let answer = tokio::time::timeout(PATIENCE, write).await;
-        match answer {
-            Ok(result) => result.map_err(refusal),
-            Err(_) => {
-                // In the middle of a statement: a rollback would wait behind it.
-                self.writer.disconnect();
-                Err(Failure::Unavailable("the database does not answer".to_owned()).into())
-            }
-        }
+        sql::apply(conn, changes).await.map_err(refusal)?;
+        if erase.is_empty() { Ok(()) } else { writer::erase(conn, erase).await.map_err(refusal) }
     }
 
     async fn send_commit(&mut self) -> Outcome {
@@ -150,16 +172,15 @@ impl<'a> Batch<'a> {
             self.writer.disconnect();
             return Outcome::Unknown(Failure::Unavailable("the connection was cut before COMMIT".to_owned()));
         }
-        let answer = tokio::time::timeout(PATIENCE, self.writer.conn().commit()).await;
+        let answer = self.writer.conn().commit().await;
         if fault == LOSE_ANSWER {
             self.writer.disconnect();
             return Outcome::Unknown(Failure::Unavailable("the connection was cut after COMMIT".to_owned()));
         }
         match answer {
-            Ok(Ok(())) => Outcome::Committed,
-            Ok(Err(error)) if error.is_certain() => Outcome::Refused(error),
-            Ok(Err(error)) => Outcome::Unknown(error.into()),
-            Err(_) => Outcome::Unknown(Failure::Unavailable("COMMIT was not answered".to_owned())),
+            Ok(()) => Outcome::Committed,
+            Err(error) if error.is_certain() => Outcome::Refused(error),
+            Err(error) => Outcome::Unknown(error.into()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, PgPool, SqlitePool};
 
 use crate::Failure;
 use crate::sql::{self, Cell, Conn, Kind};
@@ -14,6 +14,14 @@ const SEARCH_PATH: &str = "guard, log, vault, read";
 const READERS: u32 = 16;
 const ACQUIRE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps. Each costs memory on both sides; the house has a few dozen.
+const STATEMENTS: usize = 64;
+/// A connection that was used so recently is not tried before it is lent again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a writer waits for any answer. Longer than any limit that the server sets.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// The same for a reader, whose statements may take longer.
+const READER_PATIENCE: Duration = Duration::from_secs(40);
 
 /// What this log runs without, as `doctor` and receipts must say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,17 +41,50 @@ pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, Failure> {
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "2"),
+        // So is one that takes nothing out of its socket.
+        ("tcp_user_timeout", "15000"),
     ];
     Ok(options
         .application_name("guildhall")
         .options(settings)
-        .statement_cache_capacity(512)
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging())
 }
 
 pub(crate) fn postgres_readers(options: &PgConnectOptions) -> PgPool {
     let options = options.clone().options([("default_transaction_read_only", "on"), ("statement_timeout", "30s")]);
-    PgPoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(options)
+    PgPoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(ACQUIRE)
+        // Not before every use, which would double the round trips of a small query.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+/// A reader from the pool, with a limit on how long it may take to answer. SQLite answers from within this process.
+pub(crate) async fn postgres_reader(pool: &PgPool) -> Result<Conn, Failure> {
+    Ok(Conn::from(pool.acquire().await?).with_patience(READER_PATIENCE))
+}
+
+/// A reader that answers for certain. All those that lie in the pool may be dead, after a restart of the server.
+pub(crate) async fn tested_postgres_reader(pool: &PgPool) -> Result<Conn, Failure> {
+    let mut connection = pool.acquire().await?;
+    for _ in 0..READERS {
+        if let Ok(Ok(())) = tokio::time::timeout(ACQUIRE, connection.ping()).await {
+            break;
+        }
+        connection.close_on_drop();
+        connection = pool.acquire().await?;
+    }
+    Ok(Conn::from(connection).with_patience(READER_PATIENCE))
 }
 
 /// A session that may hold the head's lock: it must not be able to hold it for long, whatever becomes of this process.
@@ -60,22 +101,35 @@ pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, 
         ("enable_mergejoin", "off"),
         ("jit", "off"),
     ];
-    postgres_session(&options.clone().options(settings)).await
+    Ok(postgres_connection(&options.clone().options(settings)).await?.with_patience(PATIENCE))
 }
 
-/// A session of its own, outside the readers' pool.
+/// A session of its own, outside the readers' pool. What it does may take long, but it may not hold locks and do nothing.
 pub(crate) async fn postgres_session(options: &PgConnectOptions) -> Result<Conn, Failure> {
+    postgres_connection(&options.clone().options([("idle_in_transaction_session_timeout", "60s")])).await
+}
+
+async fn postgres_connection(options: &PgConnectOptions) -> Result<Conn, Failure> {
     let connecting = tokio::time::timeout(ACQUIRE, options.connect());
     let connection = connecting.await.map_err(|_| Failure::Unavailable("connecting takes too long".to_owned()))??;
     Ok(Conn::from(connection))
 }
 
-/// Refuses a server that would lose commits or cannot take them, and a role that could rewrite them.
+/// Refuses a server that would lose commits or cannot take them, and a role that could rewrite them: by itself, or as any other role
+/// that it is a member of, however indirectly and whether it inherits from it or must take it on.
 pub(crate) async fn check_postgres(conn: &mut Conn, allow_unsafe: bool, allow_owner: bool) -> Result<Safety, Failure> {
     const SQL: &str = "
         select current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
             current_user, pg_is_in_recovery()::int,
-            (exists (select 1 from pg_roles where rolname = current_user and rolsuper)
+            (exists (select 1 from pg_roles as r where pg_has_role(r.oid, 'member') and (
+                    r.rolsuper or r.rolcreaterole or r.rolreplication
+                    or r.rolname in ('pg_write_all_data', 'pg_execute_server_program', 'pg_write_server_files')
+                    or has_table_privilege(r.oid, to_regclass('log.entries'), 'update, delete, truncate, trigger')
+                    or has_any_column_privilege(r.oid, to_regclass('log.entries'), 'update')
+                    or has_table_privilege(r.oid, to_regclass('log.head'), 'insert, delete, truncate, trigger')
+                    or exists (select 1 from pg_namespace where nspname in ('log', 'vault', 'guard')
+                        and has_schema_privilege(r.oid, pg_namespace.oid, 'create'))))
+                or exists (select 1 from pg_database where datname = current_database() and pg_has_role(datdba, 'member'))
                 or exists (select 1 from pg_namespace where nspname in ('log', 'vault', 'guard') and pg_has_role(nspowner, 'member'))
                 or exists (select 1 from pg_class join pg_namespace on pg_namespace.oid = relnamespace
                     where nspname in ('log', 'vault', 'guard') and pg_has_role(relowner, 'member')))::int,
@@ -112,7 +166,7 @@ fn sqlite_options(dir: &Path) -> SqliteConnectOptions {
         .filename(dir.join("log.db"))
         .foreign_keys(true)
         .busy_timeout(BUSY)
-        .statement_cache_capacity(256)
+        .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging()
 }
 
@@ -121,8 +175,10 @@ pub(crate) async fn sqlite_writer(dir: &Path, create: bool) -> Result<Conn, Fail
     let options = sqlite_options(dir)
         .create_if_missing(create)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    Ok(Conn::from(options.connect().await?))
+        .synchronous(SqliteSynchronous::Full)
+        // What was erased is overwritten with zeros, not only forgotten.
+        .pragma("secure_delete", "ON");
+    Ok(Conn::from(options.connect().await?).with_patience(PATIENCE))
 }
 
 /// Connections that cannot write. They open the file for writing all the same, because recovering a WAL after a crash needs it.

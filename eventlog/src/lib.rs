@@ -15,7 +15,9 @@ mod faults;
 mod follow;
 mod log;
 mod migrate;
+mod pages;
 mod recorder;
+mod scram;
 pub mod sql;
 mod tables;
 #[cfg(feature = "testing")]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chain::Hash;
 use sqlx::postgres::PgConnectOptions;
@@ -12,10 +13,14 @@ use tokio::sync::watch;
 
 use crate::connect::{self, Safety};
 use crate::faults::Faults;
+use crate::pages::{self, Span};
 use crate::sql::{self, Cell, Conn, Row};
 use crate::tables::{ENTRIES, HEAD, Head, PAYLOADS, SUBJECT_KEYS, Stored, hash, number, unreadable};
 use crate::vault::{Payload, WrappedKey};
-use crate::{Failure, Follower, Writer, migrate};
+use crate::{Failure, Follower, Migration, Writer, migrate};
+
+/// What one read returns at most, in bytes of entries: more of them come with the next one.
+const READ_BYTES: usize = 64 << 20;
 
 /// Where a log is.
 #[derive(Clone)]
@@ -62,12 +67,35 @@ struct Inner {
     safety: Safety,
     /// The size of the log as far as this process knows from its own commits.
     committed: watch::Sender<u64>,
+    /// The newest entry that a writer of this process committed or read under the head's lock: the log must go on from it.
+    newest: Mutex<Option<(u64, Hash)>>,
+    /// How often a writer had to open a new session.
+    reconnected: watch::Sender<u64>,
+    /// On SQLite, whether the directory's lock is held by a writer of this very log.
+    writes_alone: AtomicBool,
     faults: Faults,
 }
 
 enum Engine {
     Postgres { options: PgConnectOptions, readers: PgPool },
     Sqlite { dir: PathBuf, readers: SqlitePool },
+}
+
+/// Reads, and reads once more where the first connection turns out to be dead.
+macro_rules! reading {
+    ($log:ident, $conn:ident => $read:expr) => {{
+        let first = {
+            let $conn = &mut $log.reader().await?;
+            $read.await
+        };
+        match first {
+            Ok(found) => Ok(found),
+            Err(failure) => {
+                let $conn = &mut $log.second_reader(failure).await?;
+                $read.await
+            }
+        }
+    }};
 }
 
 impl Log {
@@ -90,14 +118,36 @@ impl Log {
                 (Engine::Sqlite { dir: dir.clone(), readers: connect::sqlite_readers(dir) }, Safety::default())
             }
         };
-        let inner = Inner { config, engine, safety, committed: watch::Sender::new(0), faults: Faults::default() };
+        let inner = Inner {
+            config,
+            engine,
+            safety,
+            committed: watch::Sender::new(0),
+            newest: Mutex::default(),
+            reconnected: watch::Sender::new(0),
+            writes_alone: AtomicBool::new(false),
+            faults: Faults::default(),
+        };
         let log = Log { inner: Arc::new(inner) };
-        let head = log.head().await?;
-        if head.origin != log.origin() {
-            return Err(Failure::WrongOrigin { expected: log.origin().to_owned(), found: head.origin });
+        let mut conn = log.reader().await?;
+        let carried = migrate::own(conn.is_postgres());
+        migrate::check_versions(&mut conn, carried).await?;
+        let head = head(&mut conn).await?;
+        log.check_continues(&mut conn, &head, true).await?;
+        if let Some(last) = head.size.checked_sub(1) {
+            match entry(&mut conn, last).await? {
+                Some(entry) => log.learn(entry.position, entry.hash),
+                None => return Err(Failure::Corrupt(format!("the entry at position {last}, the newest, is missing"))),
+            }
         }
         log.announce(head.size);
         Ok(log)
+    }
+
+    /// Refuses a log whose other schemas were migrated by a newer version of this software, or not yet by this one. Its own two are
+    /// checked when it is opened.
+    pub async fn check_schema(&self, carried: &[Migration<'_>]) -> Result<(), Failure> {
+        migrate::check_versions(&mut self.reader().await?, carried).await
     }
 
     /// The log's name.
@@ -116,29 +166,64 @@ impl Log {
     }
 
     /// The newest committed state.
+    ///
+    /// # Errors
+    /// [`Failure::Diverged`] when it is older than what this process knows to be committed.
     pub async fn head(&self) -> Result<Head, Failure> {
-        head(&mut self.reader().await?).await
+        // Before the look: what is committed meanwhile need not be seen by it.
+        let known = *self.inner.committed.borrow();
+        let head = reading!(self, conn => head(conn))?;
+        self.check_size(&head, known)?;
+        Ok(head)
     }
 
-    /// Up to `limit` entries from position `from` on.
+    /// Up to `limit` entries from position `from` on; fewer when they are over 64 MiB together, but always one if there is one.
     pub async fn read(&self, from: u64, limit: usize) -> Result<Vec<Stored>, Failure> {
-        let entries = entries_from(&mut self.reader().await?, from, limit).await?;
+        let entries = reading!(self, conn => pages::read(conn, Span::Log { from }, limit, READ_BYTES, None))?;
         if (from..).zip(&entries).any(|(position, entry)| position != entry.position) {
             return Err(Failure::Corrupt(format!("an entry is missing at or after position {from}")));
         }
         Ok(entries)
     }
 
-    /// Up to `limit` entries of one stream from version `from_version` on.
-    pub async fn read_stream(&self, stream: &str, from_version: u64, limit: usize) -> Result<Vec<Stored>, Failure> {
-        const REST: &str = "where t.stream = $1 and t.version >= $2 order by t.version limit $3";
-        let params = [Cell::Text(stream.to_owned()), number(from_version), at_most(limit)];
-        Stored::from_rows(sql::select(&mut self.reader().await?, &ENTRIES, REST, &params).await?)
+    /// The hashes of up to `limit` entries from position `from` on, fewer when the log ends before.
+    ///
+    /// # Errors
+    /// [`Failure::Corrupt`] when an entry below the head is missing.
+    pub async fn hashes(&self, from: u64, limit: usize) -> Result<Vec<Hash>, Failure> {
+        reading!(self, conn => pages::hashes(conn, from, limit))
+    }
+
+    /// Up to `limit` entries of one stream from version `from` on; fewer when they are over 64 MiB together.
+    pub async fn read_stream(&self, stream: &str, from: u64, limit: usize) -> Result<Vec<Stored>, Failure> {
+        reading!(self, conn => pages::read(conn, Span::Stream { stream, from }, limit, READ_BYTES, None))
     }
 
     /// All entries of these streams, in order of position.
     pub async fn load_streams(&self, streams: &[String]) -> Result<Vec<Stored>, Failure> {
-        load_streams(&mut self.reader().await?, streams).await
+        let mut entries = Vec::new();
+        self.load_each(streams, |entry| {
+            entries.push(entry);
+            Ok(())
+        })
+        .await?;
+        entries.sort_unstable_by_key(|entry| entry.position);
+        Ok(entries)
+    }
+
+    /// Shows `see` every entry of these streams: one stream after another, each in order of version. Only a page of them is in memory
+    /// at any time, so a stream may be of any length.
+    ///
+    /// # Errors
+    /// The first one of `see` ends the reading.
+    pub async fn load_each(
+        &self,
+        streams: &[String],
+        mut see: impl FnMut(Stored) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        let mut conn = self.reader().await?;
+        let end = head(&mut conn).await?.size;
+        pages::each(&mut conn, streams, end, &mut see).await
     }
 
     /// A reader that starts at position `from`.
@@ -149,9 +234,19 @@ impl Log {
     /// A pooled connection that cannot write. On SQLite it sees log, vault and guards; on PostgreSQL the views as well.
     pub async fn reader(&self) -> Result<Conn, Failure> {
         Ok(match &self.inner.engine {
-            Engine::Postgres { readers, .. } => Conn::from(readers.acquire().await?),
+            Engine::Postgres { readers, .. } => connect::postgres_reader(readers).await?,
             Engine::Sqlite { readers, .. } => Conn::from(readers.acquire().await?),
         })
+    }
+
+    /// After a failed read, a reader to try once more with: the pool does not try each connection before it lends it.
+    async fn second_reader(&self, failure: Failure) -> Result<Conn, Failure> {
+        match (failure, &self.inner.engine) {
+            (Failure::Unavailable(_), Engine::Postgres { readers, .. }) => {
+                connect::tested_postgres_reader(readers).await
+            }
+            (failure, _) => Err(failure),
+        }
     }
 
     /// On PostgreSQL, a connection of its own for a worker that writes views; on SQLite nothing, because views live in another file.
@@ -172,19 +267,24 @@ impl Log {
             Engine::Sqlite { dir, .. } => Some(lock(dir.join("writer.lock"))?),
         };
         let conn = self.connect_writer().await?;
+        self.inner.writes_alone.store(lock.is_some(), Ordering::Release);
         Ok(Writer::new(self.clone(), conn, lock))
+    }
+
+    /// Counts how often a writer of this process had to open a new session. What it found was a continuation of what this process
+    /// knows, but perhaps not of what was anchored: the anchor's check belongs after every change.
+    pub fn reconnected(&self) -> watch::Receiver<u64> {
+        self.inner.reconnected.subscribe()
     }
 
     /// The ciphertexts with these digests, in no particular order; erased ones are missing.
     pub async fn payloads(&self, digests: &[Hash]) -> Result<Vec<Payload>, Failure> {
-        let keys: Vec<Row> = digests.iter().map(|digest| vec![hash(digest)]).collect();
-        let rows = sql::select_keys(&mut self.reader().await?, &PAYLOADS, &keys).await?;
-        rows.into_iter().map(Payload::from_row).collect()
+        reading!(self, conn => payloads(conn, digests))
     }
 
     /// The wrapped keys of these subjects, in no particular order; erased ones are missing.
     pub async fn subject_keys(&self, subjects: &[String]) -> Result<Vec<WrappedKey>, Failure> {
-        subject_keys(&mut self.reader().await?, subjects).await
+        reading!(self, conn => subject_keys(conn, subjects))
     }
 
     pub(crate) async fn connect_writer(&self) -> Result<Conn, Failure> {
@@ -198,6 +298,59 @@ impl Log {
                 Ok(conn)
             }
         }
+    }
+
+    /// Refuses a database that does not go on where this process knows the log to be. `fresh`: the session is a new one, so its database
+    /// may be another, and the newest entry known must be in it.
+    pub(crate) async fn check_continues(&self, conn: &mut Conn, head: &Head, fresh: bool) -> Result<(), Failure> {
+        if head.origin != self.origin() {
+            return Err(Failure::WrongOrigin { expected: self.origin().to_owned(), found: head.origin.clone() });
+        }
+        self.check_size(head, *self.inner.committed.borrow())?;
+        let newest = *self.newest();
+        let Some((position, known)) = newest.filter(|_| fresh) else { return Ok(()) };
+        let found = entry(conn, position).await?.map(|entry| entry.hash);
+        if found == Some(known) {
+            return Ok(());
+        }
+        let what = if found.is_none() { "the entry known there is gone" } else { "another entry is there" };
+        Err(Failure::Diverged { position, what: what.to_owned() })
+    }
+
+    fn check_size(&self, head: &Head, known: u64) -> Result<(), Failure> {
+        if head.size >= known {
+            return Ok(());
+        }
+        Err(Failure::Diverged {
+            position: head.size,
+            what: format!("{known} entries were committed, {} are there", head.size),
+        })
+    }
+
+    /// Remembers an entry that is certainly in the log.
+    pub(crate) fn learn(&self, position: u64, hash: Hash) {
+        let mut newest = self.newest();
+        if newest.is_none_or(|(known, _)| known < position) {
+            *newest = Some((position, hash));
+        }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<(u64, Hash)>> {
+        // Whoever panicked while holding it had not begun to change it.
+        self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_reconnect(&self) {
+        self.inner.reconnected.send_modify(|count| *count += 1);
+    }
+
+    /// Whether nobody but a writer of this log can append.
+    pub(crate) fn writes_alone(&self) -> bool {
+        self.inner.writes_alone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lock_released(&self) {
+        self.inner.writes_alone.store(false, Ordering::Release);
     }
 
     /// Wakes the followers in this process.
@@ -249,27 +402,15 @@ pub(crate) async fn head(conn: &mut Conn) -> Result<Head, Failure> {
     }
 }
 
-pub(crate) async fn entries_from(conn: &mut Conn, from: u64, limit: usize) -> Result<Vec<Stored>, Failure> {
-    const REST: &str = "where t.position >= $1 order by t.position limit $2";
-    Stored::from_rows(sql::select(conn, &ENTRIES, REST, &[number(from), at_most(limit)]).await?)
+pub(crate) async fn entry(conn: &mut Conn, position: u64) -> Result<Option<Stored>, Failure> {
+    let rows = sql::select_keys(conn, &ENTRIES, &[vec![number(position)]]).await?;
+    Ok(Stored::from_rows(rows)?.pop())
 }
 
-fn at_most(limit: usize) -> Cell {
-    Cell::Int(i64::try_from(limit).unwrap_or(i64::MAX))
-}
-
-pub(crate) async fn load_streams(conn: &mut Conn, streams: &[String]) -> Result<Vec<Stored>, Failure> {
-    if streams.is_empty() {
-        return Ok(Vec::new());
-    }
-    // One parameter for any number of streams: the statement stays the same.
-    let names = serde_json::Value::from(streams).to_string();
-    let rest = if conn.is_postgres() {
-        "where t.stream = any (array (select jsonb_array_elements_text($1::jsonb))) order by t.position"
-    } else {
-        "where t.stream in (select value from json_each($1)) order by t.position"
-    };
-    Stored::from_rows(sql::select(conn, &ENTRIES, rest, &[Cell::Text(names)]).await?)
+async fn payloads(conn: &mut Conn, digests: &[Hash]) -> Result<Vec<Payload>, Failure> {
+    let keys: Vec<Row> = digests.iter().map(|digest| vec![hash(digest)]).collect();
+    let rows = sql::select_keys(conn, &PAYLOADS, &keys).await?;
+    rows.into_iter().map(Payload::from_row).collect()
 }
 
 pub(crate) async fn subject_keys(conn: &mut Conn, subjects: &[String]) -> Result<Vec<WrappedKey>, Failure> {

@@ -1,5 +1,6 @@
 //! Creating the log and bringing it up to date: schemas, tables, and on PostgreSQL the login role that owns nothing.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::sql::{self, Cell, Conn, Kind};
 use crate::tables::Head;
-use crate::{Failure, connect, log};
+use crate::{Failure, connect, log, scram};
 
 /// One step of one schema. Once applied, its text must never change: the next step is a new version.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,11 @@ const SQLITE: [Migration<'static>; 2] = [
     Migration { schema: "vault", version: 1, ddl: include_str!("../../migrations/vault/sqlite.sql") },
 ];
 
+/// The schemas of the log itself.
+pub(crate) fn own(postgres: bool) -> &'static [Migration<'static>] {
+    if postgres { &POSTGRES } else { &SQLITE }
+}
+
 /// Any number that nobody else uses: two migrations at once take turns.
 const MIGRATION_LOCK: i64 = 0x6775_696c_6468_616c;
 
@@ -50,7 +56,6 @@ pub async fn migrate_postgres(
     extra: &[Migration<'_>],
 ) -> Result<(), Failure> {
     let options = owner_url.parse::<PgConnectOptions>().map_err(|error| Failure::system("the owner's URL", error))?;
-    // No statement logging: one of the statements holds the login role's password.
     let options = options.application_name("guildhall migrate").disable_statement_logging();
     let mut conn = Conn::from(options.connect().await?);
     conn.begin().await?;
@@ -64,6 +69,8 @@ pub async fn migrate_postgres(
          applied_at timestamptz not null default now(), primary key (schema, version))",
     )
     .await?;
+    refuse_newer(&mut conn, &POSTGRES).await?;
+    refuse_newer(&mut conn, extra).await?;
     for migration in POSTGRES.iter().chain(extra) {
         step(&mut conn, migration).await?;
     }
@@ -88,6 +95,8 @@ pub async fn init_sqlite(dir: &Path, origin: &str, extra: &[Migration<'_>]) -> R
          applied_at text not null default current_timestamp, primary key (schema, version)) strict",
     )
     .await?;
+    refuse_newer(&mut conn, &SQLITE).await?;
+    refuse_newer(&mut conn, extra).await?;
     for migration in SQLITE.iter().chain(extra) {
         step(&mut conn, migration).await?;
     }
@@ -102,7 +111,7 @@ async fn step(conn: &mut Conn, migration: &Migration<'_>) -> Result<(), Failure>
     if !SCHEMAS.contains(&schema) {
         return Err(Failure::Contradiction(format!("there is no schema {schema:?}")));
     }
-    let table = if conn.is_postgres() { "log.migrations" } else { "migrations" };
+    let table = table(conn);
     let checksum = Cell::Bytes(blake3::hash(ddl.as_bytes()).as_bytes().to_vec());
     let key = [Cell::Text(schema.to_owned()), Cell::Int(version)];
     let applied = format!("select checksum from {table} where schema = $1 and version = $2");
@@ -123,6 +132,47 @@ async fn step(conn: &mut Conn, migration: &Migration<'_>) -> Result<(), Failure>
     Ok(())
 }
 
+fn table(conn: &Conn) -> &'static str {
+    if conn.is_postgres() { "log.migrations" } else { "migrations" }
+}
+
+/// Refuses to work on a schema that a newer version has migrated: what it means is not known here.
+async fn refuse_newer(conn: &mut Conn, carried: &[Migration<'_>]) -> Result<(), Failure> {
+    for (schema, found, known) in versions(conn, carried).await? {
+        if found > known {
+            return Err(Failure::NewerSchema { schema: schema.to_owned(), version: found });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses schemas that are not exactly at the version carried.
+pub(crate) async fn check_versions(conn: &mut Conn, carried: &[Migration<'_>]) -> Result<(), Failure> {
+    refuse_newer(conn, carried).await?;
+    for (schema, found, known) in versions(conn, carried).await? {
+        if found < known {
+            return Err(Failure::Missing(format!("schema {schema} is not up to date, run `guildhall migrate` first")));
+        }
+    }
+    Ok(())
+}
+
+/// Each carried schema with the version that the database has, 0 for none, and the newest one carried.
+async fn versions<'a>(conn: &mut Conn, carried: &[Migration<'a>]) -> Result<Vec<(&'a str, i64, i64)>, Failure> {
+    let applied = format!("select schema, max(version) from {} group by schema", table(conn));
+    let applied = sql::query(conn, &applied, &[Kind::Text, Kind::Int], &[]).await?;
+    let of = |schema: &str| {
+        let cells = applied.iter().find(|row| row[0] == Cell::Text(schema.to_owned())).map(|row| &row[1]);
+        if let Some(Cell::Int(version)) = cells { *version } else { 0 }
+    };
+    let mut known = BTreeMap::new();
+    for migration in carried {
+        let newest = known.entry(migration.schema).or_insert(0);
+        *newest = migration.version.max(*newest);
+    }
+    Ok(known.into_iter().map(|(schema, newest)| (schema, of(schema), newest)).collect())
+}
+
 /// Gives a new log its name; an old one keeps its own.
 async fn settle_origin(conn: &mut Conn, origin: &str) -> Result<(), Failure> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"./-".contains(&byte);
@@ -138,7 +188,7 @@ async fn settle_origin(conn: &mut Conn, origin: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates the login role, or gives it this password and nothing else.
+/// Creates the login role, or gives it this password and takes everything else away, its memberships first of all.
 async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<(), Failure> {
     let Login { role, password } = login;
     if !is_plain_name(role) {
@@ -150,20 +200,46 @@ async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<(), Failure> {
         return Err(Failure::Owner { role: role.to_owned() });
     }
     let verb = if known.is_empty() { "create" } else { "alter" };
-    let secret = literal(password);
+    let secret = literal(&scram::verifier(password)?);
     conn.script(&format!(
         "{verb} role \"{role}\" login nosuperuser nocreatedb nocreaterole noreplication password {secret}"
     ))
     .await?;
-    Ok(())
+    strip_memberships(conn, role).await
 }
 
-/// Exactly what a server needs, and first of all nothing.
+/// As a member of another role it could do what that one can.
+async fn strip_memberships(conn: &mut Conn, role: &str) -> Result<(), Failure> {
+    // Since version 16 every grantor's grant is one of its own.
+    const REVOKES: &str = "select format('revoke %I from %I', g.rolname, m.rolname)
+            || case when current_setting('server_version_num')::int >= 160000 then format(' granted by %I', b.rolname) else '' end
+        from pg_auth_members as a join pg_roles as m on m.oid = a.member join pg_roles as g on g.oid = a.roleid
+            left join pg_roles as b on b.oid = a.grantor
+        where m.rolname = $1";
+    let name = [Cell::Text(role.to_owned())];
+    for row in sql::query(conn, REVOKES, &[Kind::Text], &name).await? {
+        if let Some(Cell::Text(revoke)) = row.first() {
+            conn.script(revoke).await?;
+        }
+    }
+    if sql::query(conn, REVOKES, &[Kind::Text], &name).await?.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Owner { role: role.to_owned() })
+}
+
+/// Exactly what a server needs, and first of all nothing; to everybody else nothing at all.
 async fn grant(conn: &mut Conn, role: &str) -> Result<(), Failure> {
     let grants = format!(
-        "revoke all on all tables in schema log, vault, guard, read from \"{role}\";
+        "do $$ begin
+             if to_regnamespace('public') is not null then revoke create on schema public from public; end if;
+         end $$;
+         revoke all on all tables in schema log, vault, guard, read from public;
+         revoke all on schema log, vault, guard, read from public;
+         revoke all on all tables in schema log, vault, guard, read from \"{role}\";
          revoke all on schema log, vault, guard, read from \"{role}\";
          grant usage on schema log, vault, guard, read to \"{role}\";
+         grant select (schema, version) on log.migrations to \"{role}\";
          grant select, insert on log.entries to \"{role}\";
          grant select, update (size, at, epoch) on log.head to \"{role}\";
          grant select, insert, delete on log.receipts to \"{role}\";

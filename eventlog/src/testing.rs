@@ -98,6 +98,8 @@ async fn template(socket_dir: &Path, extra: &[Migration<'_>]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(include_bytes!("../../migrations/log/postgres.sql"));
     hasher.update(include_bytes!("../../migrations/vault/postgres.sql"));
+    // Grants are made there.
+    hasher.update(include_bytes!("migrate.rs"));
     for migration in extra {
         hasher.update(migration.schema.as_bytes()).update(migration.ddl.as_bytes());
     }

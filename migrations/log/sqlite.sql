@@ -7,7 +7,7 @@ create table entries (
     prev     blob not null check (length(prev) = 32),
     hash     blob not null check (length(hash) = 32),
     -- The exact bytes that were hashed.
-    bytes    blob not null,
+    bytes    blob not null check (length(bytes) between 1 and 1048576),
     constraint entries_stream_version unique (stream, version)
 ) strict;
 
@@ -54,7 +54,32 @@ begin
     select raise(abort, 'log.head only grows: delete is refused');
 end;
 create trigger head_grows before update on head
-    when new.size < old.size or new.at < old.at or new.epoch < old.epoch or new.origin <> old.origin
+    -- Five seconds: more than two clocks may differ, and little enough not to stop everybody for long.
+    when new.size < old.size or new.at < old.at or new.at > max(old.at, (unixepoch('subsec') + 5) * 1000000)
+        or new.epoch not in (old.epoch, old.epoch + 1) or new.origin <> old.origin
 begin
     select raise(abort, 'log.head only grows');
+end;
+-- Positions are unique: as many entries as there are positions means that none is missing. Nothing here can hold entries and head
+-- together at the commit, so readers stop at the head, and an entry beyond it is found by the next move.
+create trigger head_grows_over_entries before update on head
+    when new.size - old.size <> (select count(*) from entries where position >= old.size and position < new.size)
+        or exists (select 1 from entries where position >= new.size)
+begin
+    select raise(abort, 'log.head only grows over entries that are there');
+end;
+
+create trigger receipts_are_not_replaced before insert on receipts
+    when exists (select 1 from receipts where principal = new.principal and key = new.key)
+begin
+    select raise(abort, 'log.receipts only grows: replace is refused');
+end;
+create trigger receipts_are_not_updated before update on receipts
+begin
+    select raise(abort, 'log.receipts only grows: update is refused');
+end;
+create trigger receipts_are_kept before delete on receipts
+    when old.at > (unixepoch('subsec') - 86400) * 1000000
+begin
+    select raise(abort, 'log.receipts keeps every receipt for a day: delete is refused');
 end;

@@ -7,7 +7,8 @@ create table subject_keys (
 
 create table payloads (
     digest     blob not null primary key check (length(digest) = 32), -- SHA-256 of the ciphertext
-    subject    text not null,
+    -- A payload under a key that was erased meanwhile is refused: nobody could open or erase it.
+    subject    text not null references subject_keys (subject),
     ciphertext blob not null
 ) strict;
 create index payloads_by_subject on payloads (subject);

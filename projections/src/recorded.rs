@@ -127,6 +127,9 @@ fn place<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chain::entry::{Actor, Entry};
+    use domain::treasury::event::TreasuryEvent;
     use serde_json::json;
 
     use super::*;
@@ -147,6 +150,61 @@ mod tests {
         for (mut data, path, expected) in cases {
             merge_sealed(&mut data, &json!({path: 1}));
             assert_eq!(data, expected, "{path}");
+        }
+    }
+
+    fn stored(stream: &str, kind: &str, data: Value, sealed: Option<Value>) -> Stored {
+        let entry = Entry {
+            stream: stream.to_owned(),
+            version: 3,
+            kind: kind.to_owned(),
+            at: "2026-07-04T09:08:07.000001Z".to_owned(),
+            actor: Actor { kind: "system".to_owned(), id: "guildhall".to_owned() },
+            via: "system".to_owned(),
+            on_behalf_of: None,
+            cause: None,
+            command: "cmd".to_owned(),
+            nonce: [0; 16],
+            data,
+            sealed,
+        };
+        let (prev, bytes) = (chain::Hash::ZERO, entry.to_bytes().unwrap().into());
+        Stored { position: 7, stream: stream.to_owned(), version: 3, prev, hash: prev, bytes }
+    }
+
+    const TREASURY: &str = "try_00000000000000000000000001";
+
+    #[test]
+    fn an_entry_is_read_with_its_texts_in_place() {
+        let hash = "ab".repeat(32);
+        let sealed = json!({"reason": {"ciphertext": hash, "commitment": hash, "subject": "s"}});
+        let frozen = decode(&stored(TREASURY, "treasury.frozen.v1", json!({"side": "city"}), Some(sealed))).unwrap();
+        assert_eq!(
+            (frozen.position, frozen.at.micros(), frozen.actor.0.as_str()),
+            (7, 1_783_156_087_000_001, "system")
+        );
+        assert!(
+            matches!(frozen.event, Some(Event::Treasury(TreasuryEvent::Frozen { reason, .. })) if reason.subject == "s")
+        );
+        for (stream, kind) in [("log", "log.heads_committed"), ("refusals", "refusal.recorded.v1")] {
+            assert_eq!(decode(&stored(stream, kind, json!({"anything": 1}), None)).unwrap().event, None);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_corrupt_and_says_where() {
+        let cases = [
+            stored(TREASURY, "treasury.closed.v9", json!({}), None),
+            stored(TREASURY, "bounty.posted.v1", json!({}), None),
+            stored(TREASURY, "treasury.closed.v1", json!({"more": 1}), None),
+            // A text is missing; an event of another aggregate; an entry that stands elsewhere; no entry at all.
+            stored(TREASURY, "treasury.frozen.v1", json!({"side": "city"}), None),
+            stored("city", "treasury.closed.v1", json!({}), None),
+            Stored { version: 4, ..stored(TREASURY, "treasury.closed.v1", json!({}), None) },
+            Stored { bytes: b"{}".as_slice().into(), ..stored(TREASURY, "treasury.closed.v1", json!({}), None) },
+        ];
+        for case in cases {
+            assert_eq!(decode(&case).unwrap_err().position, 7);
         }
     }
 }

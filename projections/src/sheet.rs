@@ -37,7 +37,7 @@ pub struct Sheet<R: Record> {
     wanted: BTreeSet<R::Key>,
     /// Loaded for the fold that runs next; moved into `known` as they come.
     asked: BTreeSet<R::Key>,
-    /// Folded and not written yet. These keys are all in `known`, which must therefore have room for more than is deferred.
+    /// Folded and not written yet. All of these are in `known`, from which nothing is dropped meanwhile.
     deferred: BTreeMap<R::Key, Pending<R>>,
 }
 

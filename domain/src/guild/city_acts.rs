@@ -10,7 +10,7 @@ use crate::turn::{Stop, Turn};
 /// The citizen was suspended: their membership rests beside whatever the guild itself decided.
 pub fn city_suspend(turn: &mut Turn<'_>, guild: GuildId, citizen: CitizenId) -> Result<(), Stop> {
     let member = MemberId::Citizen(citizen);
-    if !living(turn, guild, member)?.is_some_and(|member| !member.city_suspended) {
+    if living(turn, guild, member)?.is_none_or(|member| member.city_suspended) {
         return Ok(());
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberCitySuspended { member })?;

@@ -84,7 +84,7 @@ pub(super) fn vote(turn: &mut Turn<'_>, guild: GuildId, id: ProposalId, vote: Vo
     let caller = turn.caller()?;
     let state = turn.guild(guild)?;
     let proposal = open_proposal(state, id)?;
-    if turn.now() > proposal.expires_at {
+    if turn.now() >= proposal.expires_at {
         return Err(Code::ProposalExpired.into());
     }
     let Tier::Consensus { ratifiers, .. } = state.tier(proposal.class) else {
@@ -103,7 +103,7 @@ pub(super) fn vote(turn: &mut Turn<'_>, guild: GuildId, id: ProposalId, vote: Vo
 
 pub(super) fn withdraw(turn: &mut Turn<'_>, guild: GuildId, id: ProposalId) -> Result<Outcome, Stop> {
     let proposal = open_proposal(turn.guild(guild)?, id)?;
-    if turn.now() > proposal.expires_at {
+    if turn.now() >= proposal.expires_at {
         return Err(Code::ProposalExpired.into());
     }
     if proposal.proposer != turn.caller()? {
@@ -115,7 +115,7 @@ pub(super) fn withdraw(turn: &mut Turn<'_>, guild: GuildId, id: ProposalId) -> R
 
 /// Anybody's: the time has passed or it has not.
 pub(super) fn expire(turn: &mut Turn<'_>, guild: GuildId, id: ProposalId) -> Result<Outcome, Stop> {
-    if turn.now() <= open_proposal(turn.guild(guild)?, id)?.expires_at {
+    if turn.now() < open_proposal(turn.guild(guild)?, id)?.expires_at {
         return Err(Code::ProposalNotExpired.into());
     }
     close(turn, guild, id, Ending::Expired)?;

@@ -203,3 +203,30 @@ impl Patience {
 fn lost(kind: io::ErrorKind, what: &str) -> SqlError {
     SqlError::Failure(sqlx::Error::Io(io::Error::new(kind, what)))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Instant;
+
+    use super::*;
+    use crate::Failure;
+    use crate::sql::{self, Kind};
+
+    #[tokio::test]
+    async fn an_exchange_has_a_limit_and_the_connection_goes_with_it() {
+        let database = crate::testing::postgres(&[]).await;
+        let conn = Conn::from(crate::testing::connect(&database.url).await);
+        let mut conn = conn.with_patience(Duration::from_millis(100));
+        conn.begin().await.unwrap();
+        let started = Instant::now();
+        for _ in 0..2 {
+            let slow = sql::query(&mut conn, "select pg_sleep(5)::text", &[Kind::Text], &[]).await.unwrap_err();
+            assert!(matches!(Failure::from(slow), Failure::Unavailable(_)));
+        }
+        let end = conn.rollback().await.unwrap_err();
+        assert!(!end.is_certain());
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}

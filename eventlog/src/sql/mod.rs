@@ -13,6 +13,7 @@ mod sqlite;
 pub use conn::{Conn, Session};
 pub use error::SqlError;
 pub use money::{MONEY_LIMIT, money_text, parse_money_text};
+pub(crate) use sqlite::each as each_sqlite;
 
 /// One exchange with either engine, whose module is called `engine` in it, within the connection's patience.
 macro_rules! exchange {
@@ -21,11 +22,11 @@ macro_rules! exchange {
         let exchange = async {
             match $conn {
                 Conn::Postgres($session) => {
-                    use postgres as engine;
+                    use self::postgres as engine;
                     $call.await
                 }
                 Conn::Sqlite($session) => {
-                    use sqlite as engine;
+                    use self::sqlite as engine;
                     $call.await
                 }
             }
@@ -205,21 +206,6 @@ pub async fn select(conn: &mut Conn, table: &'static Table, rest: &str, params: 
 /// Rows of any query that both engines understand; `kinds` says what its columns hold. Parameters are `$1`, `$2`, ...
 pub async fn query(conn: &mut Conn, sql: &str, kinds: &[Kind], params: &[Cell]) -> Result<Vec<Row>, SqlError> {
     exchange!(conn, session => engine::query(session, sql, kinds, params))
-}
-
-/// Shows the rows of a query on SQLite one by one, holding none, until `see` breaks off. PostgreSQL would push all of them into the
-/// connection at once; there, ask in pages.
-pub(crate) async fn each_sqlite<S>(
-    session: &mut Session<sqlx::Sqlite>,
-    sql: &str,
-    kinds: &[Kind],
-    params: &[Cell],
-    see: S,
-) -> Result<(), SqlError>
-where
-    S: FnMut(Row) -> std::ops::ControlFlow<()>,
-{
-    sqlite::each(session, sql, kinds, params, see).await
 }
 
 /// Runs one statement that returns nothing; answers how many rows it touched.

@@ -195,7 +195,9 @@ pub(super) async fn query(
     decode(&rows, kinds)
 }
 
-pub(super) async fn each(
+/// Shows the rows of a query one by one, holding none of them, until `see` breaks off. (PostgreSQL would push all of them into the
+/// connection; there, ask in pages.)
+pub(crate) async fn each(
     connection: &mut SqliteConnection,
     sql: &str,
     kinds: &[Kind],

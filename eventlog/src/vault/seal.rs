@@ -132,6 +132,11 @@ impl Vault {
         self.cache().remove(subject);
     }
 
+    /// Drops every key from memory: what is remembered may not be what is stored. Each is read again when it is needed.
+    pub fn forget_all(&self) {
+        *self.cache() = Cache::default();
+    }
+
     /// Encrypts `plaintext` for `subject`: the reference goes into the entry, the payload into the vault with the same batch.
     pub fn seal(&self, subject: &str, key: &SubjectKey, plaintext: &str) -> Result<(SealedRef, Payload), VaultError> {
         let salt = cipher::random::<SALT>()?;

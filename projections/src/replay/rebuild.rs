@@ -41,11 +41,8 @@ pub async fn rebuild(log: &Log, views: &ViewsDb, progress: Progress<'_>) -> Resu
     }
     // Outside the locks, so that little is left to be written inside.
     try_join!(new.guards.finish(), new.views.finish())?;
-    let t = std::time::Instant::now();
     new.swap_guards(log, progress).await?;
-    eprintln!("swap guards {:?}", t.elapsed());
     new.swap_views(log).await?;
-    eprintln!("swap all {:?}", t.elapsed());
     Ok(Rebuilt { guards: new.guards.size(), views: new.views.size() })
 }
 
@@ -57,17 +54,9 @@ struct New {
 impl New {
     async fn feed(&mut self, log: &Log, until: u64, progress: Progress<'_>) -> Result<(), Failure> {
         let mut batches = std::pin::pin!(source::read(log, self.guards.size(), until));
-        let mut w = std::time::Duration::ZERO;
-        let mut f = w;
-        let mut t = std::time::Instant::now();
         while let Some(events) = batches.next().await {
             let events = events?;
-            w += t.elapsed();
-            eprintln!("wait {w:?} feed {f:?}");
-            let t2 = std::time::Instant::now();
             try_join!(self.guards.feed(&events), self.views.feed(&events))?;
-            f += t2.elapsed();
-            t = std::time::Instant::now();
             progress(self.guards.size(), until);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Temporary tables with the live ones' names: on their connection they shadow them, and nobody else sees them.
 
-use eventlog::sql::{self, Change, Conn, Kind, Table};
+use eventlog::sql::{self, Change, Column, Conn, Kind, Table};
 use eventlog::{Failure, Location, Log};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -9,9 +9,9 @@ use crate::projector::{Projector, Tables};
 use crate::recorded::Recorded;
 
 /// Rows of each table remembered while folding; what is ended leaves memory in time, what is living mostly stays.
-const REMEMBERED: usize = 400_000;
+const REMEMBERED: usize = if cfg!(test) { 20 } else { 400_000 };
 /// Rows of a table that are written at once: enough for a balance that changes all the time to be written seldom.
-const WRITTEN_AT_ONCE: usize = 50_000;
+const WRITTEN_AT_ONCE: usize = if cfg!(test) { 40 } else { 50_000 };
 const BUSY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Tables folded from position 0 on.
@@ -49,7 +49,7 @@ impl<T: Tables> Scratch<T> {
             return Err(Failure::Corrupt(format!("replay skips from {} to a later position", self.size)));
         }
         let changes = self.projector.collect(&mut self.conn, events, WRITTEN_AT_ONCE).await?;
-        self.write(changes).await?;
+        self.write(&changes).await?;
         self.size = last.position + 1;
         Ok(())
     }
@@ -57,31 +57,14 @@ impl<T: Tables> Scratch<T> {
     /// Writes what was collected: afterwards the tables are what [`Scratch::size`] entries make.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
         let changes = self.projector.flush(0);
-        self.write(changes).await
+        self.write(&changes).await
     }
 
-    /// On SQLite in pieces: one parameter of many megabytes costs more than many statements.
-    async fn write(&mut self, changes: Vec<Change>) -> Result<(), Failure> {
-        if self.conn.is_postgres() {
-            return Ok(sql::apply(&mut self.conn, &changes).await?);
-        }
-        let t = std::time::Instant::now();
-        for change in changes {
-            let l = change.len();
-            let n = change.table().name;
-            let t = std::time::Instant::now();
-            for piece in pieces(change) {
-                sql::apply(&mut self.conn, &[piece]).await?;
-            }
-            if l > 10000 {
-                eprintln!("   {n} {l} {:?} {:.1}us", t.elapsed(), t.elapsed().as_secs_f64() * 1e6 / l as f64);
-            }
-        }
-        eprintln!("   write {:?}", t.elapsed());
-        Ok(())
+    async fn write(&mut self, changes: &[Change]) -> Result<(), Failure> {
+        Ok(sql::apply(&mut self.conn, changes).await?)
     }
 
-    /// Puts these rows in place of the live ones, within the open transaction. Readers keep the old ones until it commits.
+    /// Makes the live rows these, within the open transaction. Readers keep the old ones until it commits.
     pub(super) async fn replace(&mut self, schema: &str) -> Result<(), Failure> {
         self.finish().await?;
         let (live, scratch) = if self.conn.is_postgres() { (schema, "pg_temp") } else { ("main", "temp") };
@@ -100,7 +83,7 @@ impl<T: Tables> Scratch<T> {
 fn replacing(table: &Table, live: &str, scratch: &str, postgres: bool) -> [String; 2] {
     let (name, first, columns) = (table.name, table.columns[0].name, columns(table));
     let same = |count: usize| {
-        let equal = |(index, column): (usize, &eventlog::sql::Column)| {
+        let equal = |(index, column): (usize, &Column)| {
             let operator = match (index < table.key, postgres) {
                 (true, _) => "=",
                 (false, true) => "is not distinct from",
@@ -124,23 +107,6 @@ fn replacing(table: &Table, live: &str, scratch: &str, postgres: bool) -> [Strin
              where not exists (select 1 from {live}.\"{name}\" as b where {key})"
         ),
     ]
-}
-
-fn pieces(change: Change) -> Vec<Change> {
-    fn cut<T>(mut rows: Vec<T>, piece: impl Fn(Vec<T>) -> Change) -> Vec<Change> {
-        let mut pieces = Vec::new();
-        let n: usize = std::env::var("CHUNK").unwrap().parse().unwrap();
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(n));
-            pieces.push(piece(std::mem::replace(&mut rows, rest)));
-        }
-        pieces
-    }
-    match change {
-        Change::Insert { table, rows } => cut(rows, |rows| Change::Insert { table, rows }),
-        Change::Update { table, rows } => cut(rows, |rows| Change::Update { table, rows }),
-        other => vec![other],
-    }
 }
 
 fn columns(table: &Table) -> String {

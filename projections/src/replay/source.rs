@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _};
 use crate::recorded::{Recorded, decode_all};
 
 /// Entries folded at once: large enough for set-based writing to pay, small enough to be held several times.
-const BATCH: u64 = 10_000;
+const BATCH: u64 = if cfg!(test) { 90 } else { 10_000 };
 /// Batches being read and decoded while one is written.
 const AHEAD: usize = 2;
 
@@ -25,10 +25,16 @@ pub(super) fn read(
         .map(|joined| joined.unwrap_or_else(|error| Err(Failure::System(format!("replay: {error}")))))
 }
 
+/// Exactly these entries; the log gives fewer at once when they are large.
 async fn batch(log: Log, start: u64, count: u64) -> Result<Vec<Recorded>, Failure> {
-    let stored = log.read(start, count as usize).await?;
-    if stored.len() as u64 != count {
-        return Err(Failure::Corrupt(format!("the log ends before position {}", start + count)));
+    let mut stored = Vec::new();
+    while (stored.len() as u64) < count {
+        let have = stored.len() as u64;
+        let more = log.read(start + have, (count - have) as usize).await?;
+        if more.is_empty() {
+            return Err(Failure::Corrupt(format!("the log ends before position {}", start + count)));
+        }
+        stored.extend(more);
     }
     let decoded = tokio::task::spawn_blocking(move || decode_all(&stored)).await;
     Ok(decoded.map_err(|error| Failure::System(format!("replay: {error}")))??)

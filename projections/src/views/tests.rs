@@ -13,10 +13,14 @@ use domain::text::Digest;
 use domain::time::Time;
 use domain::treasury::event::{MovementKind, TreasuryEvent};
 
-use super::ViewTables;
+use super::{ViewTables, ViewsDb};
 use crate::projector::Tables;
 use crate::recorded::Recorded;
-use crate::testing::{amount, citizen, currency, deposit, found, guild, member_added, moved, payment, sealed, slug};
+use tokio::sync::watch;
+
+use crate::testing::{
+    Life, Town, amount, beginning, citizen, currency, deposit, found, guild, member_added, moved, payment, sealed, slug,
+};
 
 /// The views after these events, the first at position 0 and time 1000.
 fn after(events: impl IntoIterator<Item = (Stream, Event)>) -> ViewTables {
@@ -236,4 +240,47 @@ fn citizens_and_keys_show_their_lives() {
     assert_eq!((row.expires_at, row.revoked_at), (Some(Time::from_micros(7)), Some(Time::from_micros(1_007))));
     let written = format!("{:?}", tables.each().into_iter().flat_map(|staged| staged.changes()).collect::<Vec<_>>());
     assert!(!written.contains(&"ab".repeat(32)), "a verifier must not reach a view");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_that_follow_one_log_fold_every_entry_once() {
+    let mut town = Town::postgres().await;
+    town.append(&[beginning(5, 3)]).await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let workers: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(super::run(town.log.clone(), town.views.clone(), stopped.clone(), watch::channel(0).0)))
+        .collect();
+    let mut life = Life::new(3, 5, 3);
+    for _ in 0..60 {
+        let batch: Vec<_> = (0..10).map(|_| life.act()).filter(|act| !act.is_empty()).collect();
+        town.append(&batch).await.unwrap();
+    }
+    town.catch_up().await;
+    stop.send_replace(true);
+    for worker in workers {
+        worker.await.unwrap().unwrap();
+    }
+    let mut found = Vec::new();
+    let checked =
+        crate::replay::check(&town.log, &town.views, &mut |_, _| {}, &mut |difference| found.push(difference))
+            .await
+            .unwrap();
+    assert_eq!((found, checked.views), (Vec::new(), checked.guards));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_another_version_are_made_again_by_who_runs_the_worker_and_by_nobody_else() {
+    let mut town = Town::sqlite().await;
+    town.append(&[beginning(2, 1)]).await.unwrap();
+    town.catch_up().await;
+    let mut conn = town.views.writer().await.unwrap();
+    assert!(super::position(&mut conn).await.unwrap() > 0);
+    assert!(ViewsDb::open(&town.log, false).await.is_ok());
+    conn.script("pragma user_version = 1").await.unwrap();
+    drop(conn);
+    assert!(matches!(ViewsDb::open(&town.log, false).await, Err(eventlog::Failure::Missing(_))));
+    town.views = ViewsDb::open(&town.log, true).await.unwrap();
+    assert_eq!(super::position(&mut town.views.writer().await.unwrap()).await.unwrap(), 0);
+    town.catch_up().await;
+    assert!(super::position(&mut town.views.writer().await.unwrap()).await.unwrap() > 0);
 }

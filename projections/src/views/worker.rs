@@ -20,7 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// position `p` can be read when it is greater than `p`. Failures of the database are waited out.
 ///
 /// # Errors
-/// [`Failure::Corrupt`] when an entry cannot be understood: nothing may go on past it.
+/// [`Failure::Corrupt`] when an entry cannot be understood, [`Failure::Diverged`] when the log is not the one that was followed:
+/// nothing may go on past either.
 pub async fn run(
     log: Log,
     views: ViewsDb,
@@ -36,7 +37,7 @@ pub async fn run(
         };
         match ended {
             Ok(()) => pause = PAUSE,
-            Err(corrupt @ Failure::Corrupt(_)) => return Err(corrupt),
+            Err(end @ (Failure::Corrupt(_) | Failure::Diverged { .. })) => return Err(end),
             Err(failure) => {
                 let moved = *on_position.borrow() > before;
                 pause = if moved { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };

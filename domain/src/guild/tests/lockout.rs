@@ -47,6 +47,7 @@ fn ratifiers_stay_as_many_as_are_needed() {
     // What a city act left short is no reason to refuse everything else.
     assert_eq!(hall.city(SuspendCitizen { citizen: gates[1], reason: None }), DONE);
     assert_eq!(hall.ann(hall.rename()), DONE);
+    hall.join("builder");
     let cat = hall.join("gate");
     assert_eq!(hall.ann(hall.suspend(cat)), Err(Code::TooFewRatifiers));
 }

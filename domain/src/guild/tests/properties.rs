@@ -35,9 +35,9 @@ impl Town {
         let guilds = vec![world.guild(people[0], "masons"), world.guild(people[1], "bakers")];
         for guild in &guilds {
             let founder = people[usize::from(*guild != guilds[0])];
-            // Whoever is below the founders holds every scope too, so that other ways than theirs lead somewhere.
-            for (person, rank) in [(2, "founder"), (3, "coordinator"), (4, "gate")] {
-                let scopes = (rank != "founder").then(|| Class::ALL.to_vec());
+            // Whoever is below the founder holds every scope too, so that other ways than theirs lead somewhere.
+            for (person, rank) in [(2, "coordinator"), (3, "coordinator"), (4, "gate")] {
+                let scopes = Some(Class::ALL.to_vec());
                 assert_eq!(world.send(founder, join(*guild, people[person], rank, scopes)), DONE);
             }
         }
@@ -45,11 +45,11 @@ impl Town {
     }
 
     fn document(&self, n: u8) -> Governance {
-        let person = self.people[usize::from(n) % self.people.len()];
+        let person = self.people[usize::from(n / 6) % self.people.len()];
         let tier = match n % 6 {
             0 => only(person),
-            1 => consensus(&["founder"], 1 + u32::from(n / 6 % 3)),
-            2 => consensus(&["founder", "coordinator", "gate"], 1 + u32::from(n / 6 % 3)),
+            1 => consensus(&["founder"], 1 + u32::from(n / 36 % 3)),
+            2 => consensus(&["founder", "coordinator", "gate"], 1 + u32::from(n / 36 % 3)),
             3 => named(&[person, self.people[2], self.people[3]], 2),
             4 => Tier::Delegated {
                 delegations: Class::ALL

@@ -1,0 +1,36 @@
+//! Signed promises about sizes and roots: each must be what the entries give at that size.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use chain::Hash;
+use chain::checkpoint::{self, Checkpoint};
+use chain::policy::Policy;
+
+/// A size at which somebody signed a root, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Promise {
+    pub size: u64,
+    pub root: Hash,
+    /// How a finding speaks of it.
+    pub whence: String,
+}
+
+/// The checkpoint remembered from an earlier audit, if there was one.
+pub fn remembered(path: &Path, policy: &Policy) -> Result<Option<Checkpoint>, String> {
+    match fs::read_to_string(path) {
+        Ok(note) => checkpoint::open(&note, policy).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Remembers a checkpoint for the next audit. Written beside and renamed: a crash leaves the old memory or the new one.
+pub fn remember(path: &Path, note: &str) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(note.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}

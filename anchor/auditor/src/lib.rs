@@ -1,0 +1,23 @@
+//! The stranger's tool: checks a city's log from files and public keys alone.
+//!
+//! Invariants, stated as absences: nothing here asks a server or a database; nothing here shares rule code with the
+//! city; no key and no origin comes from anywhere but the policy file that the auditor brings.
+
+pub mod anchors;
+mod checkpoints;
+mod entries;
+mod fold;
+mod inputs;
+pub mod receipt;
+pub mod report;
+mod rules;
+#[cfg(test)]
+mod tampering;
+#[cfg(test)]
+mod testkit;
+mod tiles;
+mod verify;
+
+pub use report::{Check, Finding, Report};
+pub use rules::{Covered, covered};
+pub use verify::{CouldNotCheck, Options, verify};

@@ -1,0 +1,154 @@
+//! `auditor`: the command line of the stranger's tool.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chain::policy::Policy;
+use clap::{Parser, Subcommand};
+use guildhall_auditor::{Options, receipt, verify};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const ABOUT: &str = "\
+Checks a Guildhall log from files and public keys alone. It asks no server.
+
+What you need:
+  1. A folder with the published log: `checkpoint`, `tile/`, `pack/`, `anchors/`.
+     The city's operator makes one with `guildhall export`; the storage that holds
+     the anchors has the same files.
+  2. A policy file with the log's public key, from somebody you trust and NOT from
+     that folder:
+         log guildhall.example/city+1a2b3c4d+AeXample...
+         quorum none
+
+What is checked: the signatures; every hash of the tree; every entry's bytes against
+its leaf; every stream's chain; the anchors and every file they list; and what the
+entries mean: money is conserved and never below zero, holds are kept, memberships
+and votes are in order. `auditor rules` lists it all.
+
+Exit code: 0 nothing was found, 1 something was found, 2 it could not be checked.";
+
+const EXAMPLES: &str = "\
+Examples:
+  auditor verify ./export --policy city.policy
+  auditor verify ./export --policy city.policy --remember ~/.city-audit
+      the next audit must continue this one
+  auditor verify ./export --policy city.policy --json > report.json
+  auditor receipt receipt.json --policy city.policy";
+
+#[derive(Parser)]
+#[command(name = "auditor", version, about = "Checks a Guildhall log from files and public keys alone", long_about = ABOUT, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a published log, from its signatures to the meaning of every entry
+    Verify {
+        /// The folder with `checkpoint`, `tile/`, `pack/` and `anchors/`
+        dir: PathBuf,
+        /// The policy file that you trust; without it the folder's own is used, which proves less
+        #[arg(long)]
+        policy: Option<PathBuf>,
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
+        /// A file for the checkpoint of the last clean audit: the log must continue it, and it is renewed
+        #[arg(long)]
+        remember: Option<PathBuf>,
+        /// Check checkpoints, tree and anchors only, without the entries
+        #[arg(long)]
+        tree_only: bool,
+        /// Worker threads; 0 is one per processor
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+    },
+    /// List every event type and what is checked about it
+    Rules,
+    /// Check one receipt and say in words what it proves
+    Receipt {
+        /// The receipt: the signed answer of a command, or the receipt with its entry and proof
+        file: PathBuf,
+        /// The policy file that you trust
+        #[arg(long)]
+        policy: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Verify { dir, policy, json, remember, tree_only, threads } => {
+            audit(&Options { dir, policy, remember, tree_only, threads }, json)
+        }
+        Command::Rules => {
+            print(
+                &guildhall_auditor::covered()
+                    .map(|rule| format!("{:34} {}\n", rule.kind, rule.why))
+                    .collect::<String>(),
+            );
+            ExitCode::SUCCESS
+        }
+        Command::Receipt { file, policy } => explain(&file, &policy),
+    }
+}
+
+fn audit(options: &Options, json: bool) -> ExitCode {
+    let bar = bar();
+    let result = verify(options, &|done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    match result {
+        Ok(report) => {
+            print(&if json { report.to_json() + "\n" } else { report.to_text() });
+            ExitCode::from(u8::from(!report.is_clean()))
+        }
+        Err(error) => could_not(&error),
+    }
+}
+
+fn explain(file: &PathBuf, policy: &PathBuf) -> ExitCode {
+    let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let inputs = read(policy)
+        .and_then(|text| Policy::parse(&text).map_err(|error| format!("{}: {error}", policy.display())))
+        .and_then(|policy| Ok((policy, read(file)?)));
+    match inputs {
+        Err(error) => could_not(&error),
+        Ok((policy, text)) => match receipt::explain(&text, &policy) {
+            Ok(words) => {
+                print(&words);
+                ExitCode::SUCCESS
+            }
+            Err(unproven) => {
+                print(&format!("{unproven}\n"));
+                ExitCode::from(1)
+            }
+        },
+    }
+}
+
+/// A reader that went away (`auditor ... | head`) is no reason to fail.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn could_not(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("could not check: {error}");
+    ExitCode::from(2)
+}
+
+/// Progress on stderr, and only for somebody who looks at it.
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,208 @@
+//! What an audit found, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// Findings beyond this many are counted, not kept: after the first ones they are mostly their consequences.
+const KEPT: usize = 1000;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The first position it concerns; absent when it concerns no entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// One past the last position it may concern, when it cannot be narrowed down to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Which of the checks found it.
+    pub check: Check,
+    pub what: String,
+}
+
+/// The checks, in the order in which a log is built up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    Checkpoint,
+    Anchor,
+    Tile,
+    Bundle,
+    Pack,
+    Entry,
+    Chain,
+    Meaning,
+}
+
+impl Check {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Anchor => "anchor",
+            Self::Tile => "tile",
+            Self::Bundle => "bundle",
+            Self::Pack => "pack",
+            Self::Entry => "entry",
+            Self::Chain => "chain",
+            Self::Meaning => "meaning",
+        }
+    }
+}
+
+impl Finding {
+    /// Something that concerns no single entry.
+    pub fn general(check: Check, what: impl Into<String>) -> Self {
+        Self { position: None, before: None, check, what: what.into() }
+    }
+
+    /// Something about one position.
+    pub fn at(check: Check, position: u64, what: impl Into<String>) -> Self {
+        Self { position: Some(position), before: None, check, what: what.into() }
+    }
+
+    /// Something about a position from `position` on and before `before`.
+    pub fn within(check: Check, position: u64, before: u64, what: impl Into<String>) -> Self {
+        let before = (before > position + 1).then_some(before);
+        Self { position: Some(position), before, check, what: what.into() }
+    }
+
+    fn place(&self) -> String {
+        match (self.position, self.before) {
+            (None, _) => "the whole".to_owned(),
+            (Some(position), None) => format!("position {position}"),
+            (Some(position), Some(before)) => format!("positions {position} to {}", before - 1),
+        }
+    }
+}
+
+/// Money inside the city in one currency when the audit ended, in minor units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Total {
+    pub balance: String,
+    pub held: String,
+    pub scale: u8,
+}
+
+/// The outcome of an audit.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub origin: String,
+    pub size: u64,
+    pub root: String,
+    /// Where the keys came from.
+    pub policy: String,
+    /// Whether the policy's quorum of witnesses cosigned the checkpoint; absent when it asks for none.
+    pub witnessed: Option<bool>,
+    /// Checkpoints whose root was recomputed.
+    pub checkpoints: u64,
+    pub anchors: u64,
+    /// Whether this audit continues one that is remembered, and from which size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<u64>,
+    /// Entries whose bytes were checked.
+    pub entries: u64,
+    pub streams: u64,
+    /// Entries whose meaning was checked: up to the first that could not be read.
+    pub understood: u64,
+    pub money: BTreeMap<String, Total>,
+    /// What this audit did not do.
+    pub not_checked: Vec<String>,
+    /// The first position that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_bad_position: Option<u64>,
+    pub findings: Vec<Finding>,
+    /// Findings that are counted but not listed.
+    pub more_findings: u64,
+    pub seconds: f64,
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub fn add(&mut self, finding: Finding) {
+        if self.findings.len() < KEPT {
+            self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
+        }
+    }
+
+    /// Puts the findings in the order of the log and names the first bad position.
+    pub fn conclude(&mut self) {
+        self.findings.sort();
+        let counted = self.findings.iter().filter(|finding| !self.is_explained(finding));
+        self.first_bad_position = counted.filter_map(|finding| finding.position).min();
+    }
+
+    /// An anchor, and a tile above the entries, say only in which file something differs. Where the place itself was found, that is the better answer.
+    fn is_explained(&self, finding: &Finding) -> bool {
+        let (Some(first), Some(before)) = (finding.position, finding.before) else { return false };
+        let explains = |other: &Finding| {
+            let files = matches!(other.check, Check::Tile | Check::Bundle | Check::Pack | Check::Entry);
+            files
+                && other.before.is_none()
+                && other.position.is_some_and(|position| (first..before).contains(&position))
+        };
+        matches!(finding.check, Check::Anchor | Check::Tile) && self.findings.iter().any(explains)
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a report holds only texts, numbers and lists")
+    }
+
+    /// The report for a person to read.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name:<12} {value}");
+        };
+        line("log", &self.origin);
+        line("size", &format!("{} entries, root {}", self.size, self.root));
+        line("keys from", &self.policy);
+        let witnessed = match self.witnessed {
+            None => "the policy asks for no witnesses",
+            Some(true) => "cosigned by the quorum of the policy",
+            Some(false) => "UNWITNESSED: the quorum of the policy did not cosign",
+        };
+        line("witnesses", witnessed);
+        line("checkpoints", &format!("{} recomputed and compared", self.checkpoints));
+        line("anchors", &format!("{} checked", self.anchors));
+        line(
+            "entries",
+            &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),
+        );
+        if let Some(size) = self.remembered {
+            line("remembered", &format!("continues the audit up to {size}"));
+        }
+        for (currency, total) in &self.money {
+            line("money", &format!("{} {currency} in treasuries, {} of it held", total.balance, total.held));
+        }
+        for what in &self.not_checked {
+            line("not checked", what);
+        }
+        let rate = if self.seconds > 0.0 { format!("{:.1} s", self.seconds) } else { "no time".to_owned() };
+        line("took", &rate);
+        self.write_findings(&mut text);
+        text
+    }
+
+    fn write_findings(&self, text: &mut String) {
+        let count = self.findings.len() as u64 + self.more_findings;
+        let _ = match (count, self.first_bad_position) {
+            (0, _) => writeln!(text, "\nclean: nothing was found"),
+            (_, Some(first)) => writeln!(text, "\n{count} findings; the first bad position is {first}"),
+            (_, None) => writeln!(text, "\n{count} findings"),
+        };
+        for finding in &self.findings {
+            let _ = writeln!(text, "  {} [{}] {}", finding.place(), finding.check.name(), finding.what);
+        }
+        if self.more_findings > 0 {
+            let _ = writeln!(text, "  and {} more", self.more_findings);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Rules of the city itself: its founding, its currencies, its roles, its principals.
+
+use serde::Deserialize;
+
+use super::values::{CitizenId, Currency, Slug};
+use super::{Notes, World, events};
+
+const SEED_ROLES: [&str; 9] =
+    ["observer", "customer", "partner", "worker", "knight", "builder", "gate", "coordinator", "principal"];
+
+events! {
+    "city.founded.v1" => Founded(Founded), [], "once, first in the stream, by a citizen registered in the same act";
+    "city.currency_registered.v1" => CurrencyRegistered(CurrencyRegistered), [], "one scale of 0 to 18 per code, for ever";
+    "city.role_defined.v1" => RoleDefined(RoleDefined), [], "once per name, never a seed role";
+    "city.principal_changed.v1" => PrincipalChanged(PrincipalChanged), [], "the city never loses its last principal";
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Founded {
+    principal: CitizenId,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurrencyRegistered {
+    currency: Currency,
+    scale: u8,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    Observer,
+    Customer,
+    Partner,
+    Worker,
+    Knight,
+    Builder,
+    Gate,
+    Coordinator,
+    Principal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read to hold the data to its shape")]
+pub struct RoleDefined {
+    role: Slug,
+    tier: Tier,
+    actions: Vec<String>,
+    mfa_required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalChanged {
+    citizen: CitizenId,
+    active: bool,
+}
+
+/// Whether a role of this name can be held.
+pub fn role_exists(world: &World, role: &Slug) -> bool {
+    SEED_ROLES.contains(&role.as_str()) || world.roles.contains(role)
+}
+
+pub fn apply(event: &Event, world: &mut World, notes: &mut Notes) {
+    match event {
+        Event::Founded(Founded { principal }) => {
+            notes.expect(!world.founded, || "the city is founded twice".to_owned());
+            world.founded = true;
+            world.principals.insert(*principal);
+            world.act.registered.push((notes.position, *principal));
+        }
+        Event::CurrencyRegistered(CurrencyRegistered { currency, scale }) => {
+            notes.expect(*scale <= 18, || format!("{currency} has {scale} decimals, more than 18"));
+            let known = world.currencies.insert(*currency, *scale);
+            notes.expect(known.is_none(), || format!("the currency {currency} is registered twice"));
+        }
+        Event::RoleDefined(RoleDefined { role, .. }) => {
+            let exists = role_exists(world, role);
+            notes.expect(!exists, || format!("the role {role} is defined twice"));
+            world.roles.insert(role.clone());
+        }
+        Event::PrincipalChanged(PrincipalChanged { citizen, active: true }) => {
+            notes
+                .expect(world.citizens.contains_key(citizen), || format!("{citizen} is a principal but not a citizen"));
+            world.principals.insert(*citizen);
+        }
+        Event::PrincipalChanged(PrincipalChanged { citizen, active: false }) => {
+            let was = world.principals.remove(citizen);
+            notes.expect(was, || format!("{citizen} stops being a principal without having been one"));
+            world.act.principal_left = true;
+        }
+    }
+}

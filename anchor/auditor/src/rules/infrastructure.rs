@@ -1,0 +1,59 @@
+//! Rules of what the machinery itself records: anchors written, and attempts refused.
+
+use serde::Deserialize;
+
+use chain::Hash;
+
+use super::values::Stream;
+use super::{Entry, Notes, World, events};
+
+events! {
+    "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchoredData {
+    seq: u64,
+    size: u64,
+    root: Hash,
+    key: String,
+    sha256: Hash,
+    store: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read to hold the data to its shape")]
+pub struct Denied {
+    action: String,
+    code: String,
+    count: u64,
+    credential: String,
+}
+
+/// The newest anchor that the log speaks of.
+#[derive(Debug, Default)]
+pub struct Anchored {
+    last: Option<AnchoredData>,
+}
+
+pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    match (event, stream) {
+        (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
+        (Event::Denied(_), Stream::Refusals) => {}
+        _ => notes.add(format!("an event of the machinery in the stream {stream}")),
+    }
+}
+
+fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: &mut Notes) {
+    notes.expect(data.size <= entry.position, || format!("anchor {} covers entries that were not there yet", data.seq));
+    if let Some(last) = &anchored.last {
+        // A crash between recording and remembering makes the same anchor be recorded twice.
+        let again = last == data;
+        let next = data.seq == last.seq + 1 && data.size >= last.size;
+        notes.expect(again || next, || format!("anchor {} follows anchor {}", data.seq, last.seq));
+    }
+    anchored.last = Some(data.clone());
+}

@@ -1,0 +1,228 @@
+//! The whole audit of a folder: promises gathered, runs checked in parallel, joined in order.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use chain::checkpoint::{self, Examined};
+use chain::policy::Policy;
+use chain::tree::empty_root;
+
+use crate::anchors;
+use crate::checkpoints::{self, Promise};
+use crate::entries::{Job, Run};
+use crate::fold::Fold;
+use crate::inputs::Folder;
+use crate::report::{Check, Finding, Report};
+use crate::tiles::FULL;
+
+/// What to audit, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub dir: PathBuf,
+    /// The auditor's own policy file; without it the folder's is used, and the report says so.
+    pub policy: Option<PathBuf>,
+    /// Where the checkpoint of the last clean audit is kept.
+    pub remember: Option<PathBuf>,
+    /// Check tree, checkpoints and anchors without the entries.
+    pub tree_only: bool,
+    /// Worker threads; 0 is one per processor.
+    pub threads: usize,
+}
+
+/// Why an audit came to no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CouldNotCheck {
+    #[error("the policy {path}: {what}")]
+    Policy { path: String, what: String },
+    #[error("{0} holds no checkpoint: is this a published log?")]
+    NoCheckpoint(String),
+    #[error("{0} holds no entry packs; --tree-only checks the rest without them")]
+    NoPacks(String),
+    #[error("the remembered checkpoint {0}")]
+    Memory(String),
+    #[error("reading failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Audits a folder. `progress` hears how many of how many entries are done.
+pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, CouldNotCheck> {
+    let started = Instant::now();
+    let folder = Folder::new(options.dir.clone());
+    let mut report = Report::default();
+    let policy = policy(options, &folder, &mut report)?;
+    let note = folder.read("checkpoint")?.ok_or_else(|| CouldNotCheck::NoCheckpoint(folder.display()))?;
+    let note = String::from_utf8_lossy(&note).into_owned();
+    let remembered = match &options.remember {
+        Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
+        None => None,
+    };
+    match checkpoint::examine(&note, &policy) {
+        Err(error) => report.add(Finding::general(Check::Checkpoint, format!("the checkpoint: {error}"))),
+        Ok(examined) => {
+            let with_packs = !options.tree_only;
+            if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
+                return Err(CouldNotCheck::NoPacks(folder.display()));
+            }
+            check(options, &folder, &policy, &examined, remembered.as_ref(), &mut report, progress)?;
+        }
+    }
+    report.conclude();
+    report.seconds = started.elapsed().as_secs_f64();
+    if let Some(path) = options.remember.as_ref().filter(|_| report.is_clean()) {
+        checkpoints::remember(path, &note)?;
+    }
+    Ok(report)
+}
+
+fn policy(options: &Options, folder: &Folder, report: &mut Report) -> Result<Policy, CouldNotCheck> {
+    let failed = |path: &str, what: String| CouldNotCheck::Policy { path: path.to_owned(), what };
+    let (path, bytes) = match &options.policy {
+        Some(path) => {
+            let name = path.display().to_string();
+            let bytes = std::fs::read(path).map_err(|error| failed(&name, error.to_string()))?;
+            report.policy.clone_from(&name);
+            (name, bytes)
+        }
+        None => {
+            let bytes = folder
+                .read("policy")?
+                .ok_or_else(|| failed("policy", "it is not there; give yours with --policy".to_owned()))?;
+            report.policy =
+                "the audited folder itself: this shows that the files agree, not whose they are (--policy)".to_owned();
+            ("policy".to_owned(), bytes)
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|error| failed(&path, error.to_string()))?;
+    Policy::parse(&text).map_err(|error| failed(&path, error.to_string()))
+}
+
+fn check(
+    options: &Options,
+    folder: &Folder,
+    policy: &Policy,
+    examined: &Examined,
+    remembered: Option<&checkpoint::Checkpoint>,
+    report: &mut Report,
+    progress: &dyn Fn(u64, u64),
+) -> io::Result<()> {
+    let head = &examined.checkpoint;
+    report.origin.clone_from(&head.origin);
+    report.size = head.size;
+    report.root = head.root.to_string();
+    report.witnessed = policy.quorum.map(|_| examined.witnessed);
+    if report.witnessed == Some(false) {
+        report.add(Finding::general(Check::Checkpoint, "the quorum of the policy did not cosign the checkpoint"));
+    }
+    if options.tree_only {
+        report.not_checked.push("entries, streams and meaning (--tree-only)".to_owned());
+    }
+    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size)?;
+    findings.into_iter().for_each(|finding| report.add(finding));
+    let mut promises = vec![Promise { size: head.size, root: head.root, whence: "the checkpoint".to_owned() }];
+    promises.extend(anchors.iter().map(|anchor| Promise {
+        size: anchor.size,
+        root: anchor.root,
+        whence: anchor.key.clone(),
+    }));
+    if let Some(memory) = remembered {
+        remembered_fits(memory, head, report);
+        promises.push(Promise { size: memory.size, root: memory.root, whence: "the remembered checkpoint".to_owned() });
+    }
+    promises.retain(|promise| promise.size <= head.size);
+    for promise in promises.iter().filter(|promise| promise.size == 0 && promise.root != empty_root()) {
+        report.add(Finding::general(Check::Checkpoint, format!("{} gives a root to an empty tree", promise.whence)));
+    }
+    let mut cuts: Vec<u64> = promises.iter().map(|promise| promise.size).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let anchored = anchors.iter().map(|anchor| anchor.size).max().unwrap_or(0);
+    let job = Job {
+        folder: folder.clone(),
+        origin: head.origin.clone(),
+        size: head.size,
+        cuts,
+        anchored,
+        with_packs: !options.tree_only,
+    };
+    let mut fold = Fold::new(folder, promises, anchors, !options.tree_only, report);
+    run(&job, options.threads, &mut |run| {
+        let done = run.index * u64::from(FULL) + u64::from(run.width);
+        fold.take(run)?;
+        progress(done, job.size);
+        Ok(())
+    })?;
+    fold.finish()
+}
+
+fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoint, report: &mut Report) {
+    report.remembered = Some(memory.size);
+    if memory.origin != head.origin {
+        report.add(Finding::general(
+            Check::Checkpoint,
+            format!("the remembered checkpoint is of another log, {}", memory.origin),
+        ));
+    }
+    if memory.size > head.size {
+        let what =
+            format!("the log had {} entries at the last audit and has {} now: it was cut", memory.size, head.size);
+        report.add(Finding::within(Check::Checkpoint, head.size, memory.size, what));
+    }
+}
+
+/// Checks all runs in worker threads and hands them to `take` in order. At most a few runs a worker are in memory.
+fn run(job: &Job, threads: usize, take: &mut dyn FnMut(Run) -> io::Result<()>) -> io::Result<()> {
+    let runs = job.size.div_ceil(u64::from(FULL));
+    let workers = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => some,
+    };
+    let ahead = workers as u64 * 8;
+    let (send_index, indexes) = mpsc::channel::<u64>();
+    let indexes = Mutex::new(indexes);
+    let (send_run, done) = mpsc::channel::<(u64, io::Result<Run>)>();
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let send_run = send_run.clone();
+            let indexes = &indexes;
+            scope.spawn(move || {
+                loop {
+                    // The lock is held while waiting: whoever waits for the lock waits for work all the same.
+                    let next = indexes.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(index) = next else { return };
+                    if send_run.send((index, job.run(index))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send_run);
+        let mut given = 0;
+        let mut waiting: BTreeMap<u64, Run> = BTreeMap::new();
+        for wanted in 0..runs {
+            while given < runs && given < wanted + ahead {
+                // The workers outlive this loop: the channel closes only when it ends.
+                let _ = send_index.send(given);
+                given += 1;
+            }
+            while !waiting.contains_key(&wanted) {
+                let (index, result) = done.recv().map_err(|_| io::Error::other("a worker stopped"))?;
+                match result {
+                    Ok(run) => {
+                        waiting.insert(index, run);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(run) = waiting.remove(&wanted) {
+                take(run)?;
+            }
+        }
+        // Owned by this closure, so it is dropped on every way out: then the workers end, and with them the scope.
+        drop(send_index);
+        Ok(())
+    })
+}

@@ -1,0 +1,281 @@
+//! Writes anchors: what was published, pinned in a store, each naming the one before.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chain::Hash;
+use chain::checkpoint::{self, Checkpoint};
+use chain::hash::sha256;
+use chain::pack::{PackId, packs_between};
+use chain::policy::Policy;
+use chain::tile::{BundleId, TileId, bundles_between, tiles_between};
+use eventlog::Recorder;
+use serde::{Deserialize, Serialize};
+
+use crate::AnchorError;
+use crate::error::blocking;
+use crate::files;
+use crate::layout::Layout;
+use crate::store::Store;
+
+/// The content of an anchor (FORMAT.md section 9), written as canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// When it was made, by this server's clock: a claim, not a proof.
+    pub at: String,
+    /// The signed note.
+    pub checkpoint: String,
+    /// SHA-256 of every tile, bundle and pack that is new or wider since the previous anchor.
+    pub files: BTreeMap<String, Hash>,
+    pub origin: String,
+    /// Absent only in the first anchor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    pub seq: u64,
+    pub software: String,
+    pub v: u64,
+}
+
+/// The anchor before: its key, and the hash of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    pub key: String,
+    pub sha256: Hash,
+}
+
+/// An anchor that was written: what the log says about it in `log.anchored.v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchored {
+    pub seq: u64,
+    pub size: u64,
+    pub root: Hash,
+    pub key: String,
+    pub sha256: Hash,
+    /// The kind of store.
+    pub store: String,
+}
+
+/// One anchor in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    pub key: String,
+    pub seq: u64,
+    pub size: u64,
+    pub at: String,
+    pub sha256: Hash,
+}
+
+/// An anchor on its way: its key and its complete bytes. Made once, never again, so that every attempt writes the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Staged {
+    key: String,
+    body: String,
+    /// The anchor is in the store; only the log does not say so yet.
+    written: bool,
+}
+
+/// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
+pub fn key(seq: u64, size: u64) -> String {
+    format!("anchors/{seq:020}-{size:020}.json")
+}
+
+/// The one who anchors.
+pub struct Anchorer {
+    store: Arc<dyn Store>,
+    layout: Layout,
+    policy: Policy,
+    recorder: Arc<dyn Recorder>,
+    software: String,
+    /// Where the staged anchor and the last finished one are kept.
+    folder: PathBuf,
+    last: Option<Anchored>,
+    staged: Option<Staged>,
+}
+
+impl Anchorer {
+    /// Takes up what an earlier run left: the last anchor, and one that was on its way.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        layout: Layout,
+        policy: Policy,
+        recorder: Arc<dyn Recorder>,
+        software: String,
+        folder: PathBuf,
+    ) -> Result<Self, AnchorError> {
+        let place = folder.clone();
+        let (last, staged) =
+            blocking(move || Ok((load(&place.join("last.json"))?, load(&place.join("staged.json"))?))).await?;
+        let mut anchorer = Self { store, layout, policy, recorder, software, folder, last, staged };
+        if anchorer.last.is_none() && anchorer.staged.is_none() {
+            anchorer.last = anchorer.newest_in_store().await?;
+        }
+        Ok(anchorer)
+    }
+
+    pub fn last(&self) -> Option<&Anchored> {
+        self.last.as_ref()
+    }
+
+    /// Finishes what is on its way, then anchors `note`. A crash between any two steps is repaired by the next call.
+    pub async fn anchor(&mut self, note: &str) -> Result<Anchored, AnchorError> {
+        if let Some(staged) = self.staged.clone() {
+            self.finish(staged).await?;
+        }
+        // Stage: sequence number, key and complete bytes are durable before the first write. A crash before this leaves
+        // nothing; a crash after it makes the next run write exactly these bytes under exactly this key.
+        let staged = self.prepare(note).await?;
+        self.keep(&staged).await?;
+        self.finish(staged).await
+    }
+
+    /// Every anchor in the store.
+    pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
+        let mut listed = Vec::new();
+        for key in self.store.list("anchors").await? {
+            let bytes = self.store.get(&key).await?.unwrap_or_default();
+            let (anchor, checkpoint) = read(&key, &bytes, &self.policy)?;
+            listed.push(Listed {
+                key,
+                seq: anchor.seq,
+                size: checkpoint.size,
+                at: anchor.at,
+                sha256: sha256(&[&bytes]),
+            });
+        }
+        Ok(listed)
+    }
+
+    /// The newest anchor in the store, for a server whose own memory of it is gone.
+    async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
+        let Some(key) = self.store.list("anchors").await?.pop() else { return Ok(None) };
+        let bytes = self.store.get(&key).await?.unwrap_or_default();
+        let (anchor, checkpoint) = read(&key, &bytes, &self.policy)?;
+        Ok(Some(self.anchored(&key, anchor.seq, &checkpoint, &bytes)))
+    }
+
+    fn anchored(&self, key: &str, seq: u64, checkpoint: &Checkpoint, bytes: &[u8]) -> Anchored {
+        Anchored {
+            seq,
+            size: checkpoint.size,
+            root: checkpoint.root,
+            key: key.to_owned(),
+            sha256: sha256(&[bytes]),
+            store: self.store.name().to_owned(),
+        }
+    }
+
+    async fn prepare(&self, note: &str) -> Result<Staged, AnchorError> {
+        let unreadable = |error: &dyn std::fmt::Display| AnchorError::unreadable("checkpoint", error);
+        let checkpoint = checkpoint::open(note, &self.policy).map_err(|error| unreadable(&error))?;
+        let (seq, old) = self.last.as_ref().map_or((0, 0), |last| (last.seq + 1, last.size));
+        if checkpoint.size < old {
+            return Err(AnchorError::Fork(format!("{} entries after {old} were anchored", checkpoint.size)));
+        }
+        let layout = self.layout.clone();
+        let paths = new_files(old, checkpoint.size);
+        let digests = blocking(move || {
+            paths
+                .into_iter()
+                .map(|path| layout.expect(&path).map(|bytes| (path, sha256(&[&bytes]))))
+                .collect::<Result<_, _>>()
+        });
+        let anchor = Anchor {
+            at: now(),
+            checkpoint: note.to_owned(),
+            files: digests.await?,
+            origin: checkpoint.origin,
+            previous: self.last.as_ref().map(|last| Previous { key: last.key.clone(), sha256: last.sha256 }),
+            seq,
+            software: self.software.clone(),
+            v: 1,
+        };
+        let value = serde_json::to_value(&anchor).map_err(|error| unreadable(&error))?;
+        let body = chain::canonical::to_bytes(&value).map_err(|error| unreadable(&error))?;
+        let body = String::from_utf8(body).map_err(|error| unreadable(&error))?;
+        Ok(Staged { key: key(seq, checkpoint.size), body, written: false })
+    }
+
+    /// Everything after staging; every step may already have been done by a run that died.
+    async fn finish(&mut self, mut staged: Staged) -> Result<Anchored, AnchorError> {
+        let (anchor, checkpoint) = read(&staged.key, staged.body.as_bytes(), &self.policy)?;
+        let anchored = self.anchored(&staged.key, anchor.seq, &checkpoint, staged.body.as_bytes());
+        if !staged.written {
+            // Files before the anchor that lists them: an anchor in the store never speaks of something that is not. A crash
+            // here leaves files that the next run finds to be the same.
+            for path in anchor.files.keys() {
+                let (layout, wanted) = (self.layout.clone(), path.clone());
+                let bytes = blocking(move || layout.expect(&wanted)).await?;
+                self.store.put(path, bytes).await?;
+            }
+            // Write, and read back: a store that says yes and keeps nothing is found out now, not in seven years.
+            self.store.put(&staged.key, staged.body.clone().into_bytes()).await?;
+            let back = self.store.get(&staged.key).await?;
+            if back.as_deref() != Some(staged.body.as_bytes()) {
+                return Err(AnchorError::Store(format!("{} does not read back", staged.key)));
+            }
+            // A crash before this writes and reads once more, the same bytes under the same key.
+            staged.written = true;
+            self.keep(&staged).await?;
+        }
+        // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
+        let data = serde_json::to_value(&anchored).map_err(|error| AnchorError::unreadable(&staged.key, error))?;
+        self.recorder.record("log.anchored.v1", data).await?;
+        let (place, bytes) = (self.folder.clone(), to_json(&anchored));
+        blocking(move || {
+            files::replace(&place.join("last.json"), &bytes)?;
+            // Still staged after a crash here: finishing it again records it again, and nothing else.
+            std::fs::remove_file(place.join("staged.json")).map_err(AnchorError::file(place.join("staged.json")))
+        })
+        .await?;
+        self.staged = None;
+        self.last = Some(anchored.clone());
+        metrics::counter!("guildhall_anchors_total").increment(1);
+        tracing::info!(seq = anchored.seq, size = anchored.size, key = anchored.key, "anchored");
+        Ok(anchored)
+    }
+
+    async fn keep(&mut self, staged: &Staged) -> Result<(), AnchorError> {
+        self.staged = Some(staged.clone());
+        let (path, bytes) = (self.folder.join("staged.json"), to_json(staged));
+        blocking(move || files::replace(&path, &bytes)).await
+    }
+}
+
+/// Paths of the files that a log of `new` entries has and one of `old` has not.
+pub fn new_files(old: u64, new: u64) -> Vec<String> {
+    let tiles = tiles_between(old, new).iter().map(TileId::path).collect::<Vec<_>>();
+    let bundles = bundles_between(old, new).iter().map(BundleId::path).collect::<Vec<_>>();
+    let packs = packs_between(old, new).iter().map(PackId::path).collect::<Vec<_>>();
+    [tiles, bundles, packs].concat()
+}
+
+/// Reads an anchor and opens its checkpoint.
+pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
+    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    let checkpoint =
+        checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
+    Ok((anchor, checkpoint))
+}
+
+fn load<T: for<'de> Deserialize<'de>>(path: &std::path::Path) -> Result<Option<T>, AnchorError> {
+    let bytes = files::read(path)?;
+    bytes
+        .map(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| AnchorError::unreadable(path.display().to_string(), error))
+        })
+        .transpose()
+}
+
+fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts, numbers and hashes")
+}
+
+/// This server's clock, in the one spelling of times.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}

@@ -1,0 +1,65 @@
+//! Why publishing or anchoring stopped. Commands go on without it; what is not published yet waits.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of publishing or anchoring.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// Reading the log failed.
+    #[error(transparent)]
+    Log(#[from] eventlog::Failure),
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// What is to be published differs from what was published before: the log is not the one it was.
+    #[error("{path} was published with other content: the log is not the one it was")]
+    Rewritten { path: String },
+    /// Signing would contradict the last signed checkpoint.
+    #[error("signing is refused: {0}")]
+    Fork(String),
+    /// The entry at a position is not what its hash says.
+    #[error("position {0}: the stored bytes do not hash to the stored hash")]
+    Damaged(u64),
+    /// A newer epoch has signed already.
+    #[error("epoch {ours} of this database is behind epoch {signed}, which signed already")]
+    Fenced { ours: i64, signed: i64 },
+    /// Another process publishes from here.
+    #[error("another guildhall publishes here: {} is locked", .0.display())]
+    Locked(PathBuf),
+    /// A key file is not usable.
+    #[error("the signing key {}: {what}", .path.display())]
+    Key { path: PathBuf, what: String },
+    /// The anchor store holds other bytes than were written, or refuses.
+    #[error("the anchor store: {0}")]
+    Store(String),
+    /// What was published before cannot be read back.
+    #[error("{path}: {what}")]
+    Unreadable { path: String, what: String },
+    /// A task was cut off: the process is ending.
+    #[error("cut off while the process ends")]
+    CutOff,
+}
+
+impl AnchorError {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn unreadable(path: impl Into<String>, what: impl ToString) -> Self {
+        Self::Unreadable { path: path.into(), what: what.to_string() }
+    }
+
+    /// Whether somebody has to look: time will not mend it.
+    pub fn is_alarming(&self) -> bool {
+        matches!(self, Self::Rewritten { .. } | Self::Fork(_) | Self::Damaged(_) | Self::Store(_))
+    }
+}
+
+/// Runs blocking file work beside the event loop.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AnchorError> + Send + 'static,
+) -> Result<T, AnchorError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(AnchorError::CutOff))
+}

@@ -1,0 +1,82 @@
+//! Everything an auditor needs, in one folder, at one checkpoint.
+
+use std::path::Path;
+
+use chain::checkpoint;
+use chain::policy::Policy;
+use serde::Serialize;
+
+use crate::anchorer::{self, new_files};
+use crate::files::{self, Pending};
+use crate::layout::Layout;
+use crate::{AnchorError, Store, error::blocking};
+
+/// Files written at a time.
+const CHUNK: usize = 128;
+
+/// What an export holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    pub origin: String,
+    pub size: u64,
+    pub files: u64,
+    pub bytes: u64,
+    pub anchors: u64,
+    /// Whether the entries are in it, or only their hashes.
+    pub with_packs: bool,
+}
+
+/// Writes policy, checkpoint, tiles, bundles, packs and anchors to `out`, which must be empty or a former export of the
+/// same log. Without packs the folder shows no entry, only that there are so many. `progress` hears how many of how many
+/// files are written.
+pub async fn export(
+    layout: &Layout,
+    store: Option<&dyn Store>,
+    out: &Path,
+    with_packs: bool,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Exported, AnchorError> {
+    let note =
+        layout.checkpoint()?.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
+    let policy_text = String::from_utf8_lossy(&layout.expect("policy")?).into_owned();
+    let policy = Policy::parse(&policy_text).map_err(|error| AnchorError::unreadable("policy", error))?;
+    let checkpoint = checkpoint::open(&note, &policy).map_err(|error| AnchorError::unreadable("checkpoint", error))?;
+    let mut exported = Exported {
+        origin: checkpoint.origin.clone(),
+        size: checkpoint.size,
+        files: 0,
+        bytes: 0,
+        anchors: 0,
+        with_packs,
+    };
+    let paths: Vec<String> =
+        new_files(0, checkpoint.size).into_iter().filter(|path| with_packs || !path.starts_with("pack/")).collect();
+    let total = paths.len() as u64;
+    for chunk in paths.chunks(CHUNK) {
+        let (layout, out, chunk) = (layout.clone(), out.to_owned(), chunk.to_vec());
+        let (files, bytes) = blocking(move || {
+            let copies = chunk.iter().map(|path| Ok(Pending { path: out.join(path), bytes: layout.expect(path)? }));
+            let copies = copies.collect::<Result<Vec<_>, AnchorError>>()?;
+            files::publish(&copies)?;
+            Ok((copies.len() as u64, copies.iter().map(|copy| copy.bytes.len() as u64).sum::<u64>()))
+        })
+        .await?;
+        exported.files += files;
+        exported.bytes += bytes;
+        progress(exported.files, total);
+    }
+    if let Some(store) = store {
+        for key in store.list("anchors").await? {
+            let bytes = store.get(&key).await?.unwrap_or_default();
+            // One that is newer than this checkpoint would make the folder contradict itself.
+            if anchorer::read(&key, &bytes, &policy)?.1.size <= checkpoint.size {
+                files::publish(&[Pending { path: out.join(&key), bytes }])?;
+                exported.anchors += 1;
+            }
+        }
+    }
+    // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
+    files::replace(&out.join("policy"), policy_text.as_bytes())?;
+    files::replace(&out.join("checkpoint"), note.as_bytes())?;
+    Ok(exported)
+}

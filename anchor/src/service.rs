@@ -1,0 +1,241 @@
+//! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chain::note::SigningKey;
+use chain::policy::Policy;
+use eventlog::{Log, Recorder};
+use serde::Serialize;
+use tokio::sync::{Mutex, watch};
+
+use crate::anchorer::{Anchored, Anchorer, Listed};
+use crate::error::blocking;
+use crate::export::{self, Exported};
+use crate::layout::Layout;
+use crate::prover::Prover;
+use crate::publisher::{Publisher, approximate};
+use crate::signing::SigningState;
+use crate::startup::{self, Verdict};
+use crate::store::Store;
+use crate::{AnchorError, keys};
+
+/// A city that does nothing says so once a day.
+const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where and how often.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`. One shared place, and not inside the database.
+    pub data_dir: PathBuf,
+    /// Between checkpoints while the log grows.
+    pub checkpoint_every: Duration,
+    /// Between anchors while the log grows.
+    pub anchor_every: Duration,
+    /// Name and version of the writing software, as anchors give it.
+    pub software: String,
+}
+
+impl Config {
+    /// A checkpoint a second, an anchor every fifteen minutes.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            checkpoint_every: Duration::from_secs(1),
+            anchor_every: Duration::from_secs(15 * 60),
+            software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// What is published and anchored, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub origin: String,
+    pub vkey: String,
+    /// Entries under the newest checkpoint.
+    pub published: u64,
+    /// Entries in the log.
+    pub size: u64,
+    pub anchored: Option<Anchored>,
+    pub store: &'static str,
+    /// What the store guarantees.
+    pub guarantee: &'static str,
+    /// The failure of the last attempt, if it failed.
+    pub trouble: Option<String>,
+}
+
+/// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
+pub struct Service {
+    log: Log,
+    config: Config,
+    key: Arc<SigningKey>,
+    policy: Policy,
+    layout: Layout,
+    store: Arc<dyn Store>,
+    publisher: Mutex<Publisher>,
+    anchorer: Mutex<Anchorer>,
+    trouble: watch::Sender<Option<String>>,
+}
+
+impl Service {
+    /// Opens the publication folders and takes the lock on signing.
+    pub async fn open(
+        config: Config,
+        log: Log,
+        key: SigningKey,
+        store: Arc<dyn Store>,
+        recorder: Arc<dyn Recorder>,
+    ) -> Result<Self, AnchorError> {
+        let layout = Layout::within(&config.data_dir);
+        let policy = keys::policy(&key)?;
+        let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
+        let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
+        let key = Arc::new(key);
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
+        let anchorer = Anchorer::open(
+            Arc::clone(&store),
+            layout.clone(),
+            policy.clone(),
+            recorder,
+            config.software.clone(),
+            config.data_dir.join("anchoring"),
+        )
+        .await?;
+        Ok(Self {
+            log,
+            config,
+            key,
+            policy,
+            layout,
+            store,
+            publisher: Mutex::new(publisher),
+            anchorer: Mutex::new(anchorer),
+            trouble: watch::Sender::new(None),
+        })
+    }
+
+    /// Whether the log still is what was signed about it. Asked before the first command, and after every reconnect to a
+    /// database that may be another one. Nothing is published before it answered [`Verdict::Good`].
+    pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
+        let mut publisher = self.publisher.lock().await;
+        let signed = publisher.last().map(|last| last.0.clone());
+        let verdict =
+            startup::check(&self.log, &self.layout, self.store.as_ref(), &self.policy, signed.as_ref()).await?;
+        publisher.compared(match &verdict {
+            Verdict::Good => None,
+            Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
+        });
+        Ok(verdict)
+    }
+
+    /// Publishes and anchors until `stop` turns true. What goes wrong is logged, counted, and tried again.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut tick = tokio::time::interval(self.config.checkpoint_every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut signed_at = Instant::now();
+        // An anchor at the first growth after a start: nobody knows how long the city was away.
+        let mut anchored_at: Option<Instant> = None;
+        let mut grown = false;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = tick.tick() => {}
+            }
+            match self.publish(signed_at.elapsed() >= HEARTBEAT).await {
+                Ok(true) => {
+                    signed_at = Instant::now();
+                    grown = true;
+                }
+                Ok(false) => {}
+                Err(_) => continue,
+            }
+            let waited = anchored_at.map_or(HEARTBEAT, |at| at.elapsed());
+            let due = (grown && waited >= self.config.anchor_every) || (anchored_at.is_some() && waited >= HEARTBEAT);
+            if due && self.anchor_published().await.is_ok() {
+                anchored_at = Some(Instant::now());
+                grown = false;
+            }
+        }
+    }
+
+    /// Publishes now; signs when the log has grown, or when `always`. Answers whether it signed.
+    pub async fn publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let result = self.publisher.lock().await.publish(always).await;
+        self.note(result, "publishing failed")
+    }
+
+    /// Publishes and anchors now.
+    pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
+        self.publish(true).await?;
+        self.anchor_published().await
+    }
+
+    async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
+        let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
+        let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
+        let result = self.anchorer.lock().await.anchor(&note).await;
+        if let Ok(anchored) = &result {
+            metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
+        }
+        self.note(result, "anchoring failed")
+    }
+
+    fn note<T>(&self, result: Result<T, AnchorError>, what: &'static str) -> Result<T, AnchorError> {
+        match &result {
+            Ok(_) => {
+                self.trouble.send_replace(None);
+            }
+            Err(error) => {
+                // Said once, not every second.
+                let news = self.trouble.borrow().as_deref() != Some(error.to_string().as_str());
+                if news {
+                    tracing::error!(%error, alarm = error.is_alarming(), what);
+                }
+                metrics::counter!("guildhall_anchor_failures_total").increment(1);
+                self.trouble.send_replace(Some(error.to_string()));
+            }
+        }
+        result
+    }
+
+    pub async fn status(&self) -> Result<Status, AnchorError> {
+        let published = self.publisher.lock().await.last().map_or(0, |last| last.0.size);
+        let anchored = self.anchorer.lock().await.last().cloned();
+        Ok(Status {
+            origin: self.log.origin().to_owned(),
+            vkey: self.key.vkey(),
+            published,
+            size: self.log.head().await?.size,
+            anchored,
+            store: self.store.name(),
+            guarantee: self.store.guarantee(),
+            trouble: self.trouble.borrow().clone(),
+        })
+    }
+
+    /// Every anchor in the store.
+    pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
+        self.anchorer.lock().await.list().await
+    }
+
+    /// Writes what an auditor needs to `out`, at the newest checkpoint. Publishing waits meanwhile, so that it is one state.
+    pub async fn export(
+        &self,
+        out: &Path,
+        with_packs: bool,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Exported, AnchorError> {
+        let _still = self.publisher.lock().await;
+        export::export(&self.layout, Some(self.store.as_ref()), out, with_packs, progress).await
+    }
+
+    pub fn prover(&self) -> Prover {
+        Prover::new(self.layout.clone())
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}

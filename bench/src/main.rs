@@ -1,0 +1,90 @@
+//! `bench/run`: what a command costs, beside the hand-written transaction it replaces, with the floor of the same minute.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_arithmetic,
+    reason = "a measurement that cannot be made ends the run, and rates are no money"
+)]
+
+mod floor;
+mod grown;
+mod hand;
+mod load;
+mod ours;
+mod table;
+
+use clap::{Parser, ValueEnum};
+use guildhall_tests::Engine;
+
+use table::Table;
+
+/// Clients at once.
+const CLIENTS: [usize; 4] = [1, 32, 256, 1024];
+/// Treasuries that the clients spread over; a hot one is all there is.
+const TREASURIES: usize = 500;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Commands a second, in process and over HTTP, on both engines, spread and on one hot treasury
+    Commands,
+    /// Entries a second through the auditor
+    Audit,
+    /// Events a second through `guildhall replay`
+    Rebuild,
+    /// Memory and time to the first answer at 10,000 and 1,000,000 events
+    Memory,
+}
+
+/// Measures the city beside hand-written SQL.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure [default: everything]
+    sections: Vec<Section>,
+    /// Seconds per figure
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Entries in the log for `audit` and `rebuild`
+    #[arg(long, default_value_t = 300_000)]
+    entries: u64,
+    /// The sizes compared by `memory`
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
+    sizes: Vec<u64>,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
+    println!("{}", floor::machine());
+    if wanted(Section::Commands) {
+        commands(arguments.seconds);
+    }
+    if wanted(Section::Audit) || wanted(Section::Rebuild) {
+        guildhall_tests::block_on(grown::throughput(
+            arguments.entries,
+            wanted(Section::Audit),
+            wanted(Section::Rebuild),
+        ));
+    }
+    if wanted(Section::Memory) {
+        for size in &arguments.sizes {
+            guildhall_tests::block_on(grown::memory(*size));
+        }
+    }
+}
+
+fn commands(seconds: u64) {
+    for engine in [Engine::Postgres, Engine::Sqlite] {
+        for treasuries in [TREASURIES, 1] {
+            let what = if treasuries == 1 { "one hot treasury".to_owned() } else { format!("{treasuries} treasuries") };
+            println!("\n{engine:?}, debits from {what}, commands/s");
+            let mut table = Table::new();
+            for clients in CLIENTS {
+                // Each side for itself, one after the other in the same minute.
+                let hand = guildhall_tests::block_on(hand::measure(engine, treasuries, clients, seconds));
+                let inside = guildhall_tests::block_on(ours::in_process(engine, treasuries, clients, seconds));
+                let http = guildhall_tests::block_on(ours::over_http(engine, treasuries, clients, seconds));
+                table.row(clients, hand, inside, http);
+            }
+        }
+    }
+}

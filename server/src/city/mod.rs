@@ -1,0 +1,220 @@
+//! An open city: the log, its writer, the workers that follow it, and how all of it ends in order.
+//!
+//! Invariants:
+//! - The city is checked against everything that was ever published about it before the first command is taken.
+//! - The first start founds it; nothing else ever makes a principal out of nothing.
+//! - It ends by settling what is queued: whoever was answered finds their entries, whoever was not can ask again.
+
+mod anchoring;
+mod expiry;
+mod files;
+mod founding;
+mod recheck;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chain::key::SigningKey;
+use commands::Pipeline;
+use eventlog::vault::Vault;
+use eventlog::{Failure, Location, Log, LogConfig, Migration};
+use identity::Pepper;
+use projections::views::ViewsDb;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use anchoring::Anchoring;
+pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
+pub use founding::FirstPrincipal;
+
+use crate::config::Settings;
+use crate::http::Standing;
+
+/// How long the end may take before it is cut short; everything answered is durable in any case.
+const ENDING: Duration = Duration::from_secs(15);
+
+pub struct City {
+    pub settings: Settings,
+    pub log: Log,
+    pub vault: Arc<Vault>,
+    pub pipeline: Pipeline,
+    pub signing_key: SigningKey,
+    pub standing: Standing,
+    pub views: ViewsDb,
+    pub anchoring: Anchoring,
+    reached: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// A city with its workers; dropping it leaves the workers running, [`Open::close`] ends them.
+pub struct Open {
+    pub city: Arc<City>,
+    /// Until [`Open::first_is_shown`].
+    pub first: Option<FirstPrincipal>,
+    dir: DataDir,
+    stop: watch::Sender<bool>,
+    writer: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Opens the log for reading only: beside a running server, or without one.
+pub async fn open_log(settings: &Settings, dir: &DataDir, create: bool) -> anyhow::Result<Log> {
+    let origin = dir.origin(settings)?;
+    let location = location(settings);
+    if let (Location::Sqlite { dir }, true) = (&location, create) {
+        eventlog::init_sqlite(dir, &origin, &projections::ddl::SQLITE).await?;
+    }
+    let config =
+        LogConfig { location, origin, allow_unsafe: settings.r#unsafe, allow_owner: settings.dev, create: false };
+    let log = Log::open(config).await?;
+    let carried: &[Migration<'_>] =
+        if settings.database_url.is_some() { &projections::ddl::POSTGRES } else { &projections::ddl::SQLITE };
+    log.check_schema(carried).await?;
+    Ok(log)
+}
+
+pub fn location(settings: &Settings) -> Location {
+    match &settings.database_url {
+        Some(url) => Location::Postgres { url: url.expose().to_owned() },
+        None => Location::Sqlite { dir: settings.data_dir.clone() },
+    }
+}
+
+impl Open {
+    /// Opens the city, founding it when there is none, and starts its workers.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let dir = DataDir::create(&settings.data_dir)?;
+        let log = open_log(&settings, &dir, true).await.context("opening the event log")?;
+        let vault = Arc::new(Vault::new(dir.master_key()?));
+        let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key")?));
+        let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key")?);
+        let views = ViewsDb::open(&log, true).await.context("opening the views")?;
+
+        let config = commands::Config { queue: settings.limits.queue, ..commands::Config::default() };
+        let (pipeline, writer) = Pipeline::start(&log, Arc::clone(&vault), config).await?;
+        let anchoring = Anchoring::open(&settings, &log, &signing_key, &pipeline).await?;
+        if let Some(reason) = anchoring.startup_check().await? {
+            tracing::error!(%reason, "this server only reads");
+            pipeline.set_read_only(Some(reason));
+        }
+
+        let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
+        let (stop, stopping) = watch::channel(false);
+        let (reach, reached) = watch::channel(0);
+        let standing = Standing::new(log.clone(), pepper);
+        let city = Arc::new(City {
+            settings,
+            log,
+            vault,
+            pipeline,
+            signing_key,
+            standing,
+            views,
+            anchoring,
+            reached,
+            stopping,
+        });
+        let workers = city.start_workers(reach);
+        Ok(Self { city, first, dir, stop, writer, workers })
+    }
+
+    /// The first key has reached its owner: it is kept no longer.
+    pub fn first_is_shown(&mut self) -> anyhow::Result<()> {
+        self.first = None;
+        founding::shown(&self.dir)
+    }
+
+    /// Ends everything that waits for the end: the feeds, then the workers.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Ends the city: workers first, then what is queued, then the log. Callers must have stopped sending.
+    pub async fn close(self) {
+        self.stop();
+        let Self { city, writer, workers, stop, .. } = self;
+        let ending = async {
+            for worker in workers {
+                let _ = worker.await;
+            }
+            city.anchoring.last_checkpoint().await;
+            // The writer ends when the last handle to it is gone, after settling what is queued.
+            drop(city);
+            let _ = writer.await;
+        };
+        if tokio::time::timeout(ENDING, ending).await.is_err() {
+            tracing::warn!("ended before everything had come to rest; what was answered is durable");
+        }
+        drop(stop);
+    }
+}
+
+impl City {
+    fn start_workers(self: &Arc<Self>, reach: watch::Sender<u64>) -> Vec<JoinHandle<()>> {
+        let views = projections::views::run(self.log.clone(), self.views.clone(), self.stopping.clone(), reach);
+        let pipeline = self.pipeline.clone();
+        let views = async move {
+            if let Err(failure) = views.await {
+                // Nothing may go on past what cannot be read; questions keep answering what is known.
+                tracing::error!(%failure, "the views have stopped for good");
+                // The first reason is the one to look at.
+                if pipeline.read_only().is_none() {
+                    pipeline.set_read_only(Some(format!("the tables cannot follow the log: {failure}")));
+                }
+            }
+        };
+        let mut workers = vec![
+            tokio::spawn(views),
+            tokio::spawn(expiry::run(Arc::clone(self))),
+            tokio::spawn(recheck::run(Arc::clone(self))),
+        ];
+        workers.extend(self.anchoring.start(self.stopping()));
+        workers
+    }
+
+    /// Turns true when the city is about to end.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// How many entries the views have folded.
+    pub fn views_reached(&self) -> u64 {
+        *self.reached.borrow()
+    }
+
+    /// Waits until the entry at `position` can be seen in the views; `false` when it takes longer than `most`.
+    pub async fn views_reach(&self, position: u64, most: Duration) -> Result<bool, Failure> {
+        let mut reached = self.reached.clone();
+        let waiting = reached.wait_for(|size| *size > position);
+        match tokio::time::timeout(most, waiting).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(_)) => Err(Failure::Unavailable("the views have stopped".to_owned())),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What this city runs without, for whoever starts it.
+    pub fn warnings(&self) -> Vec<String> {
+        let safety = self.log.safety();
+        let mut warnings: Vec<String> =
+            safety.unsafe_settings.iter().map(|setting| format!("{setting}: commits may be lost")).collect();
+        if safety.owner {
+            warnings.push("the database role could rewrite the log".to_owned());
+        }
+        warnings.extend(self.pipeline.read_only().map(|reason| format!("read-only: {reason}")));
+        warnings
+    }
+
+    /// Numbers that nobody counts as they happen.
+    #[allow(clippy::cast_precision_loss, reason = "a gauge")]
+    pub fn measure(&self) {
+        metrics::gauge!("guildhall_queue_depth").set(self.pipeline.depth() as f64);
+        metrics::gauge!("guildhall_view_position").set(self.views_reached() as f64);
+        metrics::gauge!("guildhall_read_only").set(f64::from(u8::from(self.pipeline.read_only().is_some())));
+    }
+}

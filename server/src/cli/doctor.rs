@@ -1,0 +1,287 @@
+//! `guildhall doctor`: what is wrong with this installation, and what to do about it. Changes nothing.
+
+use std::fmt::Display;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use eventlog::sql::{self, Cell, Kind};
+use eventlog::{Failure, Log};
+use projections::views::ViewsDb;
+use serde::Serialize;
+
+use super::NO;
+use super::output::print_json;
+use crate::city::{DataDir, MASTER_KEY_VARIABLE, open_log};
+use crate::config::Settings;
+use crate::control;
+
+/// Less free space than this is worth a warning: 1 GiB.
+const LITTLE_SPACE: u64 = 1 << 30;
+/// As the log itself refuses it.
+const MAX_SKEW_MICROS: i64 = 2_000_000;
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  guildhall doctor
+  guildhall doctor --database-url postgres://guildhall@db/city
+  guildhall doctor --json
+
+Works beside a running server. Exit codes: 0 nothing is wrong (there may be warnings), 1 something is.")]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    level: Level,
+    says: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, what: &'static str, says: impl Display) {
+        self.0.push(Finding { what, level: Level::Ok, says: says.to_string(), advice: None });
+    }
+
+    fn warn(&mut self, what: &'static str, says: impl Display, advice: &'static str) {
+        self.0.push(Finding { what, level: Level::Warning, says: says.to_string(), advice: Some(advice) });
+    }
+
+    fn wrong(&mut self, what: &'static str, says: impl Display, advice: &'static str) {
+        self.0.push(Finding { what, level: Level::Wrong, says: says.to_string(), advice: Some(advice) });
+    }
+}
+
+pub async fn run(settings: anyhow::Result<Settings>, args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let mut findings = Findings::default();
+    findings.ok("version", format!("guildhall {}", env!("CARGO_PKG_VERSION")));
+    match settings {
+        Err(error) => findings.wrong(
+            "settings",
+            error,
+            "correct the setting that is named; `guildhall --help` lists where settings come from",
+        ),
+        Ok(settings) => examine(&settings, &mut findings).await,
+    }
+    let Findings(findings) = findings;
+    if args.json {
+        print_json(&serde_json::to_value(&findings)?)?;
+    } else {
+        for Finding { what, level, says, advice } in &findings {
+            let mark = match level {
+                Level::Ok => "ok     ",
+                Level::Warning => "warning",
+                Level::Wrong => "WRONG  ",
+            };
+            println!("{mark} {what:<10} {says}");
+            if let Some(advice) = advice {
+                println!("                   -> {advice}");
+            }
+        }
+    }
+    let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
+    Ok(ExitCode::from(if wrong { NO } else { 0 }))
+}
+
+async fn examine(settings: &Settings, findings: &mut Findings) {
+    findings.ok("settings", "read");
+    if settings.dev {
+        findings.warn(
+            "settings",
+            "--dev: the server may run as a role that could rewrite the log",
+            "use the login role that `guildhall migrate` makes",
+        );
+    }
+    if settings.r#unsafe {
+        findings.warn(
+            "settings",
+            "--unsafe: commits may be lost",
+            "turn fsync, full_page_writes and synchronous_commit on",
+        );
+    }
+    if !settings.listen.ip().is_loopback() {
+        findings.warn(
+            "settings",
+            format!("listens on {} without TLS", settings.listen),
+            "put a TLS proxy in front, and listen on 127.0.0.1",
+        );
+    }
+    let dir = match DataDir::existing(&settings.data_dir) {
+        Ok(dir) => dir,
+        Err(error) => {
+            findings.wrong("data", format!("{error:#}"), "`guildhall serve` creates it; --data-dir names another one");
+            return;
+        }
+    };
+    findings.ok("data", dir.path().display());
+    files(&dir, findings);
+    space(dir.path(), findings);
+    match control::read_only(&dir).await {
+        None => findings.ok("server", "does not run here"),
+        Some(None) => findings.ok("server", "runs here and takes commands"),
+        Some(Some(reason)) => findings.wrong(
+            "server",
+            format!("runs here and only reads: {reason}"),
+            "bring back the database that the reason speaks of; nothing was lost by refusing",
+        ),
+    }
+    if !dir.file("origin").exists() && settings.origin.is_none() {
+        findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one");
+        return;
+    }
+    match open_log(settings, &dir, false).await {
+        Ok(log) => examine_log(&log, findings).await,
+        Err(error) => findings.wrong("log", format!("{error:#}"), log_advice(&error)),
+    }
+}
+
+fn files(dir: &DataDir, findings: &mut Findings) {
+    const ADVICE: &str = "chmod 600 it";
+    for name in ["master.key", "pepper.key", "signing.key"] {
+        match std::fs::metadata(dir.file(name)) {
+            Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+                findings.wrong("keys", format!("{name} has mode {:o}", metadata.mode() & 0o777), ADVICE);
+            }
+            Ok(_) => findings.ok("keys", format!("{name} is there, for its owner only")),
+            Err(_) if name == "master.key" && std::env::var_os(MASTER_KEY_VARIABLE).is_some() => {
+                findings.ok("keys", "the master key comes from the environment");
+            }
+            Err(_) => findings.warn(
+                "keys",
+                format!("{name} is not there yet"),
+                "the first start makes it; if there was one, restore it from your backup",
+            ),
+        }
+    }
+    if dir.file("first.key").exists() {
+        findings.warn(
+            "keys",
+            "the first principal's key was never shown",
+            "`guildhall serve` shows it at its next start",
+        );
+    }
+}
+
+fn space(path: &Path, findings: &mut Findings) {
+    match fs4::available_space(path) {
+        Ok(free) if free < LITTLE_SPACE => {
+            findings.warn("disk", format!("{} MiB free", free >> 20), "the log only grows: make room")
+        }
+        Ok(free) => findings.ok("disk", format!("{} GiB free", free >> 30)),
+        Err(error) => findings.warn("disk", error, "the free space cannot be read"),
+    }
+}
+
+fn log_advice(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Missing(_)) => {
+            "`guildhall serve` (SQLite) or `guildhall migrate --owner-url ...` (PostgreSQL) creates it"
+        }
+        Some(Failure::Owner { .. }) => "give the server the login role's URL, not the owner's",
+        Some(Failure::UnsafeSettings { .. }) => "set them to on in postgresql.conf and reload",
+        Some(Failure::WrongOrigin { .. }) => {
+            "this data directory belongs to another log: check --data-dir and --database-url"
+        }
+        Some(Failure::NewerSchema { .. }) => {
+            "this program is older than the database: use the version that migrated it"
+        }
+        Some(Failure::Unavailable(_)) => "is the database running, and does --database-url reach it?",
+        _ => "see the message",
+    }
+}
+
+async fn examine_log(log: &Log, findings: &mut Findings) {
+    let safety = log.safety();
+    if safety.owner {
+        findings.warn("role", "could rewrite the log", "use the login role that `guildhall migrate` makes");
+    }
+    for setting in &safety.unsafe_settings {
+        findings.warn("database", format!("{setting}: a commit may be lost"), "set it to on");
+    }
+    match log.head().await {
+        Ok(head) => {
+            findings.ok("log", format!("{} with {} entries", head.origin, head.size));
+            let ahead = head.at - crate::http::now().micros();
+            if ahead > MAX_SKEW_MICROS {
+                findings.wrong(
+                    "clock",
+                    format!("the log's last entry is {} s in the future", ahead / 1_000_000),
+                    "set this machine's clock; the server does not write until it agrees",
+                );
+            }
+            views(log, head.size, findings).await;
+        }
+        Err(failure) => findings.wrong("log", failure, "see the message"),
+    }
+    if let Err(failure) = database(log, findings).await {
+        findings.warn("database", failure, "its version and clock cannot be read");
+    }
+}
+
+async fn views(log: &Log, size: u64, findings: &mut Findings) {
+    const ADVICE: &str = "a running server brings them up to date by itself";
+    let reached = async {
+        let mut conn = ViewsDb::open(log, false).await?.reader().await?;
+        let rows = sql::query(&mut conn, "select size from view_position", &[Kind::Int], &[]).await?;
+        Ok::<_, Failure>(match rows.first().map(Vec::as_slice) {
+            Some([Cell::Int(reached)]) => reached.unsigned_abs(),
+            _ => 0,
+        })
+    };
+    match reached.await {
+        Ok(reached) if reached >= size => findings.ok("tables", "up to date"),
+        Ok(reached) => findings.warn("tables", format!("{} entries behind", size - reached), ADVICE),
+        Err(failure) => findings.warn("tables", failure, ADVICE),
+    }
+}
+
+async fn database(log: &Log, findings: &mut Findings) -> Result<(), Failure> {
+    let mut conn = log.reader().await?;
+    if !conn.is_postgres() {
+        let rows = sql::query(&mut conn, "select sqlite_version()", &[Kind::Text], &[]).await?;
+        findings.ok("database", format!("SQLite {}", first_text(&rows)));
+        return Ok(());
+    }
+    const SQL: &str =
+        "select current_setting('server_version'), (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+    let rows = sql::query(&mut conn, SQL, &[Kind::Text, Kind::Int], &[]).await?;
+    findings.ok("database", format!("PostgreSQL {}", first_text(&rows)));
+    if let Some([_, Cell::Int(theirs)]) = rows.first().map(Vec::as_slice) {
+        let skew = (crate::http::now().micros() - theirs).abs();
+        if skew > MAX_SKEW_MICROS {
+            findings.wrong(
+                "clock",
+                format!("{} s away from the database's", skew / 1_000_000),
+                "run NTP on both machines",
+            );
+        } else {
+            findings.ok("clock", "agrees with the database's");
+        }
+    }
+    Ok(())
+}
+
+fn first_text(rows: &[Vec<Cell>]) -> &str {
+    match rows.first().and_then(|row| row.first()) {
+        Some(Cell::Text(text)) => text,
+        _ => "of an unknown version",
+    }
+}

@@ -1,0 +1,62 @@
+//! `guildhall export`: what an auditor needs, in a folder.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anchor::{Directory, Layout};
+use anyhow::Context as _;
+use clap::Args;
+
+use super::output::{Bar, conclude};
+use crate::config::Settings;
+use crate::control::{self, Ask, Ending};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  guildhall export --out ./export
+  guildhall export --out ./hashes --no-packs          shows how many entries there are, and none of them
+  guildhall export --out ./export --published         from the published files alone: needs neither database nor keys
+  auditor verify ./export --policy policy.txt         what to do with it
+
+Publishes a checkpoint first, through the running server if there is one. The folder must be empty, or a former export of this log.")]
+pub struct ExportArgs {
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Leave out the entries, of which the hashes then still speak
+    #[arg(long)]
+    no_packs: bool,
+    /// Only what is published already
+    #[arg(long)]
+    published: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
+    // The server has another working directory.
+    let out = std::path::absolute(&args.out).with_context(|| args.out.display().to_string())?;
+    let with_packs = !args.no_packs;
+    let bar = Bar::new("export", "files");
+    let ending = if args.published {
+        let (layout, store) = (Layout::within(&settings.data_dir), Directory::new(settings.worm_dir()));
+        let exported = anchor::export(&layout, Some(&store), &out, with_packs, &mut |done, of| bar.at(done, of)).await;
+        exported.map_err(anyhow::Error::from).and_then(|exported| Ok(Ending::Done(serde_json::to_value(exported)?)))
+    } else {
+        control::ask(settings, Ask::Export { out, with_packs }, &mut |done, of| bar.at(done, of)).await
+    };
+    bar.end();
+    conclude(ending?, args.json, |told| {
+        println!(
+            "{} entries of {} in {}: {} files, {} bytes, {} anchors",
+            told["size"],
+            told["origin"].as_str().unwrap_or_default(),
+            args.out.display(),
+            told["files"],
+            told["bytes"],
+            told["anchors"]
+        );
+    })
+}

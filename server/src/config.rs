@@ -1,0 +1,312 @@
+//! Settings: built-in defaults, then one TOML file, then the environment, then flags; later wins, unknown keys are refused.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The settings file that is read when it is there and no other is named.
+pub const DEFAULT_FILE: &str = "guildhall.toml";
+/// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
+const NOT_SETTINGS: &[&str] = &["config", "key", "master_key", "login_password", "test_pg", "pg_bin", "skip_pg"];
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the log (on SQLite), the keys of this server, tiles and anchors are.
+    pub data_dir: PathBuf,
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// `postgres://login@host/database`; without it the log is SQLite in the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<DatabaseUrl>,
+    /// The log's name. Fixed at the first start, `guildhall/<16 hexadecimal digits>` when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Run even as a database role that could rewrite the log.
+    pub dev: bool,
+    /// Run even on a database that may lose commits; every answer then says so.
+    pub r#unsafe: bool,
+    pub log: Logging,
+    pub limits: Limits,
+    pub anchor: Anchoring,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    pub format: LogFormat,
+    /// As of `tracing`: `info`, `warn,guildhall=debug`, ...
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What one caller may cost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    pub body_bytes: usize,
+    /// How deep JSON may nest.
+    pub json_depth: usize,
+    /// Most rows of one page.
+    pub page: u32,
+    /// How long one request may take, in seconds; the feed is not one.
+    pub request_seconds: u64,
+    /// Most seconds that `?at_least=` waits.
+    pub wait_seconds: u64,
+    /// Requests per second and credential, on average.
+    pub requests_per_second: u32,
+    /// Requests that a credential may send at once.
+    pub burst: u32,
+    /// Open feeds (`/v1/entries/stream`).
+    pub feeds: usize,
+    /// Commands waiting for the writer.
+    pub queue: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Anchoring {
+    /// Seconds between checkpoints while the log grows.
+    pub checkpoint_seconds: u64,
+    /// Seconds between anchors while the log grows.
+    pub anchor_seconds: u64,
+    /// Where anchors go; `worm` in the data directory when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("guildhall-data"),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7117),
+            database_url: None,
+            origin: None,
+            dev: false,
+            r#unsafe: false,
+            log: Logging::default(),
+            limits: Limits::default(),
+            anchor: Anchoring::default(),
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info,sqlx=warn".to_owned() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            json_depth: 32,
+            page: queries::MAX_LIMIT,
+            request_seconds: 30,
+            wait_seconds: 10,
+            requests_per_second: 2000,
+            burst: 10_000,
+            feeds: 256,
+            queue: 16_384,
+        }
+    }
+}
+
+impl Default for Anchoring {
+    fn default() -> Self {
+        Self { checkpoint_seconds: 1, anchor_seconds: 900, directory: None }
+    }
+}
+
+/// A database URL, which may hold a password: it can be used, and never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
+}
+
+/// Settings as flags; what is absent leaves file and environment as they are.
+#[derive(Debug, Clone, Default, Serialize, clap::Args)]
+pub struct Flags {
+    /// Settings file [default: ./guildhall.toml if it is there; environment: GUILDHALL_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Directory of the log, the server's keys, tiles and anchors [default: ./guildhall-data]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// PostgreSQL instead of SQLite: postgres://login@host/database
+    #[arg(long, global = true, value_name = "URL", help_heading = "Settings", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+    /// Name of the log, fixed at the first start [default: guildhall/<random>]
+    #[arg(long, global = true, help_heading = "Settings")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Run even as a database role that could rewrite the log
+    #[arg(long, global = true, help_heading = "Settings")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub dev: bool,
+    /// Run even on a database that may lose commits; answers are marked
+    #[arg(long, global = true, help_heading = "Settings")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub r#unsafe: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Settings {
+    /// Reads all four sources.
+    ///
+    /// # Errors
+    /// Names the key and where it stands.
+    pub fn load(flags: &Flags) -> anyhow::Result<Self> {
+        Self::load_with(flags, Serialized::defaults(NoMore {}))
+    }
+
+    /// Like [`Settings::load`], with flags that only one subcommand has on top.
+    pub fn load_with(flags: &Flags, more: impl figment::Provider) -> anyhow::Result<Self> {
+        let named = flags.config.clone().or_else(|| std::env::var_os("GUILDHALL_CONFIG").map(PathBuf::from));
+        if let Some(path) = &named
+            && !path.is_file()
+        {
+            anyhow::bail!("there is no settings file {}", path.display());
+        }
+        let file = named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+        if file.is_file() {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let figment = figment
+            .merge(Env::prefixed("GUILDHALL_").ignore(NOT_SETTINGS).split("__"))
+            .merge(Serialized::defaults(flags))
+            .merge(more);
+        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let limits = &self.limits;
+        let positive = [
+            ("limits.body_bytes", limits.body_bytes as u64),
+            ("limits.json_depth", limits.json_depth as u64),
+            ("limits.page", u64::from(limits.page)),
+            ("limits.request_seconds", limits.request_seconds),
+            ("limits.requests_per_second", u64::from(limits.requests_per_second)),
+            ("limits.burst", u64::from(limits.burst)),
+            ("limits.queue", limits.queue as u64),
+            ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
+            ("anchor.anchor_seconds", self.anchor.anchor_seconds),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            anyhow::bail!("settings: {name} must be above zero");
+        }
+        // The JSON reader itself stops at 128.
+        anyhow::ensure!(limits.json_depth <= 100, "settings: limits.json_depth is at most 100");
+        anyhow::ensure!(limits.page <= queries::MAX_LIMIT, "settings: limits.page is at most {}", queries::MAX_LIMIT);
+        if let Some(origin) = &self.origin {
+            anyhow::ensure!(
+                chain::entry::is_valid_origin(origin),
+                "settings: origin must be 1 to 128 characters of a-z 0-9 . / -"
+            );
+        }
+        Ok(())
+    }
+
+    pub fn worm_dir(&self) -> PathBuf {
+        self.anchor.directory.clone().unwrap_or_else(|| self.data_dir.join("worm"))
+    }
+
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.limits.request_seconds)
+    }
+
+    /// Settings for a directory, everything else as built in: what tests and the demo start from.
+    pub fn in_dir(dir: &Path) -> Self {
+        Self {
+            data_dir: dir.to_owned(),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NoMore {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn load(toml: &str, flags: Flags) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.toml");
+        std::fs::write(&path, toml).unwrap();
+        Settings::load(&Flags { config: Some(path), ..flags })
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let toml = "data_dir = 'from-file'\nlisten = '0.0.0.0:80'\n[limits]\npage = 7\n";
+        let settings = load(toml, Flags { data_dir: Some("from-flag".into()), ..Flags::default() }).unwrap();
+        assert_eq!(settings.data_dir, Path::new("from-flag"));
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:80");
+        assert_eq!((settings.limits.page, settings.limits.json_depth), (7, 32));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        for (toml, name) in [("datadir = 'x'", "datadir"), ("[limits]\nbody_byte = 1", "body_byte")] {
+            let error = load(toml, Flags::default()).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_at_once() {
+        assert!(load("[limits]\npage = 0", Flags::default()).unwrap_err().to_string().contains("limits.page"));
+        assert!(load("origin = 'Über'", Flags::default()).unwrap_err().to_string().contains("origin"));
+        let missing = Flags { config: Some("/nowhere/x.toml".into()), ..Flags::default() };
+        assert!(Settings::load(&missing).unwrap_err().to_string().contains("/nowhere/x.toml"));
+    }
+
+    #[test]
+    fn the_database_url_is_never_printed() {
+        let settings = load("database_url = 'postgres://u:hunter2@h/d'", Flags::default()).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

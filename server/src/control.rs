@@ -1,0 +1,275 @@
+//! How subcommands that write reach the one who may: a running server over a private socket, or, without one, this process itself.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use domain::Command;
+use identity::PresentedKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use zeroize::Zeroizing;
+
+use crate::city::{City, DataDir, Open, make_private, open_log};
+use crate::config::Settings;
+use crate::http::command::{Asked, settle_fields};
+use crate::http::problem::Problem;
+use crate::http::{Fresh, Refusal};
+
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "control.sock";
+const MAX_LINE: u64 = 1 << 20;
+/// The longest path a socket may have on Linux, without its final zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What can be asked of whoever writes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// A command of the caller whose key this is.
+    Command {
+        api_key: Secret,
+        action: String,
+        fields: Map<String, Value>,
+    },
+    Health,
+    AnchorNow,
+    AnchorStatus,
+    AnchorList,
+    Export {
+        out: PathBuf,
+        with_packs: bool,
+    },
+    Rebuild,
+}
+
+/// An API key on its way: never printed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub Zeroizing<String>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// One line of an answer: any number of `Progress`, then one of the others.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+enum Line {
+    Progress { done: u64, of: u64 },
+    Done { value: Value },
+    Refused { problem: Value },
+    Failed { error: String },
+}
+
+/// How an ask ended.
+pub enum Ending {
+    Done(Value),
+    /// The rules said no: a problem document.
+    Refused(Value),
+}
+
+pub type OnProgress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
+
+/// Asks the running server, or does it here.
+pub async fn ask(settings: &Settings, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+    let dir = DataDir::existing(&settings.data_dir)?;
+    match UnixStream::connect(dir.file(SOCKET)).await {
+        Ok(stream) => remotely(stream, &ask, on_progress).await,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            here(settings, &dir, ask, on_progress).await
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("reaching the running server at {}", dir.file(SOCKET).display()))
+        }
+    }
+}
+
+/// Why the running server only reads, if it does. Nothing when none runs.
+pub async fn read_only(dir: &DataDir) -> Option<Option<String>> {
+    let stream = UnixStream::connect(dir.file(SOCKET)).await.ok()?;
+    match remotely(stream, &Ask::Health, &mut |_, _| {}).await {
+        Ok(Ending::Done(health)) => Some(health["read_only"].as_str().map(str::to_owned)),
+        Ok(Ending::Refused(_)) => Some(None),
+        Err(error) => Some(Some(format!("{error:#}"))),
+    }
+}
+
+async fn remotely(stream: UnixStream, ask: &Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+    let (read, mut write) = stream.into_split();
+    let mut request = Zeroizing::new(serde_json::to_vec(ask)?);
+    request.push(b'\n');
+    write.write_all(&request).await?;
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line).context("the running server speaks otherwise: is it of this version?")? {
+            Line::Progress { done, of } => on_progress(done, of),
+            Line::Done { value } => return Ok(Ending::Done(value)),
+            Line::Refused { problem } => return Ok(Ending::Refused(problem)),
+            Line::Failed { error } => bail!("{error}"),
+        }
+    }
+    bail!("the running server ended before it answered")
+}
+
+async fn here(settings: &Settings, dir: &DataDir, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+    if matches!(ask, Ask::Rebuild) {
+        // No city is opened for this: it also has to work when one cannot be.
+        let log = open_log(settings, dir, false).await?;
+        let _writer = log.writer().await.context("is a server running without its control socket?")?;
+        let views = projections::views::ViewsDb::open(&log, true).await?;
+        let rebuilt = projections::replay::rebuild(&log, &views, on_progress).await?;
+        return Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })));
+    }
+    let open = Open::start(settings.clone()).await?;
+    let ending = perform(&open.city, ask, on_progress).await;
+    open.close().await;
+    ending
+}
+
+async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+    match ask {
+        Ask::Command { api_key, action, fields } => match command(city, &api_key, &action, fields).await {
+            Ok(value) => Ok(Ending::Done(value)),
+            Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
+        },
+        Ask::Health => {
+            Ok(Ending::Done(json!({ "read_only": city.pipeline.read_only(), "views": city.views_reached() })))
+        }
+        Ask::AnchorNow => Ok(Ending::Done(city.anchoring.anchor_now().await?)),
+        Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
+        Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
+        Ask::Export { out, with_packs } => {
+            Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
+        }
+        Ask::Rebuild => {
+            let rebuilt = projections::replay::rebuild(&city.log, &city.views, on_progress).await?;
+            Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
+        }
+    }
+}
+
+/// The same door as over HTTP: the socket says which machine, the key says who.
+async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String, Value>) -> Result<Value, Problem> {
+    let presented = PresentedKey::parse(&api_key.0).map_err(Problem::credential)?;
+    let action = Command::ACTIONS.iter().find(|known| **known == action).copied();
+    let action = action.ok_or_else(|| Problem::rejected(&domain::Rejection::new(domain::Code::UnknownAction)))?;
+    let permitted = city.standing.permit(&presented, action, Fresh::Head).await;
+    let (credential, _) = permitted.map_err(|refusal| match refusal {
+        Refusal::Rejected(rejection) => {
+            city.pipeline.denied(&presented.id().to_string(), action, rejection.code.as_str());
+            Problem::rejected(&rejection)
+        }
+        Refusal::Failure(failure) => failure.into(),
+    })?;
+    let asked = Asked { action, fields, idempotency_key: None, expected_version: None };
+    let settled = settle_fields(city, credential, asked).await?;
+    match settled.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(serde_json::to_value(settled.told(city)).unwrap_or_default()),
+    }
+}
+
+/// Opens the socket. Of several servers over one data directory, which only PostgreSQL allows, the one that publishes has it.
+pub fn listen(city: &Arc<City>) -> anyhow::Result<Option<JoinHandle<()>>> {
+    if !city.anchoring.is_ours() {
+        return Ok(None);
+    }
+    let path = city.settings.data_dir.join(SOCKET);
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        tracing::warn!(path = %path.display(), "the path is too long for a socket: subcommands cannot reach this server");
+        return Ok(None);
+    }
+    let listener = bind(&path)?;
+    Ok(Some(tokio::spawn(accept(Arc::clone(city), listener, path))))
+}
+
+/// Whoever holds the writer's lock may remove what a crashed server left behind.
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| path.display().to_string());
+    }
+    // The directory is mode 700 already: between these two lines nobody else can reach the socket either.
+    let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+    make_private(path)?;
+    Ok(listener)
+}
+
+async fn accept(city: Arc<City>, listener: UnixListener, path: PathBuf) {
+    let mut stopping = city.stopping();
+    let mut talking = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = talking.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                talking.spawn(talk(Arc::clone(&city), stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+    // What was begun is ended, within what the server's own end allows.
+    let _ = tokio::time::timeout(Duration::from_secs(5), async { while talking.join_next().await.is_some() {} }).await;
+}
+
+async fn talk(city: Arc<City>, stream: UnixStream) {
+    let (read, mut write) = stream.into_split();
+    let mut request = Zeroizing::new(String::new());
+    let mut reader = BufReader::new(tokio::io::AsyncReadExt::take(read, MAX_LINE));
+    if reader.read_line(&mut request).await.is_err() {
+        return;
+    }
+    let ask: Ask = match serde_json::from_str(&request) {
+        Ok(ask) => ask,
+        Err(_) => {
+            let error = "this server does not know that: is the subcommand of the same version?".to_owned();
+            let _ = send(&mut write, &Line::Failed { error }).await;
+            return;
+        }
+    };
+    let (progress, mut reports) = mpsc::channel::<(u64, u64)>(16);
+    let mut on_progress = move |done, of| {
+        // A reader who is slow sees fewer steps.
+        let _ = progress.try_send((done, of));
+    };
+    let performing = async {
+        let ended = perform(&city, ask, &mut on_progress).await;
+        drop(on_progress);
+        ended
+    };
+    let reporting = async {
+        while let Some((done, of)) = reports.recv().await {
+            let _ = send(&mut write, &Line::Progress { done, of }).await;
+        }
+    };
+    let (ended, ()) = tokio::join!(performing, reporting);
+    let last = match ended {
+        Ok(Ending::Done(value)) => Line::Done { value },
+        Ok(Ending::Refused(problem)) => Line::Refused { problem },
+        Err(error) => Line::Failed { error: format!("{error:#}") },
+    };
+    let _ = send(&mut write, &last).await;
+}
+
+async fn send(write: &mut (impl tokio::io::AsyncWrite + Unpin), line: &Line) -> anyhow::Result<()> {
+    let mut bytes = Zeroizing::new(serde_json::to_vec(line)?);
+    bytes.push(b'\n');
+    Ok(write.write_all(&bytes).await?)
+}

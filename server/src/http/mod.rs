@@ -1,0 +1,128 @@
+//! HTTP: one table of addresses, and nothing answers without a permit except what the table lists as open.
+//!
+//! Invariants:
+//! - A handler below `/v1` is only ever reached through [`guard::admit`], with the action that its row of the table names.
+//! - Status codes are known to `problem.rs` alone.
+//! - Nothing a caller typed, and no secret, goes into logs or metrics: they know addresses by their row.
+
+mod asked;
+pub mod command;
+mod feed;
+mod guard;
+mod json;
+mod keys;
+mod observe;
+mod opened;
+mod ops;
+pub mod problem;
+mod questions;
+mod rate;
+pub mod routes;
+mod standing;
+mod statics;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use domain::ids::KeyId;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::city::City;
+use asked::Asked;
+pub use keys::fresh_key_id;
+use problem::Problem;
+use rate::Buckets;
+use routes::{COMMANDS, CommandRoute, QUESTIONS, QuestionRoute};
+pub use standing::{Fresh, Refusal, Standing, now};
+
+/// What every handler needs.
+pub struct App {
+    pub city: Arc<City>,
+    rates: Buckets<KeyId>,
+    feeds: Arc<Semaphore>,
+    metrics: PrometheusHandle,
+    started: Instant,
+}
+
+impl App {
+    pub fn new(city: Arc<City>, metrics: PrometheusHandle) -> Arc<Self> {
+        let limits = &city.settings.limits;
+        Arc::new(Self {
+            rates: Buckets::new(limits.requests_per_second, limits.burst),
+            feeds: Arc::new(Semaphore::new(limits.feeds)),
+            metrics,
+            started: Instant::now(),
+            city,
+        })
+    }
+}
+
+/// Everything this server answers.
+pub fn router(app: Arc<App>) -> Router {
+    let mut v1 = Router::new();
+    for route in COMMANDS {
+        v1 = v1.route(route.path, command_route(route));
+    }
+    for route in QUESTIONS {
+        v1 = v1.route(route.path, question_route(route));
+    }
+    Router::new()
+        .nest("/v1", v1)
+        .route("/healthz", get(ops::health))
+        .route("/readyz", get(ops::ready))
+        .route("/metrics", get(ops::metrics))
+        .route("/checkpoint", get(statics::checkpoint))
+        .route("/tile/{*path}", get(statics::tile))
+        .fallback(|| async { Problem::new(problem::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async { Problem::new(problem::METHOD_NOT_ALLOWED) })
+        .layer(CatchPanicLayer::custom(|_| Problem::new(problem::INTERNAL).into_response()))
+        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::map_response(plain_headers))
+        .with_state(app)
+}
+
+fn command_route(route: &'static CommandRoute) -> MethodRouter<Arc<App>> {
+    post(move |State(app): State<Arc<App>>, path: RawPathParams, headers: HeaderMap, body: Body| async move {
+        let settled = async {
+            let caller = guard::admit(&app, &headers, route.action, Fresh::WriterAsksAgain).await?;
+            command::settle(&app, route, caller, &path, &headers, body).await
+        };
+        in_time(&app, settled).await
+    })
+}
+
+fn question_route(route: &'static QuestionRoute) -> MethodRouter<Arc<App>> {
+    get(
+        move |State(app): State<Arc<App>>, path: RawPathParams, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+            let answered = async {
+                let caller = guard::admit(&app, &headers, route.action, Fresh::Head).await?;
+                let mut asked = Asked::new(Arc::clone(&app), caller, &path, query.as_deref(), headers)?;
+                asked.wait().await?;
+                (route.answer)(asked).await
+            };
+            in_time(&app, answered).await
+        },
+    )
+}
+
+/// A command that is cut off here is still settled: its answer waits under its idempotency key.
+async fn in_time(app: &App, work: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
+    let limit = app.city.settings.request_timeout();
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::new(problem::TOO_SLOW).retry_after(limit)))
+}
+
+async fn plain_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,8 @@
+//! Questions over HTTP: each reads its parameters, asks `queries` or the log, and shapes the answer.
+
+pub mod citizens;
+pub mod city;
+pub mod entries;
+pub mod guilds;
+pub mod receipts;
+pub mod treasuries;

@@ -1,0 +1,89 @@
+//! Proofs of single entries: for everybody that a position is in the log, for those who may see the entry also what it says.
+
+use std::collections::BTreeMap;
+
+use anchor::{EntryReceipt, OpenedText};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chain::Hash;
+use serde_json::{Value, json};
+
+use crate::http::asked::{self, Asked};
+use crate::http::opened;
+use crate::http::problem::{NOT_FOUND, Problem, not_yet};
+use crate::http::standing::Refusal;
+
+/// A checkpoint is made every second while the log grows.
+const RETRY_SECONDS: u64 = 1;
+
+/// `GET /v1/receipts/{position}?form=proof|entry`
+pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
+    let position: u64 = asked.path("position")?;
+    let form = asked.take::<String>("form")?;
+    asked.nothing_else()?;
+    let city = &asked.app.city;
+    let size = city.log.head().await?.size;
+    if position >= size {
+        return Err(Problem::new(NOT_FOUND).field("position").detail(format!("the log has {size} entries")));
+    }
+    let whole = match form.as_deref() {
+        Some("proof") => false,
+        Some("entry") => permitted(&asked).await.map(|()| true)?,
+        None => permitted(&asked).await.is_ok(),
+        Some(_) => return Err(Problem::invalid("form", "proof or entry")),
+    };
+    if whole {
+        return match city.anchoring.receipt(position).await? {
+            Some(mut receipt) => {
+                receipt.opened = opened_texts(&asked, &receipt).await?;
+                asked::json(&receipt)
+            }
+            None => Ok(pending(position)),
+        };
+    }
+    match city.anchoring.proof(position).await? {
+        Some(proof) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.format()).into_response()),
+        None => Ok(pending(position)),
+    }
+}
+
+fn pending(position: u64) -> Response {
+    not_yet(
+        RETRY_SECONDS,
+        axum::Json(json!({ "status": "pending", "position": position, "because": "no checkpoint covers it yet" })),
+    )
+}
+
+async fn permitted(asked: &Asked) -> Result<(), Problem> {
+    match asked.app.city.standing.still(&asked.caller.credential, "query.entry").await {
+        Ok(_) => Ok(()),
+        Err(Refusal::Rejected(rejection)) => Err(Problem::rejected(&rejection)),
+        Err(Refusal::Failure(failure)) => Err(failure.into()),
+    }
+}
+
+/// The entry's sealed texts that this caller may read, with the salts that prove them against its commitments.
+async fn opened_texts(asked: &Asked, receipt: &EntryReceipt) -> Result<BTreeMap<String, OpenedText>, Problem> {
+    let entry: Value = serde_json::from_str(&receipt.entry).unwrap_or_default();
+    let sealed: BTreeMap<String, _> = entry["sealed"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(path, value)| Some((path.clone(), opened::reference(value)?)))
+        .collect();
+    let texts = opened::texts(asked, sealed.values().cloned().collect()).await?;
+    let open = |(path, sealed): (String, eventlog::vault::SealedRef)| {
+        let opened = texts.get(&sealed.ciphertext)?;
+        Some((path, OpenedText { text: opened.text.as_str().to_owned(), salt: Hash(opened.salt) }))
+    };
+    Ok(sealed.into_iter().filter_map(open).collect())
+}
+
+/// `GET /v1/checkpoint`
+pub async fn checkpoint(asked: Asked) -> Result<Response, Problem> {
+    asked.nothing_else()?;
+    match asked.app.city.anchoring.checkpoint().await? {
+        Some(note) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response()),
+        None => Ok(not_yet(RETRY_SECONDS, axum::Json(json!({ "status": "pending" })))),
+    }
+}

@@ -1,0 +1,10 @@
+//! One binary, `guildhall`: HTTP, workers, configuration, subcommands. A library so that tests and embedders start the same server.
+
+pub mod city;
+pub mod cli;
+pub mod config;
+mod control;
+mod demo;
+pub mod http;
+mod logging;
+pub mod serve;

@@ -1,0 +1,162 @@
+//! Many hands at once: money is given out exactly once, by one server or by two, and a frozen server holds nobody up for long.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use guildhall_tests::courier::{Courier, Reply};
+use guildhall_tests::hall::Hall;
+use guildhall_tests::http::Http;
+use guildhall_tests::ledger::{Ledger, Purse};
+use guildhall_tests::load::Load;
+use guildhall_tests::server::Place;
+use guildhall_tests::town::{CURRENCY, Town};
+use guildhall_tests::{Engine, block_on};
+
+const DEBITS: usize = 1000;
+const FUNDS: usize = 500;
+
+/// A thousand debits of one, all at once, on five hundred.
+async fn debit_at_once(courier: &impl Courier, town: &Town) {
+    town.fund(courier, "everything there is", "500").await;
+    let debits = (0..DEBITS).map(|number| {
+        let withdrawal = town.withdrawal(&format!("debit {number}"), "1");
+        courier.ask(&town.founder, "treasury.withdraw", withdrawal)
+    });
+    let replies: Vec<Reply> = join_all(debits).await;
+    let accepted = replies.iter().filter(|reply| reply.is_accepted()).count();
+    let refused = replies.iter().filter(|reply| reply.outcome == "insufficient_funds").count();
+    assert_eq!((accepted, refused), (FUNDS, DEBITS - FUNDS), "accepted and refused");
+}
+
+async fn assert_empty(log: &eventlog::Log, town: &Town) {
+    let ledger = Ledger::read(log).await;
+    assert_eq!(ledger.purse(&town.treasury, CURRENCY), Purse::default());
+    ledger.assert_conserved();
+    ledger.assert_guards_agree(log).await;
+}
+
+fn in_process(engine: Engine) {
+    block_on(async {
+        let hall = Hall::open(engine).await;
+        let town = Town::found(&hall).await;
+        debit_at_once(&hall, &town).await;
+        assert_empty(&hall.log, &town).await;
+    });
+}
+
+fn over_http(engine: Engine) {
+    block_on(async {
+        let place = Place::new(engine).await;
+        let server = place.home.serve();
+        let http = server.first_caller();
+        let town = Town::found(&http).await;
+        debit_at_once(&http, &town).await;
+        assert_empty(&place.home.log().await, &town).await;
+    });
+}
+
+#[test]
+fn of_a_thousand_debits_on_five_hundred_exactly_five_hundred_are_accepted_on_sqlite() {
+    in_process(Engine::Sqlite);
+}
+
+#[test]
+fn of_a_thousand_debits_on_five_hundred_exactly_five_hundred_are_accepted_on_postgres() {
+    in_process(Engine::Postgres);
+}
+
+#[test]
+fn over_http_of_a_thousand_debits_exactly_five_hundred_are_accepted_on_sqlite() {
+    over_http(Engine::Sqlite);
+}
+
+#[test]
+fn over_http_of_a_thousand_debits_exactly_five_hundred_are_accepted_on_postgres() {
+    over_http(Engine::Postgres);
+}
+
+#[test]
+fn a_thousand_debits_through_two_servers_are_still_five_hundred() {
+    block_on(async {
+        let (place, twin_dir) = (Place::new(Engine::Postgres).await, tempfile::tempdir().unwrap());
+        let first = place.home.serve();
+        let http = first.first_caller();
+        let town = Town::found(&http).await;
+        town.fund(&http, "everything there is", "500").await;
+        let second = place.home.twin(&twin_dir.path().join("data")).serve();
+        let https = [http.clone(), http.at(&second.base)];
+        let debits = (0..DEBITS).map(|number| {
+            let withdrawal = town.withdrawal(&format!("debit {number}"), "1");
+            https[number % 2].ask(&town.founder, "treasury.withdraw", withdrawal)
+        });
+        let replies: Vec<Reply> = join_all(debits).await;
+        assert_eq!(replies.iter().filter(|reply| reply.is_accepted()).count(), FUNDS);
+        assert_empty(&place.home.log().await, &town).await;
+    });
+}
+
+/// Two servers on one database, and callers who use both.
+struct Pair {
+    place: Place,
+    servers: [guildhall_tests::server::Server; 2],
+    http: Http,
+    town: Town,
+    _twin: tempfile::TempDir,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let (place, twin_dir) = (Place::new(Engine::Postgres).await, tempfile::tempdir().unwrap());
+        let first = place.home.serve();
+        let http = first.first_caller();
+        let town = Town::found(&http).await;
+        town.fund(&http, "enough", "100000").await;
+        let second = place.home.twin(&twin_dir.path().join("data")).serve();
+        Self { place, servers: [first, second], http, town, _twin: twin_dir }
+    }
+
+    fn load(&self, callers: usize) -> Load {
+        let bases: Vec<&str> = self.servers.iter().map(|server| server.base.as_str()).collect();
+        Load::start(&self.http, &bases, &self.town, callers)
+    }
+}
+
+#[test]
+fn two_servers_under_load_lose_and_double_nothing() {
+    block_on(async {
+        let pair = Pair::start().await;
+        let load = pair.load(32);
+        load.wait_for_more(3000).await;
+        load.settle(&pair.place.home.log().await).await;
+    });
+}
+
+#[test]
+fn while_one_server_is_frozen_the_other_goes_on_and_the_frozen_one_cannot_write_when_it_wakes() {
+    block_on(async {
+        let pair = Pair::start().await;
+        let load = pair.load(32);
+        // Several times, because a server that holds the lock of the head is the worst one to freeze, and which moment that is
+        // nobody knows.
+        for _ in 0..4 {
+            load.wait_for_more(300).await;
+            let [frozen, awake] = &pair.servers;
+            frozen.freeze();
+            let since = Instant::now();
+            while load.newest_of(1).is_none_or(|newest| newest <= since + Duration::from_millis(50)) {
+                let waited = since.elapsed();
+                assert!(
+                    waited < Duration::from_secs(5),
+                    "the other server is held up for {waited:?}\n{}",
+                    awake.said()
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            load.wait_for_more(100).await;
+            frozen.thaw();
+        }
+        load.settle(&pair.place.home.log().await).await;
+    });
+}
