@@ -662,8 +662,13 @@ async fn load_missing(
         let mut streams = BTreeSet::new();
         let mut claims = BTreeSet::new();
         open.retain(|candidate| match decide_one(scene, candidate) {
-            Err(Stop::Missing(Missing::Stream(stream))) => streams.insert(stream) || true,
-            Err(Stop::Missing(Missing::Claim(claim))) => claims.insert(claim) || true,
+            Err(Stop::Missing(missing)) => {
+                match missing {
+                    Missing::Stream(stream) => streams.insert(stream),
+                    Missing::Claim(claim) => claims.insert(claim),
+                };
+                true
+            }
             _ => false,
         });
         if streams.is_empty() && claims.is_empty() {

@@ -39,7 +39,7 @@ impl City {
     }
 
     fn request(&self, action: &str, body: Value) -> Request {
-        Request::parse(self.key.clone(), action, body).unwrap()
+        Request::parse(self.key, action, body).unwrap()
     }
 
     async fn send(&self, action: &str, body: Value) -> Result<Answer, SubmitError> {
@@ -122,7 +122,7 @@ async fn exactly_as_many_debits_pass_as_there_is_money(city: City) {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..1000 {
         let body = withdrawal(citizen, &format!("w{number}"), "1.00");
-        let request = Request::parse(key.clone(), "treasury.withdraw", body).unwrap();
+        let request = Request::parse(key, "treasury.withdraw", body).unwrap();
         let pipeline = city.pipeline.clone();
         tasks.spawn(async move { pipeline.submit(request).await.unwrap() });
     }
@@ -150,9 +150,8 @@ async fn the_same_key_gives_the_same_answer(city: City) {
 
 async fn a_key_is_not_for_two_requests(city: City) {
     let (citizen, key) = city.citizen_with("10.00", 100).await;
-    let ask = |amount| {
-        Request::parse(key.clone(), "treasury.withdraw", withdrawal(citizen, "w", amount)).unwrap().with_key("k")
-    };
+    let ask =
+        |amount| Request::parse(key, "treasury.withdraw", withdrawal(citizen, "w", amount)).unwrap().with_key("k");
     city.pipeline.submit(ask("4.00")).await.unwrap();
     let again = city.pipeline.submit(ask("5.00")).await;
     assert!(matches!(again, Err(SubmitError::KeyReused)), "{again:?}");
@@ -175,8 +174,7 @@ async fn a_lost_answer_is_found_again_under_its_key(city: City) {
 
 async fn a_retry_after_a_restart_is_recognised(city: City) {
     let (citizen, key) = city.citizen_with("10.00", 100).await;
-    let request =
-        Request::parse(key.clone(), "treasury.withdraw", withdrawal(citizen, "w", "4.00")).unwrap().with_key("k");
+    let request = Request::parse(key, "treasury.withdraw", withdrawal(citizen, "w", "4.00")).unwrap().with_key("k");
     let first = city.pipeline.submit(request.clone()).await.unwrap();
     let City { log, pipeline, _home, .. } = city;
     drop(pipeline);
@@ -211,8 +209,7 @@ async fn a_rejection_leaves_nothing_and_is_remembered(city: City) {
 async fn a_denied_caller_is_recorded_and_a_flood_is_summarised(city: City) {
     let (_, key) = city.citizen_with("1.00", 100).await;
     for _ in 0..20 {
-        let ask =
-            Request::parse(key.clone(), "city.register_currency", json!({"currency": "EUR", "scale": 2})).unwrap();
+        let ask = Request::parse(key, "city.register_currency", json!({"currency": "EUR", "scale": 2})).unwrap();
         assert!(matches!(city.pipeline.submit(ask).await, Err(SubmitError::Denied(_))));
     }
     // The refusal is appended after the batch that refused; the next command is behind it.
@@ -257,7 +254,7 @@ async fn a_guard_that_trips_costs_only_the_culprit(city: City) {
         "update treasury_balances set balance = $1, lowest_balance = $1, lowest_available = $1 where treasury = $2";
     edit(&city.log, row, TreasuryId::of_citizen(victim), 1_00).await;
     let ask = |key: &Credential, citizen, reference: &str| {
-        Request::parse(key.clone(), "treasury.withdraw", withdrawal(citizen, reference, "5.00")).unwrap()
+        Request::parse(*key, "treasury.withdraw", withdrawal(citizen, reference, "5.00")).unwrap()
     };
     let (a, b, c) = tokio::join!(
         city.pipeline.submit(ask(&other_key, other, "a")),
@@ -298,9 +295,8 @@ async fn another_writers_entries_are_seen_before_deciding(city: City) {
     }
     let (citizen, key) = city.citizen_with("10.00", 100).await;
     let second = start(&Log::open(city.log.config().clone()).await.unwrap()).await;
-    let ask = |reference: &str| {
-        Request::parse(key.clone(), "treasury.withdraw", withdrawal(citizen, reference, "6.00")).unwrap()
-    };
+    let ask =
+        |reference: &str| Request::parse(key, "treasury.withdraw", withdrawal(citizen, reference, "6.00")).unwrap();
     assert!(!second.submit(ask("a")).await.unwrap().is_rejected());
     assert_eq!(code(&city.pipeline.submit(ask("b")).await.unwrap()), "insufficient_funds");
     let key = ask("c").with_key("k");

@@ -77,7 +77,7 @@ struct Inner {
 }
 
 enum Engine {
-    Postgres { options: PgConnectOptions, readers: PgPool },
+    Postgres { options: Box<PgConnectOptions>, readers: PgPool },
     Sqlite { dir: PathBuf, readers: SqlitePool },
 }
 
@@ -107,7 +107,7 @@ impl Log {
                 let mut conn = connect::postgres_session(&options).await?;
                 let safety = connect::check_postgres(&mut conn, config.allow_unsafe, config.allow_owner).await?;
                 let readers = connect::postgres_readers(&options);
-                (Engine::Postgres { options, readers }, safety)
+                (Engine::Postgres { options: Box::new(options), readers }, safety)
             }
             Location::Sqlite { dir } => {
                 if config.create {

@@ -7,7 +7,7 @@ create table subject_keys (
 
 create table payloads (
     digest     blob not null primary key check (length(digest) = 32), -- SHA-256 of the ciphertext
-    -- A payload under a key that was erased meanwhile is refused: nobody could open or erase it.
+    -- A payload under a key that was erased meanwhile is refused: nobody could open it, and nobody would erase it.
     subject    text not null references subject_keys (subject),
     ciphertext blob not null
 ) strict;

@@ -100,7 +100,7 @@ pub fn is_canonical_amount(text: &str, scale: u32) -> bool {
         None => (false, text),
     };
     let (whole, decimals) = match magnitude.split_once('.') {
-        Some((_, decimals)) if decimals.is_empty() => return false,
+        Some((_, "")) => return false,
         Some((whole, decimals)) => (whole, decimals),
         None => (magnitude, ""),
     };

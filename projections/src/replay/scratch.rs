@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use crate::projector::{Projector, Tables};
 use crate::recorded::Recorded;
 
-/// Rows of each table remembered while folding; what is ended leaves memory in time, what is living mostly stays.
+/// Rows of each table remembered while folding (few in tests, so that they cross the edges); what is ended leaves memory in time, what is living mostly stays.
 const REMEMBERED: usize = if cfg!(test) { 20 } else { 400_000 };
 /// Rows of a table that are written at once: enough for a balance that changes all the time to be written seldom.
 const WRITTEN_AT_ONCE: usize = if cfg!(test) { 40 } else { 50_000 };

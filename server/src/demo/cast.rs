@@ -93,8 +93,8 @@ pub async fn assemble(client: &Client, principal: &str, first: &Row) -> anyhow::
         setup.send(&maintainer.key, "/guilds/prettier/members", body).await?;
     }
     // Each side takes the other's transfers without being asked: the fees, and what comes back.
-    let from_host = json!({"from": [host]});
-    setup.send(&maintainer.key, &format!("/treasuries/{guild}/auto-accept"), from_host).await?;
+    let host_pays = json!({"from": [host]});
+    setup.send(&maintainer.key, &format!("/treasuries/{guild}/auto-accept"), host_pays).await?;
     let from_guild = json!({"from": [guild]});
     setup.send(&host_manager.key, &format!("/treasuries/{host}/auto-accept"), from_guild).await?;
 

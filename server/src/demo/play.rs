@@ -71,10 +71,10 @@ impl Player<'_> {
                 if host_fee.is_zero() { Ok(()) } else { self.host_fee(host_fee).await }
             }
             Act::HostFee { amount } => self.host_fee(amount).await,
-            Act::FromHost { amount } => self.from_host(amount).await,
-            Act::Refund { paid, from_host } => {
-                if !from_host.is_zero() {
-                    self.from_host(from_host).await?;
+            Act::FromHost { amount } => self.host_pays(amount).await,
+            Act::Refund { paid, host_pays } => {
+                if !host_pays.is_zero() {
+                    self.host_pays(host_pays).await?;
                 }
                 self.spend(paid, Cents::ZERO).await
             }
@@ -116,7 +116,7 @@ impl Player<'_> {
     }
 
     /// Out of the host's treasury, which its own manager decides about.
-    async fn from_host(&mut self, amount: Cents) -> anyhow::Result<()> {
+    async fn host_pays(&mut self, amount: Cents) -> anyhow::Result<()> {
         let body = json!({
             "to": self.cast.guild,
             "currency": CURRENCY,

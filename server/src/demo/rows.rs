@@ -67,7 +67,7 @@ pub enum Act {
     /// The host pays: a fee given back, or what the processor did not.
     FromHost { amount: Cents },
     /// A contribution goes back; in the older row the host first returns what had been kept at source.
-    Refund { paid: Cents, from_host: Cents },
+    Refund { paid: Cents, host_pays: Cents },
     /// A bill is paid, the processor's fee on top.
     Expense { paid: Cents, fee: Cents },
 }
@@ -79,7 +79,7 @@ impl Act {
             Self::Inflow { gross, fee, host_fee } => gross.minus(fee).minus(host_fee),
             Self::HostFee { amount } => Cents::ZERO.minus(amount),
             Self::FromHost { amount } => amount,
-            Self::Refund { paid, from_host } => from_host.minus(paid),
+            Self::Refund { paid, host_pays } => host_pays.minus(paid),
             Self::Expense { paid, fee } => Cents::ZERO.minus(paid).minus(fee),
         }
     }
@@ -211,14 +211,14 @@ fn act(record: &Record) -> anyhow::Result<Act> {
         ("CREDIT", "CONTRIBUTION" | "ADDED_FUNDS", "") => Act::Inflow { gross: amount, fee, host_fee: implied },
         ("DEBIT", "HOST_FEE", "") => Act::HostFee { amount: out },
         ("CREDIT", "HOST_FEE" | "PAYMENT_PROCESSOR_COVER", "REFUND") => Act::FromHost { amount },
-        ("DEBIT", "CONTRIBUTION", "REFUND") => Act::Refund { paid: out, from_host: Cents::ZERO.minus(implied) },
+        ("DEBIT", "CONTRIBUTION", "REFUND") => Act::Refund { paid: out, host_pays: Cents::ZERO.minus(implied) },
         ("DEBIT", "EXPENSE", "") => Act::Expense { paid: out, fee },
         (direction, kind, refund) => bail!("an unknown combination: ({direction}, {kind}, {refund:?})"),
     };
     let (main, extras) = match act {
         Act::Inflow { gross, fee, host_fee } => (gross, [fee, host_fee]),
         Act::HostFee { amount } | Act::FromHost { amount } => (amount, [fee, implied]),
-        Act::Refund { paid, from_host } => (paid, [fee, from_host]),
+        Act::Refund { paid, host_pays } => (paid, [fee, host_pays]),
         Act::Expense { paid, fee } => (paid, [fee, implied]),
     };
     ensure!(main > Cents::ZERO, "the sign of the amount does not fit: {act:?}");
@@ -291,7 +291,7 @@ mod tests {
     fn a_negative_implied_fee_is_what_the_host_returns() {
         let line = "2021-01-15T00:33:39,bbecf5e2,436d4c69,DEBIT,CONTRIBUTION,REFUND,a9997a4c,-1290,0,-1123.29,,USD,party-0083,STRIPE,";
         let row = one(line).unwrap();
-        assert_eq!(row.act, Act::Refund { paid: Cents(129_000), from_host: Cents(16_671) });
+        assert_eq!(row.act, Act::Refund { paid: Cents(129_000), host_pays: Cents(16_671) });
         assert_eq!(row.refunds.as_deref(), Some("a9997a4c"));
     }
 }

@@ -37,7 +37,7 @@ pub async fn json(asked: &Asked, body: &impl Serialize) -> Result<Response, Prob
 /// The object that stands for a sealed text.
 pub fn reference(value: &Value) -> Option<SealedRef> {
     let object = value.as_object().filter(|object| object.len() == 3)?;
-    let hash = |name: &str| object.get(name)?.as_str().and_then(|hex| Hash::from_hex(hex));
+    let hash = |name: &str| object.get(name)?.as_str().and_then(Hash::from_hex);
     let subject = object.get("subject")?.as_str()?.to_owned();
     Some(SealedRef { subject, ciphertext: hash("ciphertext")?, commitment: hash("commitment")? })
 }

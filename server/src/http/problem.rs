@@ -1,5 +1,6 @@
 //! How every "no" looks over HTTP (RFC 9457). The only file that knows status codes.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,9 +10,14 @@ use domain::{Code, Rejection};
 use eventlog::Failure;
 use serde::Serialize;
 
-/// One refusal or failure as the caller sees it.
+/// One refusal or failure. Boxed, so that results that are nearly always good stay small.
 #[derive(Debug, Clone, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+/// A refusal or failure as the caller sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Document {
     #[serde(rename = "type")]
     pub kind: String,
     pub title: String,
@@ -65,9 +71,23 @@ refusals! {
 const RETRY: &str = "retry later with the same idempotency key";
 const NEW_KEY: &str = "this answer is kept under its idempotency key: a new attempt takes a new key";
 
+impl Deref for Problem {
+    type Target = Document;
+
+    fn deref(&self) -> &Document {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Document {
+        &mut self.0
+    }
+}
+
 impl Problem {
     pub fn new((code, status, title): (&str, StatusCode, &str)) -> Self {
-        Self {
+        Self(Box::new(Document {
             kind: format!("urn:guildhall:problem:{code}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -77,7 +97,7 @@ impl Problem {
             command: None,
             advice: None,
             retry_after: None,
-        }
+        }))
     }
 
     pub fn detail(mut self, detail: impl std::fmt::Display) -> Self {
