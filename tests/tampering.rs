@@ -27,8 +27,8 @@ struct Published {
     export: PathBuf,
     /// The auditor's own, from before anything was touched.
     policy: PathBuf,
-    /// A whole answer with its receipt.
-    answer: Value,
+    /// The signed receipt of one answer.
+    receipt: Value,
     dir: tempfile::TempDir,
 }
 
@@ -38,9 +38,9 @@ impl Published {
         let mut server = place.home.serve();
         let http = server.first_caller();
         let town = Town::found(&http).await;
-        let mut answer = Value::Null;
+        let mut receipt = Value::Null;
         for number in 0..300 {
-            answer = town.fund(&http, &format!("deposit {number}"), "10").await.body;
+            receipt = town.fund(&http, &format!("deposit {number}"), "10").await.body["receipt"].take();
         }
         http.ask(&town.founder, "treasury.withdraw", town.withdrawal("rent", "25")).await.accepted();
         let dir = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ impl Published {
         programs::run(&guildhall(), &place.home.arguments(&["export", "--out", &out])).expect(0);
         fs::copy(export.join("policy"), &policy).unwrap();
         server.stop();
-        Self { place, http, town, export, policy, answer, dir }
+        Self { place, http, town, export, policy, receipt, dir }
     }
 
     /// A copy of the city's whole directory, to be tampered with.
@@ -270,11 +270,11 @@ fn with_server_and_database_gone_the_export_and_a_receipt_still_prove_everything
         assert_eq!(code, 0, "{report:#}");
         assert_eq!(report["entries"], report["size"]);
         assert_eq!(report["understood"], report["size"]);
-        let receipt = city.dir.path().join("receipt.json");
-        fs::write(&receipt, city.answer.to_string()).unwrap();
-        let arguments = ["receipt", receipt.to_str().unwrap(), "--policy", city.policy.to_str().unwrap()];
+        let file = city.dir.path().join("receipt.json");
+        fs::write(&file, city.receipt.to_string()).unwrap();
+        let arguments = ["receipt", file.to_str().unwrap(), "--policy", city.policy.to_str().unwrap()];
         let words = programs::run(&auditor(), &arguments).expect(0).stdout;
-        let position = city.answer["receipt"]["entries"][0]["position"].to_string();
+        let position = city.receipt["entries"][0]["position"].to_string();
         assert!(words.contains(&position), "{words}");
     });
 }

@@ -80,7 +80,8 @@ impl Pipeline {
         let (denials, denial_receiver) = mpsc::channel(1024);
         let waiting = Arc::new(AtomicUsize::new(0));
         let read_only = Arc::new(watch::Sender::new(None));
-        let writing = Writing::new(writer, log.origin().to_owned(), vault, config, Arc::clone(&waiting));
+        let (origin, gate) = (log.origin().to_owned(), read_only.subscribe());
+        let writing = Writing::new(writer, origin, vault, config, Arc::clone(&waiting), gate);
         let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
         Ok((Self { jobs, denials, waiting, read_only }, task))
     }

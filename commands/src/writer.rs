@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::guild::governance::Evidence;
 use domain::ids::{GuildRef, Stream};
+use identity::Credential;
 use domain::turn::{Claim, Context, Decision, Missing, Permit, Scene, State, Stop};
 use domain::{Command, Time};
 use eventlog::sql::{self, Cell, Kind};
@@ -15,7 +16,7 @@ use eventlog::{Append, Batch, CommitError, Failure, Receipt, Writer};
 use projections::guards::Guards;
 use projections::recorded::{self, Recorded};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
@@ -38,6 +39,7 @@ pub(crate) struct Writing {
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
+    read_only: watch::Receiver<Option<String>>,
 }
 
 /// Everything that survives from batch to batch, apart from the connection.
@@ -66,6 +68,7 @@ impl Writing {
         vault: Arc<Vault>,
         config: Config,
         waiting: Arc<AtomicUsize>,
+        read_only: watch::Receiver<Option<String>>,
     ) -> Self {
         let core = Core {
             origin,
@@ -78,7 +81,7 @@ impl Writing {
             answers: HashMap::new(),
             pending_refusals: Vec::new(),
         };
-        Self { writer, core, config, waiting }
+        Self { writer, core, config, waiting, read_only }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
@@ -115,8 +118,16 @@ impl Writing {
         self.record_refusals(rest).await;
     }
 
+    /// A log that is not what was signed is not written to, by nobody and for nothing.
+    fn is_read_only(&self) -> bool {
+        self.read_only.borrow().is_some()
+    }
+
     /// Removes a slice of old receipts; answers whether there may be more.
     async fn prune(&mut self) -> bool {
+        if self.is_read_only() {
+            return false;
+        }
         let kept = i64::try_from(self.config.receipts_kept.as_micros()).unwrap_or(i64::MAX);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let before = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).saturating_sub(kept);
@@ -135,7 +146,7 @@ impl Writing {
 
     /// Records facts nobody waits for; tried again by the next refusal when the log is away.
     async fn record_refusals(&mut self, facts: Vec<Value>) {
-        if facts.is_empty() {
+        if facts.is_empty() || self.is_read_only() {
             return;
         }
         let jobs = facts.into_iter().map(|data| {
@@ -158,6 +169,13 @@ impl Writing {
         let mut stack = vec![jobs];
         while let Some(mut jobs) = stack.pop() {
             if jobs.is_empty() {
+                continue;
+            }
+            // Also what was queued before.
+            let read_only = self.read_only.borrow().clone();
+            if let Some(reason) = read_only {
+                let endings = jobs.iter().map(|_| Err(SubmitError::ReadOnly(reason.clone()))).collect();
+                self.answer(jobs, endings);
                 continue;
             }
             let started = Instant::now();
@@ -232,6 +250,8 @@ struct Candidate {
     request: Request,
     sealing: Sealing,
     context: Context,
+    /// Why its texts could not be sealed: its own misfortune, not its neighbours'.
+    unsealed: Option<Failure>,
 }
 
 /// What a batch has become so far.
@@ -326,8 +346,6 @@ impl Core {
     async fn decide(&mut self, batch: &mut Batch<'_>, jobs: &[Job], careful: bool) -> Result<Decided, Failure> {
         self.catch_up(batch).await?;
         let now = Time::from_micros(batch.now());
-        let stored = if careful { stored_answers(batch, jobs).await? } else { HashMap::new() };
-
         let vault = Arc::clone(&self.vault);
         let mut sealer = Sealer::new(&vault);
         let mut scene = BatchScene::new(&self.cache);
@@ -338,6 +356,10 @@ impl Core {
         let mut maker = Maker::new(&self.origin, batch.head().size, now, nonce_key);
         let mut settled = Settled::default();
         let mut loaded: Loaded = HashMap::new();
+        load_keys(batch, &mut scene, &mut loaded, &candidates).await?;
+        let ids: Vec<Option<ReceiptId>> =
+            candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
+        let stored = if careful { stored_answers(batch, &ids).await? } else { HashMap::new() };
 
         for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
             let Some(candidate) = candidate else {
@@ -345,8 +367,19 @@ impl Core {
                 settled.endings.push(Ok(ending));
                 continue;
             };
-            if let Some(ending) = self.known_answer(&settled, &stored, &candidate.request) {
+            let id = ids[index].clone();
+            // Also a replay is only for those who may still ask.
+            while let Err(Stop::Missing(_)) = permit(&scene, &candidate.request, now) {
+                load_missing(batch, &mut scene, &mut loaded, &candidates[index..]).await?;
+            }
+            let permitted = permit(&scene, &candidate.request, now).is_ok();
+            let id_of_known = id.as_ref().filter(|_| permitted);
+            if let Some(ending) = id_of_known.and_then(|id| self.known_answer(&settled, &stored, id, &candidate.request)) {
                 settled.endings.push(ending);
+                continue;
+            }
+            if let Some(failure) = &candidate.unsealed {
+                settled.endings.push(Err(SubmitError::Failure(failure.clone())));
                 continue;
             }
             let verdict = loop {
@@ -367,7 +400,7 @@ impl Core {
                 check_version(&candidate.request, &maker, &tip_of)?;
                 Ok((permit, decision))
             });
-            settle_one(&mut settled, &mut maker, &mut scene, &tip_of, job, candidate, verdict, now)?;
+            settle_one(&mut settled, &mut maker, &mut scene, &tip_of, id, candidate, verdict, now)?;
         }
 
         let vault_writes = sealer.writes(std::mem::take(&mut settled.sealings));
@@ -425,15 +458,15 @@ impl Core {
     fn known_answer(
         &self,
         settled: &Settled,
-        stored: &HashMap<(String, String), ([u8; 32], Answer)>,
+        stored: &HashMap<ReceiptId, ([u8; 32], Answer)>,
+        id: &ReceiptId,
         request: &Request,
     ) -> Option<Ending> {
-        let id = receipt_id(request)?;
-        if let Some((digest, index)) = settled.keys.get(&id) {
+        if let Some((digest, index)) = settled.keys.get(id) {
             let same = *digest == request.digest;
             return Some(if same { replay(&settled.endings[*index]) } else { Err(SubmitError::KeyReused) });
         }
-        let (digest, answer) = self.answers.get(&id).or_else(|| stored.get(&id))?;
+        let (digest, answer) = self.answers.get(id).or_else(|| stored.get(id))?;
         Some(if *digest == request.digest { Ok(answer.clone()) } else { Err(SubmitError::KeyReused) })
     }
 
@@ -463,6 +496,8 @@ impl Core {
 }
 
 type Loaded = HashMap<Stream, Tip>;
+/// (citizen, idempotency key)
+type ReceiptId = (String, String);
 
 struct Decided {
     settled: Settled,
@@ -476,13 +511,40 @@ fn replay(ending: &Ending) -> Ending {
     ending.clone().map(|answer| Answer { replayed: true, ..answer })
 }
 
-fn receipt_id(request: &Request) -> Option<(String, String)> {
+/// Whose key for retries it is: the citizen's, whichever of their API keys carried it, so that a rotation in between changes nothing.
+fn receipt_id(scene: &BatchScene<'_>, request: &Request) -> Option<ReceiptId> {
     let key = request.idempotency_key.as_ref()?;
     let mut end = key.len().min(MAX_KEY_BYTES);
     while !key.is_char_boundary(end) {
         end -= 1;
     }
-    Some((credential_name(&request.credential), key[..end].to_owned()))
+    let principal = match &request.credential {
+        Credential::System => "system".to_owned(),
+        Credential::Key(id) => match scene.state(Stream::Key(*id)).map(Arc::as_ref) {
+            Some(State::Key(known)) if known.exists() => known.citizen().to_string(),
+            // Nobody's key: it will be denied, and denials are not stored.
+            _ => return None,
+        },
+    };
+    Some((principal, key[..end].to_owned()))
+}
+
+/// Loads the API keys whose owners must be known before an answer can be looked up.
+async fn load_keys(
+    batch: &mut Batch<'_>,
+    scene: &mut BatchScene<'_>,
+    loaded: &mut Loaded,
+    candidates: &[Option<Candidate>],
+) -> Result<(), Failure> {
+    let mut unknown = BTreeSet::new();
+    for Candidate { request, .. } in candidates.iter().flatten() {
+        if let (Some(_), Credential::Key(id)) = (&request.idempotency_key, &request.credential)
+            && scene.state(Stream::Key(*id)).is_none()
+        {
+            unknown.insert(Stream::Key(*id));
+        }
+    }
+    load_streams(batch, scene, loaded, &unknown).await
 }
 
 fn system_context(job: &Job, now: Time) -> Context {
@@ -509,7 +571,7 @@ async fn prepare(
         .map(|job| match &job.work {
             Work::Command(request) => {
                 let context = system_context(job, now);
-                Some(Candidate { request: (**request).clone(), sealing: Sealing::default(), context })
+                Some(Candidate { request: (**request).clone(), sealing: Sealing::default(), context, unsealed: None })
             }
             Work::Record { .. } => None,
         })
@@ -544,26 +606,50 @@ async fn prepare(
         });
     }
     let unknown = sealer.unknown(subjects);
+    let mut broken: HashMap<String, Failure> = HashMap::new();
     let vault_error = |error: eventlog::vault::VaultError| Failure::System(error.to_string());
     if !unknown.is_empty() {
         let wrapped = batch.subject_keys(&unknown).await?;
-        sealer.loaded(&wrapped).map_err(vault_error)?;
+        for key in &wrapped {
+            // One that will not open is met again by the command that needs it.
+            if let Err(error) = sealer.loaded(std::slice::from_ref(key)) {
+                tracing::error!(subject = %key.subject, %error, "a subject's key does not open");
+                broken.insert(key.subject.clone(), vault_error(error));
+            }
+        }
     }
     for candidate in candidates.iter_mut().flatten() {
-        let Candidate { request, sealing, context } = candidate;
-        *sealing = sealer.seal(&mut request.command, context, &guild).map_err(vault_error)?;
+        let Candidate { request, sealing, context, unsealed } = candidate;
+        if !broken.is_empty() {
+            each_text(&mut request.command, &mut |subject, _, _| {
+                let found = broken.get(&resolve(subject, context, &guild)).cloned();
+                *unsealed = unsealed.take().or(found);
+            });
+        }
+        if unsealed.is_none() {
+            match sealer.seal(&mut request.command, context, &guild) {
+                Ok(sealed) => *sealing = sealed,
+                Err(error) => *unsealed = Some(vault_error(error)),
+            }
+        }
     }
     Ok(candidates)
+}
+
+/// What the caller may do, or why not.
+fn permit(scene: &BatchScene<'_>, request: &Request, now: Time) -> Result<Permit, Stop> {
+    let permit = identity::authorize(scene, &request.credential, request.command.action(), now)?;
+    // Proposing is no way around a key's scope or a role: the proposed command is asked about as well.
+    if let Command::Propose(propose) = &request.command {
+        identity::authorize(scene, &request.credential, propose.command.action(), now)?;
+    }
+    Ok(permit)
 }
 
 /// Authorizes and decides one command against the scene.
 fn decide_one(scene: &BatchScene<'_>, candidate: &Candidate) -> Result<(Permit, Decision), Stop> {
     let Candidate { request, context, .. } = candidate;
-    let permit = identity::authorize(scene, &request.credential, request.command.action(), context.now)?;
-    // Proposing is no way around a key's scope or a role: the proposed command is asked about as well.
-    if let Command::Propose(propose) = &request.command {
-        identity::authorize(scene, &request.credential, propose.command.action(), context.now)?;
-    }
+    let permit = permit(scene, request, context.now)?;
     let context = Context { permit: permit.clone(), ..context.clone() };
     let evidence: &[Evidence] = &request.evidence;
     domain::decide(scene, &request.command, evidence, &context).map(|decision| (permit, decision))
@@ -590,12 +676,12 @@ fn settle_one(
     maker: &mut Maker<'_>,
     scene: &mut BatchScene<'_>,
     tip_of: &dyn Fn(Stream) -> Tip,
-    job: &Job,
+    id: Option<ReceiptId>,
     candidate: &Candidate,
     verdict: Result<(Permit, Decision), domain::Rejection>,
     now: Time,
 ) -> Result<(), Failure> {
-    let Candidate { request, context: system, sealing } = candidate;
+    let Candidate { request, context: system, sealing, .. } = candidate;
     let answer = match verdict {
         Err(rejection) if is_denial(&rejection) => {
             let name = credential_name(&request.credential);
@@ -621,7 +707,7 @@ fn settle_one(
             Answer::accepted(context.command.to_string(), decision.outcome, written)
         }
     };
-    if let Some((principal, key)) = receipt_id(request) {
+    if let Some((principal, key)) = id {
         settled.receipts.push(Receipt {
             principal: principal.clone(),
             key: key.clone(),
@@ -632,7 +718,6 @@ fn settle_one(
         });
         settled.keys.insert((principal, key), (request.digest, settled.endings.len()));
     }
-    debug_assert_eq!(job.seed, system.seed, "a candidate belongs to its job");
     settled.endings.push(Ok(answer));
     Ok(())
 }
@@ -657,7 +742,7 @@ async fn load_missing(
     loaded: &mut Loaded,
     rest: &[Option<Candidate>],
 ) -> Result<(), Failure> {
-    let mut open: Vec<&Candidate> = rest.iter().flatten().collect();
+    let mut open: Vec<&Candidate> = rest.iter().flatten().filter(|it| it.unsealed.is_none()).collect();
     loop {
         let mut streams = BTreeSet::new();
         let mut claims = BTreeSet::new();
@@ -728,15 +813,9 @@ async fn load_claims(
 
 async fn stored_answers(
     batch: &mut Batch<'_>,
-    jobs: &[Job],
-) -> Result<HashMap<(String, String), ([u8; 32], Answer)>, Failure> {
-    let ids: Vec<(String, String)> = jobs
-        .iter()
-        .filter_map(|job| match &job.work {
-            Work::Command(request) => receipt_id(request),
-            Work::Record { .. } => None,
-        })
-        .collect();
+    ids: &[Option<ReceiptId>],
+) -> Result<HashMap<ReceiptId, ([u8; 32], Answer)>, Failure> {
+    let ids: Vec<ReceiptId> = ids.iter().flatten().cloned().collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -106,6 +106,7 @@ on_both_engines!(
     exactly_as_many_debits_pass_as_there_is_money,
     the_same_key_gives_the_same_answer,
     a_key_is_not_for_two_requests,
+    a_retry_after_a_key_rotation_is_recognised,
     a_lost_answer_is_found_again_under_its_key,
     a_retry_after_a_restart_is_recognised,
     a_rejection_leaves_nothing_and_is_remembered,
@@ -155,6 +156,19 @@ async fn a_key_is_not_for_two_requests(city: City) {
     city.pipeline.submit(ask("4.00")).await.unwrap();
     let again = city.pipeline.submit(ask("5.00")).await;
     assert!(matches!(again, Err(SubmitError::KeyReused)), "{again:?}");
+}
+
+async fn a_retry_after_a_key_rotation_is_recognised(city: City) {
+    let (citizen, key) = city.citizen_with("10.00", 100).await;
+    let ask = |key| Request::parse(key, "treasury.withdraw", withdrawal(citizen, "w", "4.00")).unwrap().with_key("k");
+    let first = city.pipeline.submit(ask(key)).await.unwrap();
+    let (old, new) = (KeyId::from_bits(100), KeyId::from_bits(900));
+    let rotation = json!({"old": old, "key": new, "verifier": Digest([9; 32]), "overlap_seconds": 600});
+    let rotated = city.pipeline.submit(Request::parse(key, "key.rotate", rotation).unwrap()).await.unwrap();
+    assert!(!rotated.is_rejected(), "{rotated:?}");
+    let again = city.pipeline.submit(ask(Credential::Key(new))).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(first.entries, again.entries);
 }
 
 async fn a_lost_answer_is_found_again_under_its_key(city: City) {
@@ -281,8 +295,15 @@ async fn edit(log: &Log, sql: &str, treasury: TreasuryId, balance: i128) {
 
 async fn a_read_only_server_refuses_every_command(city: City) {
     city.pipeline.set_read_only(Some("the log is shorter than its checkpoint".to_owned()));
+    let before = city.log.head().await.unwrap().size;
     let refused = city.send("city.register_currency", json!({"currency": "EUR", "scale": 2})).await;
     assert!(matches!(refused, Err(SubmitError::ReadOnly(_))));
+    // Nor does anybody without a key make it write.
+    city.pipeline.denied("nobody", "guild.found", "credential_invalid");
+    city.pipeline.set_read_only(None);
+    city.good("city.register_currency", json!({"currency": "EUR", "scale": 2})).await;
+    let refusals = city.log.read_stream("refusals", 0, 10).await.unwrap();
+    assert!(refusals.iter().all(|entry| entry.position > before), "a refusal was recorded while nothing may be");
 }
 
 async fn another_writers_entries_are_seen_before_deciding(city: City) {

@@ -90,7 +90,8 @@ pub(crate) async fn tested_postgres_reader(pool: &PgPool) -> Result<Conn, Failur
 /// A session that may hold the head's lock: it must not be able to hold it for long, whatever becomes of this process.
 ///
 /// All it does is look keys up. A plan made while a table was small is kept when the table has grown, so plans that read whole
-/// tables are ruled out from the start; and since ruling out works by a huge cost, compilation must not be triggered by cost.
+/// tables are ruled out from the start; and since ruling out works by a huge cost, compilation must not be triggered by cost. One plan
+/// is then as good as another, so none is made anew for every batch.
 pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, Failure> {
     let settings = [
         ("lock_timeout", "4s"),
@@ -100,6 +101,7 @@ pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, 
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("jit", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
     ];
     Ok(postgres_connection(&options.clone().options(settings)).await?.with_patience(PATIENCE))
 }

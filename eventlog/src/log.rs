@@ -17,7 +17,7 @@ use crate::pages::{self, Span};
 use crate::sql::{self, Cell, Conn, Row};
 use crate::tables::{ENTRIES, HEAD, Head, PAYLOADS, SUBJECT_KEYS, Stored, hash, number, unreadable};
 use crate::vault::{Payload, WrappedKey};
-use crate::{Failure, Follower, Migration, Writer, migrate};
+use crate::{Failure, Follower, Migration, Writer, migrate, writer};
 
 /// What one read returns at most, in bytes of entries: more of them come with the next one.
 const READ_BYTES: usize = 64 << 20;
@@ -295,6 +295,7 @@ impl Log {
                 let mut conn = connect::postgres_writer(options).await?;
                 // Every time, not only at the start: a server can come back with other settings, or as another server.
                 connect::check_postgres(&mut conn, config.allow_unsafe, config.allow_owner).await?;
+                conn.script(writer::PREPARE_LOCK).await?;
                 Ok(conn)
             }
         }

@@ -304,12 +304,15 @@ async fn end_stuck_writers(conn: &mut Conn) -> Result<i64, Failure> {
     }
 }
 
-/// One round trip. The clock is read outside the CTE, so after the lock was granted and not before the wait for it.
+/// Prepared once for a session: planning it takes longer than doing it. The clock is read outside the CTE, so after the lock was
+/// granted and not before the wait for it.
+pub(crate) const PREPARE_LOCK: &str = "prepare lock_head as \
+    with locked as materialized (select origin, size, at, epoch from head for update) \
+    select origin, size, at, epoch, (extract(epoch from clock_timestamp()) * 1000000)::bigint from locked";
+
+/// One round trip.
 async fn lock_postgres_head(connection: &mut PgConnection) -> Result<Opened, sqlx::Error> {
-    const SQL: &str = "begin; \
-        with locked as materialized (select origin, size, at, epoch from head for update) \
-        select origin, size, at, epoch, (extract(epoch from clock_timestamp()) * 1000000)::bigint from locked";
-    let rows = connection.fetch_all(sqlx::raw_sql(SQL)).await?;
+    let rows = connection.fetch_all(sqlx::raw_sql("begin; execute lock_head")).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let size: i64 = row.try_get(1)?;
     let head = Head { origin: row.try_get(0)?, size: size.unsigned_abs(), at: row.try_get(2)?, epoch: row.try_get(3)? };

@@ -49,9 +49,10 @@ impl Forger {
         let linked = self.link();
         let mut after = Vec::new();
         let mut transaction = self.db.begin().await.unwrap();
-        for trigger in ["entries_are_not_replaced", "entries_are_not_updated", "entries_are_not_deleted", "head_grows"]
-        {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(format!("drop trigger {trigger}")))).await.unwrap();
+        let triggers = "select name from sqlite_master where type = 'trigger' and tbl_name in ('entries', 'head')";
+        for trigger in transaction.fetch_all(triggers).await.unwrap() {
+            let drop = format!("drop trigger {}", trigger.get::<String, _>(0));
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(drop))).await.unwrap();
         }
         transaction.execute("delete from entries").await.unwrap();
         for (position, entry) in linked.iter().enumerate() {

@@ -15,7 +15,9 @@ use crate::http::Http;
 use crate::ledger::Ledger;
 use crate::town::{CURRENCY, Town};
 
-/// A caller that gets no answer for so long has found a defect.
+/// How long it waits for an answer: a frozen server gives none at all.
+const ANSWER: Duration = Duration::from_secs(8);
+/// A caller that gets no answer anywhere for so long has found a defect.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A promise: this command was settled, with these entries.
@@ -48,7 +50,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Sends from `callers` hands, in turn to each of the servers.
+    /// Sends from `callers` hands, spread over the servers.
     pub fn start(http: &Http, servers: &[&str], town: &Town, callers: usize) -> Self {
         let shared = Arc::new(Shared {
             http: http.clone(),
@@ -116,18 +118,16 @@ impl Load {
 
 impl Shared {
     async fn call(self: Arc<Self>, caller: usize) {
-        let mut turn = caller;
         while !self.stop.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let (who, action, body) = self.command(number);
             let (key, deadline) = (format!("load-{number}"), Instant::now() + PATIENCE);
+            // Everybody has a server of their own, and turns to another one when that does not answer.
+            let mut server = caller % self.servers.len();
             loop {
-                let server = turn % self.servers.len();
-                turn += 1;
                 let http = self.http.at(&self.servers[server]);
                 let attempt = http.attempt(who, action, body.clone(), Some(&key));
-                // A frozen server answers nothing at all: a caller who wants an answer goes to another one.
-                match tokio::time::timeout(Duration::from_secs(8), attempt).await {
+                match tokio::time::timeout(ANSWER, attempt).await {
                     Ok(Ok(reply)) if reply.is_accepted() => {
                         self.promised(number, server, &reply);
                         break;
@@ -141,6 +141,7 @@ impl Shared {
                     Ok(Err(_)) | Err(_) => {}
                 }
                 assert!(Instant::now() < deadline, "command {number} was never answered");
+                server = (server + 1) % self.servers.len();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

@@ -120,7 +120,8 @@ fn a_dissolved_guild_has_paid_everybody_and_does_nothing_more() {
         assert_eq!(finished.entry("treasury.debited.v1")["data"]["amount"], "100.00");
         let credited: Vec<_> =
             finished.entries.iter().filter(|entry| entry["type"] == "treasury.credited.v1").collect();
-        let amounts: Vec<_> = credited.iter().map(|entry| entry["data"]["amount"].as_str().unwrap()).collect();
+        let mut amounts: Vec<_> = credited.iter().map(|entry| entry["data"]["amount"].as_str().unwrap()).collect();
+        amounts.sort_unstable();
         assert_eq!(amounts, ["33.33", "66.67"]);
         http.ask(&town.founder, "guild.rename", json!({"guild": "weavers", "name": "Ghost"}))
             .await

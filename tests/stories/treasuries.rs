@@ -63,7 +63,7 @@ fn every_amount_that_cannot_be_is_refused_with_its_own_code() {
         }
         let mut foreign = town.deposit("x", "5");
         foreign["currency"] = json!("EUR");
-        http.ask(&town.attester, "treasury.deposit", foreign).await.refused("not_an_attester");
+        http.ask(&town.attester, "treasury.deposit", foreign).await.refused("unknown_currency");
         assert_eq!(cases, 11);
         let told = http.ok(&town.founder, &format!("/v1/treasuries/{}/balances", town.treasury)).await;
         assert_eq!(told["balances"], json!([]));

@@ -197,7 +197,7 @@ fn a_document_that_contradicts_itself_is_refused() {
     for (what, document) in contradictions {
         assert_eq!(hall.ann(hall.set(document)), Err(Code::GovernanceInvalid), "{what}");
     }
-    let unknown = SpendLimit { currency: currency("XXX"), ..limit("1", "1", "1", 1) };
+    let unknown = SpendLimit { currency: currency("ZZZ"), ..limit("1", "1", "1", 1) };
     assert_eq!(hall.ann(hall.set(with_limit(unknown))), Err(Code::UnknownCurrency));
     assert_eq!(hall.ann(hall.set(with_limit(limit("0.001", "1", "1", 1)))), Err(Code::TooManyDecimals));
     assert_eq!(hall.ann(hall.set(document(consensus(&["wizard"], 1)))), Err(Code::UnknownRank));
