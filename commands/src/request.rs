@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
 
+/// Most pieces of evidence with one command.
+const MAX_EVIDENCE: usize = 100;
+
 #[derive(Debug, Clone)]
 pub struct Request {
     pub credential: Credential,
@@ -40,6 +43,9 @@ impl Request {
         }
         let evidence = match object.remove("evidence") {
             None => Vec::new(),
+            Some(list) if list.as_array().is_some_and(|list| list.len() > MAX_EVIDENCE) => {
+                return Err(unreadable(format!("evidence: at most {MAX_EVIDENCE} pieces")));
+            }
             Some(list) => serde_json::from_value(list).map_err(|e| unreadable(format!("evidence: {e}")))?,
         };
         object.insert("type".to_owned(), Value::String(action.to_owned()));

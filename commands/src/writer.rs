@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use domain::guild::governance::Evidence;
 use domain::ids::{GuildRef, Stream};
-use identity::Credential;
 use domain::turn::{Claim, Context, Decision, Missing, Permit, Scene, State, Stop};
 use domain::{Command, Time};
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::vault::Vault;
 use eventlog::{Append, Batch, CommitError, Failure, Receipt, Writer};
+use identity::Credential;
 use projections::guards::Guards;
 use projections::recorded::{self, Recorded};
 use serde_json::Value;
@@ -374,7 +374,9 @@ impl Core {
             }
             let permitted = permit(&scene, &candidate.request, now).is_ok();
             let id_of_known = id.as_ref().filter(|_| permitted);
-            if let Some(ending) = id_of_known.and_then(|id| self.known_answer(&settled, &stored, id, &candidate.request)) {
+            if let Some(ending) =
+                id_of_known.and_then(|id| self.known_answer(&settled, &stored, id, &candidate.request))
+            {
                 settled.endings.push(ending);
                 continue;
             }

@@ -93,20 +93,32 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Plain(String),
-            Sealed(Sealed),
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// A string from a caller, an object from the log.
+struct TextVisitor;
+
+impl<'de> de::Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+        if text.is_empty() {
+            Err(E::custom("a text may not be empty"))
+        } else if text.len() > MAX_TEXT_BYTES {
+            Err(E::custom(format!("a text may have at most {MAX_TEXT_BYTES} bytes")))
+        } else {
+            Ok(Text::Plain(text.to_owned()))
         }
-        match Either::deserialize(deserializer).map_err(|_| de::Error::custom("expected a string"))? {
-            Either::Plain(text) if text.len() > MAX_TEXT_BYTES => {
-                Err(de::Error::custom(format!("a text may have at most {MAX_TEXT_BYTES} bytes")))
-            }
-            Either::Plain(text) if text.is_empty() => Err(de::Error::custom("a text may not be empty")),
-            Either::Plain(text) => Ok(Self::Plain(text)),
-            Either::Sealed(sealed) => Ok(Self::Sealed(sealed)),
-        }
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Text, A::Error> {
+        Sealed::deserialize(de::value::MapAccessDeserializer::new(map)).map(Text::Sealed)
     }
 }
 
@@ -126,15 +138,28 @@ impl Serialize for Reference {
 
 impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Recorded(Text, Digest),
-            Asked(Text),
+        deserializer.deserialize_any(ReferenceVisitor)
+    }
+}
+
+/// A string from a caller, a list of the sealed text and its lookup from the log.
+struct ReferenceVisitor;
+
+impl<'de> de::Visitor<'de> for ReferenceVisitor {
+    type Value = Reference;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Reference, E> {
+        TextVisitor.visit_str(text).map(|text| Reference { text, lookup: Digest([0; 32]) })
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Reference, A::Error> {
+        match (list.next_element()?, list.next_element()?) {
+            (Some(text), Some(lookup)) => Ok(Reference { text, lookup }),
+            _ => Err(de::Error::custom("expected a string")),
         }
-        Ok(match Either::deserialize(deserializer).map_err(|_| de::Error::custom("expected a string"))? {
-            Either::Recorded(text, lookup) => Self { text, lookup },
-            Either::Asked(text) => Self { text, lookup: Digest([0; 32]) },
-        })
     }
 }

@@ -94,9 +94,9 @@ pub(crate) async fn tested_postgres_reader(pool: &PgPool) -> Result<Conn, Failur
 /// is then as good as another, so none is made anew for every batch.
 pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, Failure> {
     let settings = [
-        ("lock_timeout", "4s"),
+        ("lock_timeout", "3s"),
         ("statement_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "3s"),
+        ("idle_in_transaction_session_timeout", "2s"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),

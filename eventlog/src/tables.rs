@@ -175,9 +175,9 @@ impl Receipt {
     }
 }
 
-/// A position, version or size as the engines store it.
+/// A position, version or size as the engines store it. No log holds 2^63 entries, so beyond that there is nothing to find.
 pub(crate) fn number(value: u64) -> Cell {
-    Cell::Int(i64::try_from(value).expect("no log holds 2^63 entries"))
+    Cell::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn hash(hash: &Hash) -> Cell {

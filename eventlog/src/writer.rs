@@ -294,7 +294,7 @@ async fn end_stuck_writers(conn: &mut Conn) -> Result<i64, Failure> {
     const SQL: &str = "
         select count(*) filter (where pg_terminate_backend(a.pid)) from pg_stat_activity as a
         where a.usename = current_user and a.datname = current_database() and a.pid <> pg_backend_pid()
-            and a.wait_event = 'ClientWrite' and a.xact_start < clock_timestamp() - interval '3900 ms'
+            and a.wait_event = 'ClientWrite' and a.xact_start < clock_timestamp() - interval '2900 ms'
             and a.query_start < clock_timestamp() - interval '2 s'
             and exists (select 1 from pg_locks as l where l.pid = a.pid and l.granted and l.locktype = 'relation'
                 and l.relation = 'log.head'::regclass and l.mode in ('RowShareLock', 'RowExclusiveLock'))";

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
+use std::future::Future as _;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use chain::Hash;
@@ -845,19 +847,41 @@ async fn a_cancelled_erasure_leaves_nothing(city: City) {
     let vault = Vault::new(MasterKey::from_bytes([3; 32]));
     let mut writer = city.log.writer().await.unwrap();
     let subjects: Vec<String> = (0..50).map(|number| format!("citizen-{number}")).collect();
-    let keys: Vec<_> = subjects.iter().map(|subject| vault.new_subject_key(subject).unwrap().1).collect();
-    append_with(&mut writer, &["a"], |append| append.vault.keys = keys).await.unwrap();
-    // Cut off at every moment: either all is erased, or nothing, and never half of it along with the next batch.
-    for micros in (0..3000).step_by(100) {
-        let erasing = tokio::time::timeout(std::time::Duration::from_micros(micros), writer.erase(&subjects));
-        let done = erasing.await.is_ok_and(|result| result.is_ok());
+    let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+    for subject in &subjects {
+        let (key, wrapped) = vault.new_subject_key(subject).unwrap();
+        payloads.push(vault.seal(subject, &key, "a name").unwrap().1);
+        keys.push(wrapped);
+    }
+    let digests: Vec<Hash> = payloads.iter().map(|payload| payload.digest).collect();
+    append_with(&mut writer, &["a"], |append| {
+        append.vault = VaultWrites { keys, payloads, erase: Vec::new() };
+    })
+    .await
+    .unwrap();
+    // Polled once, twice, and so on, then dropped: all is erased or nothing, and never half of it along with the next batch.
+    for polls in 1..100 {
+        let mut left = polls;
+        let mut erasing = Box::pin(writer.erase(&subjects));
+        let done = std::future::poll_fn(|context| {
+            left -= 1;
+            match erasing.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result.is_ok()),
+                Poll::Pending if left == 0 => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        drop(erasing);
         append(&mut writer, &["a"]).await.unwrap();
-        let left = city.log.subject_keys(&subjects).await.unwrap().len();
-        assert!(left == 0 || (left == 50 && !done), "{left} left after {micros} us");
-        if left == 0 {
-            break;
+        let left =
+            (city.log.subject_keys(&subjects).await.unwrap().len(), city.log.payloads(&digests).await.unwrap().len());
+        assert!(left == (0, 0) || (left == (50, 50) && !done), "{left:?} left after {polls} polls");
+        if left == (0, 0) {
+            return;
         }
     }
+    panic!("an erasure ends");
 }
 
 async fn long_streams_and_large_entries_are_loaded_in_pages(city: City) {

@@ -270,6 +270,18 @@ impl<'a> Fold<'a> {
                 }
             }
         }
+        // The chain of anchors leads back from here, so the newest one stands for all: removing the end of the chain is seen as well.
+        if let Some((position, key, sha256)) = self.world.anchored.newest() {
+            let found = self.folder.read(&key)?.map(|bytes| chain::hash::sha256(&[&bytes]));
+            if found != Some(sha256) {
+                let how = if found.is_none() { "it is not there" } else { "it is another file" };
+                self.report.add(Finding::at(
+                    Check::Anchor,
+                    position,
+                    format!("{key}: the log says it was anchored, and {how}"),
+                ));
+            }
+        }
         if !self.meaning_ended {
             self.world.finish(&mut self.notes);
             self.report_notes();

@@ -275,6 +275,16 @@ fn a_replaced_deleted_or_doubled_anchor_is_found() {
 }
 
 #[test]
+fn an_anchor_that_the_log_speaks_of_and_nobody_has_is_found() {
+    let (mut city, _, _) = City::founded();
+    let key = crate::anchors::key(0, 3);
+    let data = serde_json::json!({"seq": 0, "size": 3, "root": "44".repeat(32), "key": key, "sha256": "55".repeat(32), "store": "directory"});
+    city.act(None).add("log", "log.anchored.v1", data);
+    let size = city.records.len() as u64;
+    found(&Published::of(&city.records, &[size]), "it is not there", Some(size - 1));
+}
+
+#[test]
 fn what_cannot_be_checked_is_said_and_not_called_clean() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { dir: dir.path().to_owned(), ..Options::default() };

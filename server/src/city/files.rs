@@ -72,6 +72,11 @@ impl DataDir {
                     "this data directory does not know the log's name yet: run `guildhall migrate` here, or pass --origin once"
                 )
             }
+            (None, None) if self.file("log.db").exists() => {
+                bail!(
+                    "the file {ORIGIN} is gone, but the log is there: restore it, or pass --origin with the log's name once"
+                )
+            }
             (None, None) => self.remember_origin(&random_origin()?),
         }
     }
@@ -81,16 +86,31 @@ impl DataDir {
         Ok(origin.to_owned())
     }
 
-    /// The key that wraps the keys of subjects: from the environment, else from `master.key`.
-    pub fn master_key(&self) -> anyhow::Result<MasterKey> {
+    /// The key that wraps the keys of subjects: from the environment, else from `master.key`, which is made only for a city that is
+    /// `new`: a second one would open nothing of what the first one sealed.
+    pub fn master_key(&self, new: bool) -> anyhow::Result<MasterKey> {
         match std::env::var(MASTER_KEY_VARIABLE) {
             Ok(text) => MasterKey::from_text(&Zeroizing::new(text)).with_context(|| MASTER_KEY_VARIABLE.to_owned()),
-            Err(_) => Ok(MasterKey::from_file(&self.file("master.key"))?),
+            Err(_) => {
+                self.ensure_there("master.key", new)?;
+                Ok(MasterKey::from_file(&self.file("master.key"))?)
+            }
         }
     }
 
-    /// Thirty-two secret bytes in a file; a missing file is made with random ones.
-    pub fn secret(&self, name: &str) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+    fn ensure_there(&self, name: &str, new: bool) -> anyhow::Result<()> {
+        let path = self.file(name);
+        ensure!(
+            new || path.exists(),
+            "{} is missing, and this city is not new: restore it from a backup, or copy it from the city's other server",
+            path.display()
+        );
+        Ok(())
+    }
+
+    /// Thirty-two secret bytes in a file, which is made only for a city that is `new`.
+    pub fn secret(&self, name: &str, new: bool) -> anyhow::Result<Zeroizing<[u8; 32]>> {
+        self.ensure_there(name, new)?;
         let path = self.file(name);
         if !path.exists() {
             let mut bytes = Zeroizing::new([0; 32]);
@@ -171,12 +191,14 @@ mod tests {
     #[test]
     fn secrets_stay_and_are_for_their_owner_only() {
         let (_outer, dir) = dir();
-        let first = dir.secret("pepper.key").unwrap();
-        assert_eq!(*dir.secret("pepper.key").unwrap(), *first);
+        assert!(dir.secret("pepper.key", false).unwrap_err().to_string().contains("is missing"));
+        assert!(dir.master_key(false).is_err());
+        let first = dir.secret("pepper.key", true).unwrap();
+        assert_eq!(*dir.secret("pepper.key", false).unwrap(), *first);
         let path = dir.file("pepper.key");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert!(dir.secret("pepper.key").unwrap_err().to_string().contains("mode 600"));
+        assert!(dir.secret("pepper.key", false).unwrap_err().to_string().contains("mode 600"));
     }
 
     #[test]

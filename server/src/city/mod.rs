@@ -86,9 +86,10 @@ impl Open {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let dir = DataDir::create(&settings.data_dir)?;
         let log = open_log(&settings, &dir, true).await.context("opening the event log")?;
-        let vault = Arc::new(Vault::new(dir.master_key()?));
-        let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key")?));
-        let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key")?);
+        let new = log.head().await?.size == 0;
+        let vault = Arc::new(Vault::new(dir.master_key(new)?));
+        let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
+        let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
 
         let config = commands::Config { queue: settings.limits.queue, ..commands::Config::default() };

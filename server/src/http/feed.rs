@@ -32,7 +32,7 @@ pub async fn stream(mut asked: Asked) -> Result<Response, Problem> {
         None => None,
         Some(id) => {
             let id = id.to_str().ok().and_then(|id| id.parse::<u64>().ok());
-            Some(id.ok_or_else(|| Problem::invalid("last-event-id", "a position"))? + 1)
+            Some(id.ok_or_else(|| Problem::invalid("last-event-id", "a position"))?.saturating_add(1))
         }
     };
     let app = asked.app;

@@ -119,6 +119,9 @@ pub fn find(value: &Value, is: &dyn Fn(&Value) -> bool) -> Option<String> {
     }
 }
 
+/// Most readings spent on finding a field; what a caller can make us do is bounded.
+const MOST_READINGS: usize = 64;
+
 /// The path of the field that a reader of commands objects to, found by leaving parts out until the objection changes.
 ///
 /// The reader looks at a command's fields only after its type is known and has lost their places by then; this costs a few
@@ -129,7 +132,14 @@ pub fn culprit(body: &Value, objection: &str, object_to: &dyn Fn(&Value) -> Opti
     }
     let mut whole = body.clone();
     let mut path = Vec::new();
-    while let Some(step) = step(&mut whole, &path, objection, object_to) {
+    let left = std::cell::Cell::new(MOST_READINGS);
+    let object_to = |value: &Value| {
+        left.set(left.get().saturating_sub(1));
+        object_to(value)
+    };
+    while left.get() > 0
+        && let Some(step) = step(&mut whole, &path, objection, &left, &object_to)
+    {
         path.push(step);
     }
     (!path.is_empty()).then(|| path.join("."))
@@ -140,14 +150,18 @@ fn step(
     whole: &mut Value,
     path: &[String],
     objection: &str,
+    left: &std::cell::Cell<usize>,
     object_to: &dyn Fn(&Value) -> Option<String>,
 ) -> Option<String> {
     let children: Vec<String> = match at(whole, path)? {
-        Value::Object(object) => object.keys().cloned().collect(),
-        Value::Array(list) => (0..list.len()).map(|index| index.to_string()).collect(),
+        Value::Object(object) => object.keys().take(left.get()).cloned().collect(),
+        Value::Array(list) => (0..list.len().min(left.get())).map(|index| index.to_string()).collect(),
         _ => return None,
     };
     children.into_iter().find(|child| {
+        if left.get() == 0 {
+            return false;
+        }
         let Some(kept) = at(whole, path).map(|parent| take(parent, child)) else { return false };
         let changed = object_to(whole).as_deref() != Some(objection);
         if let Some(parent) = at(whole, path) {
@@ -192,6 +206,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn finding_the_field_costs_a_bounded_number_of_readings() {
+        let body = json!({"evidence": vec![0; 30_000]});
+        let readings = std::cell::Cell::new(0);
+        let object_to = |_: &Value| {
+            readings.set(readings.get() + 1);
+            Some("invalid type".to_owned())
+        };
+        culprit(&body, "invalid type", &object_to);
+        assert!(readings.get() <= MOST_READINGS, "{}", readings.get());
+        let deep = json!({"a": {"b": vec![0; 30_000]}});
+        let only_whole = |value: &Value| value.get("a").map(|_| "invalid type".to_owned());
+        culprit(&deep, "invalid type", &only_whole);
+    }
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {

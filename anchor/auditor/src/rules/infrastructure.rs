@@ -37,6 +37,16 @@ pub struct Denied {
 #[derive(Debug, Default)]
 pub struct Anchored {
     last: Option<AnchoredData>,
+    position: u64,
+}
+
+impl Anchored {
+    /// Where the log speaks of its newest anchor, under which key, and with which digest.
+    pub fn newest(&self) -> Option<(u64, String, Hash)> {
+        let last = self.last.as_ref()?;
+        // The name that the format gives it, not one that the log chose.
+        Some((self.position, crate::anchors::key(last.seq, last.size), last.sha256))
+    }
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
@@ -55,5 +65,9 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         let next = data.seq == last.seq + 1 && data.size >= last.size;
         notes.expect(again || next, || format!("anchor {} follows anchor {}", data.seq, last.seq));
     }
+    notes.expect(data.key == crate::anchors::key(data.seq, data.size), || {
+        format!("anchor {} has another key than its own", data.seq)
+    });
     anchored.last = Some(data.clone());
+    anchored.position = entry.position;
 }
