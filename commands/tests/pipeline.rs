@@ -300,10 +300,9 @@ async fn a_read_only_server_refuses_every_command(city: City) {
     assert!(matches!(refused, Err(SubmitError::ReadOnly(_))));
     // Nor does anybody without a key make it write.
     city.pipeline.denied("nobody", "guild.found", "credential_invalid");
-    city.pipeline.set_read_only(None);
-    city.good("city.register_currency", json!({"currency": "EUR", "scale": 2})).await;
-    let refusals = city.log.read_stream("refusals", 0, 10).await.unwrap();
-    assert!(refusals.iter().all(|entry| entry.position > before), "a refusal was recorded while nothing may be");
+    // Nothing tells when the writer has seen a denial, so it is given time to do what it must not.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(city.log.head().await.unwrap().size, before);
 }
 
 async fn another_writers_entries_are_seen_before_deciding(city: City) {
