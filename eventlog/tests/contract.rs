@@ -8,9 +8,9 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use chain::Hash;
-use guildhall_eventlog::sql::{self, Cell, Change, Column, Conn, Kind, Row, SqlError, Table};
-use guildhall_eventlog::vault::{MasterKey, Vault};
-use guildhall_eventlog::{
+use eventlog::sql::{self, Cell, Change, Column, Conn, Kind, Row, SqlError, Table};
+use eventlog::vault::{MasterKey, Vault};
+use eventlog::{
     Append, CommitError, CommitFault, Failure, Location, Log, LogConfig, Receipt, Stored, VaultWrites, Writer, testing,
 };
 use tokio::sync::Mutex;
@@ -634,15 +634,15 @@ async fn a_log_migrated_by_a_newer_version_is_not_opened(city: City) {
     let refused = Log::open(city.config.clone()).await.err();
     assert!(matches!(&refused, Some(Failure::NewerSchema { schema, version: 1000 }) if schema == "log"), "{refused:?}");
     let again = match &city.config.location {
-        Location::Sqlite { dir } => guildhall_eventlog::init_sqlite(dir, testing::ORIGIN, &[]).await,
+        Location::Sqlite { dir } => eventlog::init_sqlite(dir, testing::ORIGIN, &[]).await,
         Location::Postgres { .. } => {
             let owner = city.owner_url.as_deref().unwrap();
-            guildhall_eventlog::migrate_postgres(owner, testing::ORIGIN, None, &[]).await
+            eventlog::migrate_postgres(owner, testing::ORIGIN, None, &[]).await
         }
     };
     assert!(matches!(again, Err(Failure::NewerSchema { .. })), "{again:?}");
     // The log's own schemas are checked by itself, the others by whoever carries them.
-    let unmigrated = [guildhall_eventlog::Migration { schema: "read", version: 1, ddl: "" }];
+    let unmigrated = [eventlog::Migration { schema: "read", version: 1, ddl: "" }];
     assert!(matches!(city.log.check_schema(&unmigrated).await, Err(Failure::Missing(_))));
 }
 

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use guildhall_eventlog::sql::{self, Cell, Conn, Kind, SqlError};
-use guildhall_eventlog::testing::{self, ORIGIN, ROLE};
-use guildhall_eventlog::{
+use eventlog::sql::{self, Cell, Conn, Kind, SqlError};
+use eventlog::testing::{self, ORIGIN, ROLE};
+use eventlog::{
     Append, CommitError, CommitFault, Failure, Location, Log, LogConfig, Login, Migration, Receipt, migrate_postgres,
 };
+use futures::StreamExt as _;
 
 /// A role of its own: two migrations of one role at once, in two databases, would meet in the cluster's catalogue.
 const LOGIN: Login<'static> = Login { role: "guildhall_migrated", password: "it's \\ trusted" };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chain::Hash;
-use guildhall_eventlog::vault::{MasterKey, Vault};
-use guildhall_eventlog::{Append, Log, Receipt, Stored, VaultWrites, Writer, testing};
+use eventlog::vault::{MasterKey, Vault};
+use eventlog::{Append, Log, Receipt, Stored, VaultWrites, Writer, testing};
 
 const ENTRY_BYTES: usize = 600;
 const LONG: u64 = 1_000_000;
