@@ -205,8 +205,10 @@ impl Writing {
                 Err(CommitError::Failure(failure)) => {
                     tracing::warn!(%failure, jobs = jobs.len(), "a batch failed");
                     metrics::counter!("guildhall_batch_failures_total").increment(1);
-                    // What is known of a log is what tells another log from it: it is kept.
-                    if !matches!(failure, Failure::Diverged { .. }) {
+                    if matches!(failure, Failure::Diverged { .. }) {
+                        // How far the log was folded is what tells another log from it: that is kept.
+                        self.core.guards.discard();
+                    } else {
                         self.core.forget();
                     }
                     let endings = jobs.iter().map(|_| Err(SubmitError::Failure(failure.clone()))).collect();
@@ -841,5 +843,37 @@ async fn infra_tip(batch: &mut Batch<'_>, stream: &str) -> Result<Tip, Failure> 
             Ok(Tip { versions: version.unsigned_abs() + 1, hash })
         }
         Some(_) => Err(Failure::Corrupt("an entry that cannot be read".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use eventlog::{Log, testing, vault::MasterKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_shorter_than_what_was_folded_is_never_gone_on_with() {
+        let (_home, config) = testing::sqlite(&projections::ddl::SQLITE).await;
+        let log = Log::open(config).await.unwrap();
+        let vault = Arc::new(Vault::new(MasterKey::from_bytes([7; 32])));
+        let (_writable, read_only) = watch::channel(None);
+        let writer = log.writer().await.unwrap();
+        let mut writing =
+            Writing::new(writer, log.origin().to_owned(), vault, Config::default(), Arc::default(), read_only);
+        writing.core.folded = Some(5);
+        // Again and again: a refusal does not make it forget why.
+        for _ in 0..2 {
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::json!({}) };
+            let id = domain::ids::CommandId::from_bits(1);
+            writing.waiting.fetch_add(1, Ordering::Relaxed);
+            writing.settle(vec![Job { work, id, seed: [0; 32], queued: Instant::now(), reply }]).await;
+            let refused = answer.await.unwrap();
+            assert!(matches!(refused, Err(SubmitError::Failure(Failure::Diverged { position: 0, .. }))), "{refused:?}");
+        }
+        assert_eq!(log.head().await.unwrap().size, 0);
     }
 }

@@ -25,6 +25,12 @@ static ACCOUNTS: Table = Table {
     key: 1,
 };
 
+static LATER: Table = Table {
+    name: "later",
+    columns: &[Column { name: "id", kind: Kind::Text }, Column { name: "other", kind: Kind::Text }],
+    key: 1,
+};
+
 /// A log on one of the engines, and what keeps it alive.
 struct City {
     log: Log,
@@ -771,6 +777,20 @@ async fn a_reconnect_is_announced(city: City) {
     let refused =
         append_with(&mut writer, &["a"], |append| append.guards.push(insert(vec![account("x", None, -1)]))).await;
     assert!(matches!(refused, Err(CommitError::GuardTripped { .. })));
+    append(&mut writer, &["a"]).await.unwrap();
+    // Nor does one that is refused by the COMMIT itself.
+    let mut direct = city.direct().await;
+    let (schema, grant) = if direct.is_postgres() {
+        ("guard.", format!("; grant all on guard.later to {}", testing::ROLE))
+    } else {
+        ("", String::new())
+    };
+    let later = "(id text not null primary key, other text references accounts (id) deferrable initially deferred)";
+    direct.script(&format!("create table {schema}later {later}{grant}")).await.unwrap();
+    let row = ["x", "nobody"].map(|text| Cell::Text(text.to_owned())).to_vec();
+    let orphan = Change::Insert { table: &LATER, rows: vec![row] };
+    let refused = append_with(&mut writer, &["a"], |append| append.guards.push(orphan)).await;
+    assert!(matches!(refused, Err(CommitError::GuardTripped { .. })), "{refused:?}");
     append(&mut writer, &["a"]).await.unwrap();
     assert!(!reconnected.has_changed().unwrap());
     drop(writer.begin().await.unwrap());
