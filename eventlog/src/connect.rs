@@ -16,6 +16,8 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps. Each costs memory on both sides; the house has a few dozen.
 const STATEMENTS: usize = 64;
+/// The same on SQLite, where a statement's text also depends on how many rows it carries.
+const SQLITE_STATEMENTS: usize = 256;
 /// A connection that was used so recently is not tried before it is lent again.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a writer waits for any answer. Longer than any limit that the server sets.
@@ -168,7 +170,7 @@ fn sqlite_options(dir: &Path) -> SqliteConnectOptions {
         .filename(dir.join("log.db"))
         .foreign_keys(true)
         .busy_timeout(BUSY)
-        .statement_cache_capacity(STATEMENTS)
+        .statement_cache_capacity(SQLITE_STATEMENTS)
         .disable_statement_logging()
 }
 
@@ -178,6 +180,8 @@ pub(crate) async fn sqlite_writer(dir: &Path, create: bool) -> Result<Conn, Fail
         .create_if_missing(create)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // 64 MiB of pages, in KiB: with the default of two, a batch reads most of the pages that it writes to.
+        .pragma("cache_size", "-65536")
         // What was erased is overwritten with zeros, not only forgotten.
         .pragma("secure_delete", "ON");
     Ok(Conn::from(options.connect().await?).with_patience(PATIENCE))

@@ -1,9 +1,8 @@
-//! SQLite: a change becomes one statement over one JSON parameter, an array of rows.
+//! SQLite: a change becomes a few statements over rows of bound values.
 //!
-//! Bytes travel as hexadecimal, amounts as their stored text. Every cell is cast on the way in, which gives it an affinity and so
-//! lets the index of a composite key be used in full.
+//! Amounts travel as their stored text. Where rows are compared with a table's, every cell is cast on the way in, which gives it an
+//! affinity and so lets the index of a composite key be used in full.
 
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use futures::TryStreamExt as _;
@@ -19,61 +18,69 @@ fn statement(sql: String) -> Statement {
     sqlx::query(AssertSqlSafe(sql))
 }
 
+/// Rows of one statement, largest first: few different texts, so that each is compiled once a connection, and few statements.
+const AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+
+/// The given rows in pieces whose lengths are all in [`AT_ONCE`].
+fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
+    let mut pieces = Vec::new();
+    for length in AT_ONCE {
+        while rows.len() >= length {
+            let (piece, rest) = rows.split_at(length);
+            pieces.push(piece);
+            rows = rest;
+        }
+    }
+    pieces
+}
+
 pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<(), SqlError> {
     for change in changes {
         let table = change.table();
-        let (sql, json) = compose(change);
-        let got = if matches!(change, Change::Expect { .. }) {
-            let row = connection.fetch_one(statement(sql).bind(json)).await?;
-            row.try_get_unchecked::<i64, _>(0)?.unsigned_abs()
-        } else {
-            let done = connection.execute(statement(sql).bind(json)).await;
-            done.map_err(|error| SqlError::from(error).of_table(table.name))?.rows_affected()
-        };
+        let mut got = 0;
+        for statement in compose(change) {
+            got += if matches!(change, Change::Expect { .. }) {
+                let row = connection.fetch_one(statement).await?;
+                row.try_get_unchecked::<i64, _>(0)?.unsigned_abs()
+            } else {
+                let done = connection.execute(statement).await;
+                done.map_err(|error| SqlError::from(error).of_table(table.name))?.rows_affected()
+            };
+        }
         change.verify(got)?;
     }
     Ok(())
 }
 
-fn compose(change: &Change) -> (String, String) {
+fn compose(change: &Change) -> Vec<Statement> {
     let table = change.table();
     match change {
-        Change::Insert { rows, .. } => (insert(table, ""), json(&slices(rows))),
-        Change::Upsert { rows, .. } => (insert(table, &on_conflict(table)), json(&slices(rows))),
+        Change::Insert { rows, .. } => in_pieces(rows, |count| insert(table, count, "")),
+        Change::Upsert { rows, .. } => {
+            let conflict = on_conflict(table);
+            in_pieces(rows, |count| insert(table, count, &conflict))
+        }
         Change::Update { rows, .. } => {
             let both: Vec<Row> =
                 rows.iter().map(|(old, new)| old.iter().chain(&new[table.key..]).cloned().collect()).collect();
-            (update(table), json(&slices(&both)))
+            in_pieces(&both, |count| update(table, count))
         }
-        Change::Delete { keys, .. } => {
-            let key = &table.columns[..table.key];
-            let sql = format!(
-                "delete from \"{}\" where ({}) in (select {} from json_each($1))",
-                table.name,
-                names(key),
-                cells(key)
-            );
-            (sql, json(&slices(keys)))
-        }
-        Change::Expect { rows, .. } => {
-            let (source, same) = (source(table.columns, &[]), matching(table, table.columns.len()));
-            // `cross join` keeps the few given rows outside and the index lookup inside.
-            (
-                format!("select count(*) from {source} as a cross join \"{}\" as t where {same}", table.name),
-                json(&slices(rows)),
-            )
-        }
+        Change::Delete { keys, .. } => in_pieces(keys, |count| delete(table, count)),
+        Change::Expect { rows, .. } => in_pieces(rows, |count| expect(table, count)),
     }
 }
 
-fn insert(table: &Table, conflict: &str) -> String {
-    // `where true` keeps the parser from reading `on conflict` as the `on` of a join.
-    format!(
-        "insert into \"{}\" ({}) select {} from json_each($1) where true{conflict}",
-        table.name,
-        names(table.columns),
-        cells(table.columns)
-    )
+/// A statement for each piece of the rows; `sql` says what it does with so many.
+fn in_pieces<R: AsRef<[Cell]>>(rows: &[R], sql: impl Fn(usize) -> String) -> Vec<Statement> {
+    let statements = pieces(rows).into_iter().map(|piece| {
+        let cells = piece.iter().flat_map(|row| row.as_ref());
+        bind(statement(sql(piece.len())), cells)
+    });
+    statements.collect()
+}
+
+fn insert(table: &Table, rows: usize, conflict: &str) -> String {
+    format!("insert into \"{}\" ({}) {}{conflict}", table.name, names(table.columns), values(table.columns.len(), rows))
 }
 
 fn on_conflict(table: &Table) -> String {
@@ -85,32 +92,44 @@ fn on_conflict(table: &Table) -> String {
     format!(" on conflict ({}) do update set {set}", names(key))
 }
 
-fn update(table: &Table) -> String {
+fn update(table: &Table, rows: usize) -> String {
     let (all, changing) = (table.columns, &table.columns[table.key..]);
     let set = list(changing, |index, column| format!("\"{}\" = a.c{}", column.name, all.len() + index));
-    let (source, same) = (source(all, changing), matching(table, all.len()));
+    let (source, same) = (source(all, changing, rows), matching(table, all.len()));
     format!("update \"{}\" as t set {set} from {source} as a where {same}", table.name)
 }
 
-/// `(select cast(value ->> 0 as text) as c0, ... from json_each($1))`, over the cells of `first` followed by those of `second`.
-fn source(first: &[Column], second: &[Column]) -> String {
+fn delete(table: &Table, rows: usize) -> String {
+    let key = &table.columns[..table.key];
+    format!("delete from \"{}\" where ({}) in {}", table.name, names(key), source(key, &[], rows))
+}
+
+fn expect(table: &Table, rows: usize) -> String {
+    let (source, same) = (source(table.columns, &[], rows), matching(table, table.columns.len()));
+    // `cross join` keeps the few given rows outside and the index lookup inside.
+    format!("select count(*) from {source} as a cross join \"{}\" as t where {same}", table.name)
+}
+
+/// `values (?, ?), (?, ?)`
+fn values(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("values {}", vec![row; rows].join(", "))
+}
+
+/// `(select cast(column1 as text) as c0, ... from (values ...))`, over the cells of `first` followed by those of `second`.
+fn source(first: &[Column], second: &[Column], rows: usize) -> String {
     let columns: Vec<Column> = first.iter().chain(second).copied().collect();
-    format!(
-        "(select {} from json_each($1))",
-        list(&columns, |index, column| format!("{} as c{index}", cell(index, column.kind)))
-    )
+    let cells =
+        list(&columns, |index, column| format!("cast(column{} as {}) as c{index}", index + 1, stored(column.kind)));
+    format!("(select {cells} from ({}))", values(columns.len(), rows))
 }
 
-fn cell(index: usize, kind: Kind) -> String {
+fn stored(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Money => format!("cast(value ->> {index} as text)"),
-        Kind::Int => format!("cast(value ->> {index} as integer)"),
-        Kind::Bytes => format!("cast(unhex(value ->> {index}) as blob)"),
+        Kind::Text | Kind::Money => "text",
+        Kind::Int => "integer",
+        Kind::Bytes => "blob",
     }
-}
-
-fn cells(columns: &[Column]) -> String {
-    list(columns, |index, column| cell(index, column.kind))
 }
 
 fn names(columns: &[Column]) -> String {
@@ -129,48 +148,22 @@ fn matching(table: &Table, count: usize) -> String {
     conditions.collect::<Vec<_>>().join(" and ")
 }
 
-fn slices(rows: &[Row]) -> Vec<&[Cell]> {
-    rows.iter().map(Vec::as_slice).collect()
-}
-
-fn json(rows: &[&[Cell]]) -> String {
-    let mut text = String::from("[");
-    for (index, row) in rows.iter().enumerate() {
-        text.push_str(if index == 0 { "[" } else { ",[" });
-        for (index, cell) in row.iter().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            push_json(&mut text, cell);
-        }
-        text.push(']');
-    }
-    text.push(']');
-    text
-}
-
-fn push_json(text: &mut String, cell: &Cell) {
-    match cell {
-        Cell::Null => text.push_str("null"),
-        Cell::Text(value) => text.push_str(&serde_json::Value::from(value.as_str()).to_string()),
-        Cell::Int(number) => write!(text, "{number}").expect("writing to a string cannot fail"),
-        Cell::Money(amount) => write!(text, "\"{}\"", money_text(*amount)).expect("writing to a string cannot fail"),
-        Cell::Bytes(bytes) => {
-            write!(text, "\"{}\"", chain::hex::encode(bytes)).expect("writing to a string cannot fail")
-        }
-    }
-}
-
 pub(super) async fn select_keys(
     connection: &mut SqliteConnection,
     table: &Table,
     keys: &[&[Cell]],
 ) -> Result<Vec<Row>, SqlError> {
     let columns = list(table.columns, |_, column| format!("t.\"{}\"", column.name));
-    let (source, same) = (source(&table.columns[..table.key], &[]), matching(table, table.key));
-    let sql = format!("select {columns} from {source} as a cross join \"{}\" as t where {same}", table.name);
-    let rows = connection.fetch_all(statement(sql).bind(json(keys))).await?;
-    decode(&rows, &kinds(table))
+    let same = matching(table, table.key);
+    let sql = |count| {
+        let source = source(&table.columns[..table.key], &[], count);
+        format!("select {columns} from {source} as a cross join \"{}\" as t where {same}", table.name)
+    };
+    let mut found = Vec::new();
+    for statement in in_pieces(keys, sql) {
+        found.extend(decode(&connection.fetch_all(statement).await?, &kinds(table))?);
+    }
+    Ok(found)
 }
 
 pub(super) async fn select(
@@ -221,8 +214,8 @@ fn kinds(table: &Table) -> Vec<Kind> {
     table.columns.iter().map(|column| column.kind).collect()
 }
 
-fn bind(statement: Statement, params: &[Cell]) -> Statement {
-    params.iter().fold(statement, |statement, cell| match cell {
+fn bind<'a>(statement: Statement, params: impl IntoIterator<Item = &'a Cell>) -> Statement {
+    params.into_iter().fold(statement, |statement, cell| match cell {
         Cell::Null => statement.bind(None::<String>),
         Cell::Text(text) => statement.bind(text.clone()),
         Cell::Int(number) => statement.bind(*number),
@@ -254,4 +247,24 @@ fn decode_cell(row: &SqliteRow, index: usize, kind: Kind) -> Result<Cell, SqlErr
         },
     };
     Ok(cell.unwrap_or(Cell::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_in_pieces_of_few_lengths_and_none_is_lost() {
+        for count in [0, 1, 3, 4, 63, 64, 65, 131, 1000] {
+            let rows: Vec<usize> = (0..count).collect();
+            let pieces = pieces(&rows);
+            assert!(pieces.iter().all(|piece| AT_ONCE.contains(&piece.len())));
+            assert_eq!(pieces.concat(), rows);
+        }
+    }
+
+    #[test]
+    fn a_statement_has_a_place_for_every_cell() {
+        assert_eq!(values(2, 3), "values (?, ?), (?, ?), (?, ?)");
+    }
 }
