@@ -18,8 +18,10 @@ use guildhall_tests::Engine;
 
 use table::Table;
 
-/// Clients at once.
-const CLIENTS: [usize; 4] = [1, 32, 256, 1024];
+/// As in the server's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Treasuries that the clients spread over; a hot one is all there is.
 const TREASURIES: usize = 500;
 
@@ -35,6 +37,12 @@ enum Section {
     Memory,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Side {
+    Postgres,
+    Sqlite,
+}
+
 /// Measures the city beside hand-written SQL.
 #[derive(Parser)]
 struct Arguments {
@@ -43,6 +51,15 @@ struct Arguments {
     /// Seconds per figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How many clients at once, for `commands`
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
+    clients: Vec<usize>,
+    /// The engines, for `commands`
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
+    engines: Vec<Side>,
+    /// Only what is ours and runs in this process, for `commands`: for a profiler
+    #[arg(long)]
+    inside: bool,
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
@@ -56,7 +73,7 @@ fn main() {
     let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
     println!("{}", floor::machine());
     if wanted(Section::Commands) {
-        commands(arguments.seconds);
+        commands(&arguments);
     }
     if wanted(Section::Audit) || wanted(Section::Rebuild) {
         guildhall_tests::block_on(grown::throughput(
@@ -72,13 +89,25 @@ fn main() {
     }
 }
 
-fn commands(seconds: u64) {
-    for engine in [Engine::Postgres, Engine::Sqlite] {
+fn commands(arguments: &Arguments) {
+    let seconds = arguments.seconds;
+    for side in &arguments.engines {
+        let engine = match side {
+            Side::Postgres => Engine::Postgres,
+            Side::Sqlite => Engine::Sqlite,
+        };
         for treasuries in [TREASURIES, 1] {
             let what = if treasuries == 1 { "one hot treasury".to_owned() } else { format!("{treasuries} treasuries") };
             println!("\n{engine:?}, debits from {what}, commands/s");
+            if arguments.inside {
+                for clients in &arguments.clients {
+                    let inside = guildhall_tests::block_on(ours::in_process(engine, treasuries, *clients, seconds));
+                    println!("{clients:>8} {inside:>12.0}");
+                }
+                continue;
+            }
             let mut table = Table::new();
-            for clients in CLIENTS {
+            for clients in arguments.clients.iter().copied() {
                 // Each side for itself, one after the other in the same minute.
                 let hand = guildhall_tests::block_on(hand::measure(engine, treasuries, clients, seconds));
                 let inside = guildhall_tests::block_on(ours::in_process(engine, treasuries, clients, seconds));
