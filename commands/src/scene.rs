@@ -12,19 +12,21 @@ use crate::cache::Cache;
 pub(crate) struct BatchScene<'a> {
     pub cache: &'a Cache,
     pub states: HashMap<Stream, Arc<State>>,
-    /// Claims looked up for this batch, and those its commands took.
+    /// Claims looked up for this batch.
     pub claims: HashMap<Claim, Option<String>>,
+    /// Claims that its commands took.
+    pub taken: HashMap<Claim, String>,
 }
 
 impl<'a> BatchScene<'a> {
     pub(crate) fn new(cache: &'a Cache) -> Self {
-        Self { cache, states: HashMap::new(), claims: HashMap::new() }
+        Self { cache, states: HashMap::new(), claims: HashMap::new(), taken: HashMap::new() }
     }
 
     /// Makes an accepted command's effects visible to those after it.
     pub(crate) fn accept(&mut self, decision: &Decision) {
         self.states.extend(decision.states.iter().map(|(stream, state)| (*stream, Arc::clone(state))));
-        self.claims.extend(decision.claims.iter().map(|(claim, value)| (claim.clone(), Some(value.clone()))));
+        self.taken.extend(decision.claims.iter().map(|(claim, value)| (claim.clone(), value.clone())));
     }
 }
 
@@ -34,6 +36,7 @@ impl Scene for BatchScene<'_> {
     }
 
     fn claim(&self, claim: &Claim) -> Option<Option<&str>> {
-        self.claims.get(claim).map(Option::as_deref)
+        let taken = self.taken.get(claim).map(|value| Some(value.as_str()));
+        taken.or_else(|| self.claims.get(claim).map(Option::as_deref))
     }
 }

@@ -9,9 +9,9 @@ use domain::guild::governance::Evidence;
 use domain::ids::{GuildRef, Stream};
 use domain::turn::{Claim, Context, Decision, Missing, Permit, Scene, State, Stop};
 use domain::{Command, Time};
-use eventlog::sql::{self, Cell, Kind};
+use eventlog::sql::{self, Cell, Conn, Kind};
 use eventlog::vault::Vault;
-use eventlog::{Append, Batch, CommitError, Failure, Receipt, Writer};
+use eventlog::{Append, Batch, CommitError, Failure, Head, Reading, Receipt, Writer};
 use identity::Credential;
 use projections::guards::Guards;
 use projections::recorded::{self, Recorded};
@@ -34,8 +34,17 @@ const RECEIPTS_IN_MEMORY: usize = 50_000;
 const PRUNE_SLICE: u64 = 5_000;
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
+/// Batches settled one right behind the other before the rest of what a writer does gets its turn.
+const IN_A_ROW: usize = 32;
+/// Fewer commands than this are better off together: a commit costs as much for one.
+const WORTH_HALVING: usize = 8;
+/// Commands decided between two looks at the commit that is under way.
+const BETWEEN_LOOKS: usize = 16;
+
 pub(crate) struct Writing {
     writer: Writer,
+    /// Looks things up while the writer's own connection commits. Opened when first needed, and anew after a failure.
+    beside: Option<Conn>,
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
@@ -49,11 +58,15 @@ struct Core {
     cache: Cache,
     guards: Guards,
     refusals: Refusals,
+    /// Moved whenever memory becomes something else than by promoting what was decided: what was decided before counts no more.
+    generation: u64,
     /// The size up to which `cache` and `guards` are folded; `None` when that is not known.
     folded: Option<u64>,
     /// Ends of the streams that hold no domain events.
     infra_tips: HashMap<String, Tip>,
     answers: HashMap<(String, String), ([u8; 32], Answer)>,
+    /// Claims that the batch promoted last takes.
+    taken: HashMap<Claim, String>,
     /// First refusals of a kind, to be recorded after the batch that refused.
     pending_refusals: Vec<Value>,
 }
@@ -76,12 +89,14 @@ impl Writing {
             cache: Cache::default(),
             guards: Guards::default(),
             refusals: Refusals::default(),
+            generation: 0,
             folded: None,
             infra_tips: HashMap::new(),
             answers: HashMap::new(),
+            taken: HashMap::new(),
             pending_refusals: Vec::new(),
         };
-        Self { writer, core, config, waiting, read_only }
+        Self { writer, beside: None, core, config, waiting, read_only }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
@@ -91,12 +106,8 @@ impl Writing {
             tokio::select! {
                 job = jobs.recv() => {
                     let Some(job) = job else { break };
-                    let mut batch = vec![job];
-                    while batch.len() < self.config.batch {
-                        let Ok(job) = jobs.try_recv() else { break };
-                        batch.push(job);
-                    }
-                    self.settle(batch).await;
+                    let batch = gather(job, &mut jobs, &self.waiting, self.config.batch).await;
+                    self.settle(batch, Some(&mut jobs)).await;
                 }
                 Some(denial) = denials.recv() => {
                     let first = self.core.refusals.note(&denial.credential, &denial.action, &denial.code, Instant::now());
@@ -160,14 +171,15 @@ impl Writing {
         });
         let jobs: Vec<Job> = jobs.collect();
         self.waiting.fetch_add(jobs.len(), Ordering::Relaxed);
-        self.settle(jobs).await;
+        self.settle(jobs, None).await;
     }
 
-    /// Settles every job, whatever happens: batches that trip a guard are halved until the culprit stands alone.
-    async fn settle(&mut self, jobs: Vec<Job>) {
-        metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
-        let mut stack = vec![jobs];
-        while let Some(mut jobs) = stack.pop() {
+    /// Settles every job, whatever happens: batches that trip a guard are halved until the culprit stands alone. While one batch
+    /// commits, what waits in `queue` is decided and settled right behind it.
+    async fn settle(&mut self, jobs: Vec<Job>, mut queue: Option<&mut mpsc::Receiver<Job>>) {
+        let mut stack = vec![Next { jobs, decided: None }];
+        let mut in_a_row = 0;
+        while let Some(Next { mut jobs, decided }) = stack.pop() {
             if jobs.is_empty() {
                 continue;
             }
@@ -175,34 +187,37 @@ impl Writing {
             let read_only = self.read_only.borrow().clone();
             if let Some(reason) = read_only {
                 let endings = jobs.iter().map(|_| Err(SubmitError::ReadOnly(reason.clone()))).collect();
-                self.answer(jobs, endings);
+                answer(&self.waiting, jobs, endings);
                 continue;
             }
+            in_a_row += 1;
+            let queue = queue.as_deref_mut().filter(|_| stack.is_empty() && in_a_row < IN_A_ROW);
             let started = Instant::now();
-            let mut attempt = self.core.attempt(&mut self.writer, &jobs, false).await;
-            if let Err(CommitError::Failure(Failure::Contradiction(what))) = &attempt {
+            let (mut outcome, next) = self.attempt(&mut jobs, decided, false, queue).await;
+            stack.extend(next);
+            if let Err(CommitError::Failure(Failure::Contradiction(what))) = &outcome {
                 // Memory and database disagree, most likely about a receipt older than this process: look everything up.
                 tracing::debug!(%what, "deciding again with nothing assumed");
                 self.core.forget();
-                attempt = self.core.attempt(&mut self.writer, &jobs, true).await;
+                outcome = self.attempt(&mut jobs, None, true, None).await.0;
             }
             metrics::histogram!("guildhall_batch_seconds").record(started.elapsed().as_secs_f64());
-            match attempt {
-                Ok(endings) => self.answer(jobs, endings),
-                Err(CommitError::GuardTripped { name }) => {
+            let Err(error) = outcome else { continue };
+            match error {
+                CommitError::GuardTripped { name } => {
                     metrics::counter!("guildhall_guard_trips_total", "guard" => name.clone()).increment(1);
                     tracing::error!(guard = %name, jobs = jobs.len(), "a guard tripped: the rules let something through");
                     self.core.forget();
                     if jobs.len() == 1 {
                         let bug = SubmitError::Bug(format!("guard {name} refused what the rules allowed"));
-                        self.answer(jobs, vec![Err(bug)]);
+                        answer(&self.waiting, jobs, vec![Err(bug)]);
                     } else {
                         let later = jobs.split_off(jobs.len() / 2);
-                        stack.push(later);
-                        stack.push(jobs);
+                        stack.push(Next { jobs: later, decided: None });
+                        stack.push(Next { jobs, decided: None });
                     }
                 }
-                Err(CommitError::Failure(failure)) => {
+                CommitError::Failure(failure) => {
                     tracing::warn!(%failure, jobs = jobs.len(), "a batch failed");
                     metrics::counter!("guildhall_batch_failures_total").increment(1);
                     if matches!(failure, Failure::Diverged { .. }) {
@@ -212,7 +227,7 @@ impl Writing {
                         self.core.forget();
                     }
                     let endings = jobs.iter().map(|_| Err(SubmitError::Failure(failure.clone()))).collect();
-                    self.answer(jobs, endings);
+                    answer(&self.waiting, jobs, endings);
                 }
             }
         }
@@ -222,23 +237,172 @@ impl Writing {
         }
     }
 
-    fn answer(&self, jobs: Vec<Job>, endings: Vec<Ending>) {
-        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
-        metrics::gauge!("guildhall_queue_depth").set(size(self.waiting.load(Ordering::Relaxed)));
-        for (job, ending) in jobs.into_iter().zip(endings) {
-            let outcome = match &ending {
-                Ok(answer) if answer.replayed => "replayed",
-                Ok(answer) if answer.is_rejected() => "rejected",
-                Ok(_) => "accepted",
-                Err(SubmitError::Denied(_)) => "denied",
-                Err(SubmitError::KeyReused) => "key_reused",
-                Err(_) => "failed",
+    /// Commits one batch and answers it; until then nothing of it is taken from `jobs`. `decided`: what was decided beforehand, used
+    /// only if the head stands where it was thought to. `careful`: receipts are looked up in the database before deciding, not
+    /// assumed absent. Also returns what was taken from `queue` meanwhile.
+    async fn attempt(
+        &mut self,
+        jobs: &mut Vec<Job>,
+        decided: Option<Decided>,
+        careful: bool,
+        queue: Option<&mut mpsc::Receiver<Job>>,
+    ) -> (Result<(), CommitError>, Option<Next>) {
+        metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
+        let Self { writer, beside, core, config, waiting, .. } = self;
+        let log = writer.log().clone();
+        let lock_started = Instant::now();
+        let mut batch = match writer.begin().await {
+            Ok(batch) => batch,
+            Err(failure) => return (Err(failure.into()), None),
+        };
+        metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
+        let clock = Clock { locked: Instant::now(), now: batch.now() };
+        let decided =
+            match decided.filter(|decided| decided.generation == core.generation && decided.stands_on(batch.head())) {
+                Some(decided) => decided,
+                None => match core.decide_in(&mut batch, jobs, careful).await {
+                    Ok(decided) => decided,
+                    Err(failure) => {
+                        batch.rollback().await;
+                        return (Err(failure.into()), None);
+                    }
+                },
             };
-            metrics::counter!("guildhall_commands_total", "outcome" => outcome).increment(1);
-            metrics::histogram!("guildhall_command_seconds").record(job.queued.elapsed().as_secs_f64());
-            // A caller who has gone away finds the answer under the idempotency key.
-            let _ = job.reply.send(ending);
+        let Decided { base, endings, denials, append, effects, .. } = decided;
+        let clock = Clock { now: clock.now.max(append.at), ..clock };
+        if append.entries.is_empty() && append.receipts.is_empty() {
+            batch.rollback().await;
+            core.promote(effects);
+            answer(waiting, std::mem::take(jobs), endings);
+            core.note(denials);
+            return (Ok(()), None);
         }
+        // From here on memory holds what the database is about to: everything of it is forgotten should the commit fail.
+        core.promote(effects);
+        let mut endings = Some(endings);
+        let mut next = None;
+        let commit_started = Instant::now();
+        let mut ended = |jobs: &mut Vec<Job>, outcome: &Result<(), CommitError>| {
+            metrics::histogram!("guildhall_commit_seconds").record(commit_started.elapsed().as_secs_f64());
+            if let (Ok(()), Some(endings)) = (outcome, endings.take()) {
+                answer(waiting, std::mem::take(jobs), endings);
+            }
+        };
+        let mut commit = std::pin::pin!(batch.commit(append));
+        let outcome = match queue {
+            None => {
+                let outcome = commit.await;
+                ended(jobs, &outcome);
+                outcome
+            }
+            Some(queue) => {
+                // The commit is asked first each time: what it waits for must not wait for us.
+                let (mut outcome, waiting_jobs) = tokio::select! {
+                    biased;
+                    outcome = &mut commit => (Some(outcome), Vec::new()),
+                    Some(first) = queue.recv() => (None, gather(first, queue, waiting, config.batch).await),
+                };
+                if !waiting_jobs.is_empty() {
+                    let decided = {
+                        let mut deciding = std::pin::pin!(core.decide_beside(&log, beside, clock, &waiting_jobs));
+                        loop {
+                            tokio::select! {
+                                biased;
+                                committed = &mut commit, if outcome.is_none() => {
+                                    ended(jobs, &committed);
+                                    outcome = Some(committed);
+                                }
+                                decided = &mut deciding => break decided,
+                            }
+                        }
+                    };
+                    next = Some(Next { jobs: waiting_jobs, decided });
+                }
+                match outcome {
+                    Some(outcome) => {
+                        ended(jobs, &outcome);
+                        outcome
+                    }
+                    None => {
+                        let outcome = commit.await;
+                        ended(jobs, &outcome);
+                        outcome
+                    }
+                }
+            }
+        };
+        match &outcome {
+            Ok(()) => core.note(denials),
+            Err(error) => {
+                core.forget();
+                if matches!(error, CommitError::Failure(Failure::Diverged { .. })) {
+                    core.folded = Some(base);
+                }
+            }
+        }
+        (outcome, next)
+    }
+}
+
+fn answer(waiting: &AtomicUsize, jobs: Vec<Job>, endings: Vec<Ending>) {
+    debug_assert_eq!(endings.len(), jobs.len(), "every job has an ending");
+    waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
+    metrics::gauge!("guildhall_queue_depth").set(size(waiting.load(Ordering::Relaxed)));
+    for (job, ending) in jobs.into_iter().zip(endings) {
+        let outcome = match &ending {
+            Ok(answer) if answer.replayed => "replayed",
+            Ok(answer) if answer.is_rejected() => "rejected",
+            Ok(_) => "accepted",
+            Err(SubmitError::Denied(_)) => "denied",
+            Err(SubmitError::KeyReused) => "key_reused",
+            Err(_) => "failed",
+        };
+        metrics::counter!("guildhall_commands_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("guildhall_command_seconds").record(job.queued.elapsed().as_secs_f64());
+        // A caller who has gone away finds the answer under the idempotency key.
+        let _ = job.reply.send(ending);
+    }
+}
+
+/// This job and those that wait behind it. There is no timer: those who were just answered get one turn to ask again.
+///
+/// Of many, only half of all that are under way: the other half is decided while this one commits. Callers who wait for an answer before
+/// they ask again would otherwise all be in one batch, and deciding and committing would take turns.
+async fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, under_way: &AtomicUsize, most: usize) -> Vec<Job> {
+    let mut jobs = vec![first];
+    loop {
+        let before = jobs.len();
+        let half = under_way.load(Ordering::Relaxed).div_ceil(2);
+        let most = if half < WORTH_HALVING { most } else { most.min(half) };
+        while jobs.len() < most {
+            let Ok(job) = queue.try_recv() else { break };
+            jobs.push(job);
+        }
+        if jobs.len() == before || jobs.len() >= most {
+            return jobs;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Commands to settle, and what was decided about them while the batch before them was being committed.
+struct Next {
+    jobs: Vec<Job>,
+    decided: Option<Decided>,
+}
+
+/// The database's clock, read when the head was locked.
+#[derive(Clone, Copy)]
+struct Clock {
+    locked: Instant,
+    /// Microseconds since 1970.
+    now: i64,
+}
+
+impl Clock {
+    fn now(&self) -> Time {
+        let since = i64::try_from(self.locked.elapsed().as_micros()).unwrap_or(0);
+        Time::from_micros(self.now.saturating_add(since))
     }
 }
 
@@ -271,47 +435,22 @@ struct Settled {
 impl Core {
     /// Nothing in memory is certain any more.
     fn forget(&mut self) {
+        self.generation += 1;
         self.cache.clear();
         self.guards.discard();
         self.guards = Guards::default();
         self.infra_tips.clear();
         // A key that was erased by another server is gone from the vault, and what was sealed under it is refused there.
         self.vault.forget_all();
+        // The last ones may be of a batch that did not come to be.
+        self.answers.clear();
+        self.taken.clear();
         self.folded = None;
     }
 
-    /// Decides and commits one batch. `careful`: receipts are looked up in the database before deciding, not assumed absent.
-    async fn attempt(&mut self, writer: &mut Writer, jobs: &[Job], careful: bool) -> Result<Vec<Ending>, CommitError> {
-        let lock_started = Instant::now();
-        let mut batch = writer.begin().await?;
-        metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
-        let phase = Instant::now();
-        let decided = self.decide(&mut batch, jobs, careful).await;
-        metrics::histogram!("guildhall_decide_seconds").record(phase.elapsed().as_secs_f64());
-        let decided = match decided {
-            Ok(decided) => decided,
-            Err(failure) => {
-                batch.rollback().await;
-                return Err(failure.into());
-            }
-        };
-        let Decided { settled, append, states, tips, writes_keys } = decided;
-        let next = batch.head().size + append.entries.len() as u64;
-        if append.entries.is_empty() && append.receipts.is_empty() {
-            batch.rollback().await;
-        } else {
-            let commit_started = Instant::now();
-            batch.commit(append).await?;
-            metrics::histogram!("guildhall_commit_seconds").record(commit_started.elapsed().as_secs_f64());
-        }
-        self.committed(next, states, tips);
-        for (subject, key) in writes_keys {
-            self.vault.remember(&subject, &key);
-        }
-        Ok(self.finish(settled, jobs))
-    }
-
-    fn committed(&mut self, size: u64, states: HashMap<Stream, Arc<State>>, tips: HashMap<String, Tip>) {
+    /// Makes memory what it is once the batch is durable.
+    fn promote(&mut self, effects: Effects) {
+        let Effects { size, states, tips, answers, taken, keys } = effects;
         self.folded = Some(size);
         self.guards.committed();
         for (stream, state) in states {
@@ -325,54 +464,96 @@ impl Core {
             }
         }
         self.cache.trim();
-    }
-
-    /// After the commit: remembers the answers and hands them out.
-    fn finish(&mut self, settled: Settled, jobs: &[Job]) -> Vec<Ending> {
         if self.answers.len() > RECEIPTS_IN_MEMORY {
             self.answers.clear();
         }
-        for ((principal, key), (digest, index)) in settled.keys {
-            if let Ok(answer) = &settled.endings[index] {
-                self.answers.insert((principal, key), (digest, Answer { replayed: true, ..answer.clone() }));
-            }
+        self.answers.extend(answers);
+        self.taken = taken;
+        for (subject, key) in keys {
+            self.vault.remember(&subject, &key);
         }
-        let now = Instant::now();
-        for (credential, action, code) in settled.denials {
-            self.pending_refusals.extend(self.refusals.note(&credential, action, code, now));
-        }
-        debug_assert_eq!(settled.endings.len(), jobs.len(), "every job has an ending");
-        settled.endings
     }
 
-    async fn decide(&mut self, batch: &mut Batch<'_>, jobs: &[Job], careful: bool) -> Result<Decided, Failure> {
+    /// Refusals are recorded after the batch that refused.
+    fn note(&mut self, denials: Vec<(String, &'static str, &'static str)>) {
+        let now = Instant::now();
+        for (credential, action, code) in denials {
+            self.pending_refusals.extend(self.refusals.note(&credential, action, code, now));
+        }
+    }
+
+    /// Decides a batch under the head's lock.
+    async fn decide_in(&mut self, batch: &mut Batch<'_>, jobs: &[Job], careful: bool) -> Result<Decided, Failure> {
+        let phase = Instant::now();
         self.catch_up(batch).await?;
-        let now = Time::from_micros(batch.now());
+        let ground = Ground { now: Time::from_micros(batch.now()), careful, beside: false };
+        let decided = self.decide(&mut batch.reading(), ground, jobs).await;
+        metrics::histogram!("guildhall_decide_seconds").record(phase.elapsed().as_secs_f64());
+        decided
+    }
+
+    /// Decides commands while the batch before them is being committed, as if it were. Nothing depends on that: unless the head is
+    /// then found exactly where it was thought to be, the decision is thrown away. What it reads is at least as new as the batch
+    /// before the one being committed, and of that one memory knows every effect.
+    async fn decide_beside(
+        &mut self,
+        log: &eventlog::Log,
+        beside: &mut Option<Conn>,
+        clock: Clock,
+        jobs: &[Job],
+    ) -> Option<Decided> {
+        let phase = Instant::now();
+        let size = self.folded?;
+        let decided = async {
+            let mut conn = match beside.take() {
+                Some(conn) => conn,
+                None => log.beside().await?,
+            };
+            let ground = Ground { now: clock.now(), careful: false, beside: true };
+            let decided = self.decide(&mut Reading::beside(&mut conn, size), ground, jobs).await?;
+            *beside = Some(conn);
+            Ok::<_, Failure>(decided)
+        };
+        let decided = decided.await;
+        metrics::histogram!("guildhall_decide_seconds").record(phase.elapsed().as_secs_f64());
+        // Whatever is wrong is met again under the lock, where it counts.
+        decided.inspect_err(|failure| tracing::debug!(%failure, "nothing was decided beforehand")).ok()
+    }
+
+    async fn decide(&mut self, reading: &mut Reading<'_>, ground: Ground, jobs: &[Job]) -> Result<Decided, Failure> {
+        let Ground { now, careful, beside } = ground;
         let vault = Arc::clone(&self.vault);
         let mut sealer = Sealer::new(&vault);
         let mut scene = BatchScene::new(&self.cache);
-        let candidates = prepare(batch, &mut scene, &mut sealer, jobs, now).await?;
+        if beside {
+            scene.claims.extend(self.taken.iter().map(|(claim, value)| (claim.clone(), Some(value.clone()))));
+        }
+        let candidates = prepare(reading, &mut scene, &mut sealer, jobs, now).await?;
 
         let mut nonce_key = [0; 32];
         getrandom::fill(&mut nonce_key).map_err(|error| Failure::System(format!("randomness: {error}")))?;
-        let mut maker = Maker::new(&self.origin, batch.head().size, now, nonce_key);
+        let base = reading.size();
+        let mut maker = Maker::new(&self.origin, base, now, nonce_key);
         let mut settled = Settled::default();
         let mut loaded: Loaded = HashMap::new();
-        load_keys(batch, &mut scene, &mut loaded, &candidates).await?;
+        load_keys(reading, &mut scene, &mut loaded, &candidates).await?;
         let ids: Vec<Option<ReceiptId>> =
             candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
-        let stored = if careful { stored_answers(batch, &ids).await? } else { HashMap::new() };
+        let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
 
         for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
+            if beside && index % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 {
+                tokio::task::yield_now().await;
+            }
             let Some(candidate) = candidate else {
-                let ending = self.record(batch, &mut maker, job, now, &mut settled).await?;
+                let ending = self.record(reading, &mut maker, job, now, &mut settled).await?;
                 settled.endings.push(Ok(ending));
                 continue;
             };
             let id = ids[index].clone();
             // Also a replay is only for those who may still ask.
             while let Err(Stop::Missing(_)) = permit(&scene, &candidate.request, now) {
-                load_missing(batch, &mut scene, &mut loaded, &candidates[index..]).await?;
+                load_missing(reading, &mut scene, &mut loaded, &candidates[index..]).await?;
             }
             let permitted = permit(&scene, &candidate.request, now).is_ok();
             let id_of_known = id.as_ref().filter(|_| permitted);
@@ -388,7 +569,9 @@ impl Core {
             }
             let verdict = loop {
                 match decide_one(&scene, candidate) {
-                    Err(Stop::Missing(_)) => load_missing(batch, &mut scene, &mut loaded, &candidates[index..]).await?,
+                    Err(Stop::Missing(_)) => {
+                        load_missing(reading, &mut scene, &mut loaded, &candidates[index..]).await?
+                    }
                     Ok(decided) => break Ok(decided),
                     Err(Stop::Rejected(rejection)) => break Err(rejection),
                 }
@@ -408,17 +591,24 @@ impl Core {
         }
 
         let vault_writes = sealer.writes(std::mem::take(&mut settled.sealings));
-        let guards = self.guards.prepare(batch.conn(), &settled.recorded).await.map_err(Failure::from)?;
-        let writes_keys = sealer.stored_keys(&vault_writes);
-        let BatchScene { states, .. } = scene;
+        let guards = self.guards.prepare(reading.conn(), &settled.recorded).await.map_err(Failure::from)?;
+        let keys = sealer.stored_keys(&vault_writes);
+        let BatchScene { states, taken, .. } = scene;
         let Maker { tips, entries, .. } = maker;
-        let receipts = std::mem::take(&mut settled.receipts);
+        let Settled { endings, receipts, keys: settled_keys, denials, .. } = settled;
+        let answers = settled_keys.into_iter().filter_map(|(id, (digest, index))| match &endings[index] {
+            Ok(answer) => Some((id, (digest, Answer { replayed: true, ..answer.clone() }))),
+            Err(_) => None,
+        });
+        let answers = answers.collect();
         let append = Append { at: now.micros(), entries, receipts, guards, vault: vault_writes };
         // States that were only loaded are kept as well: the next batch will want them.
         let mut all_tips: HashMap<String, Tip> =
             loaded.iter().map(|(stream, tip)| (stream.to_string(), *tip)).collect();
         all_tips.extend(tips);
-        Ok(Decided { settled, append, states, tips: all_tips, writes_keys })
+        let size = base + append.entries.len() as u64;
+        let effects = Effects { size, states, tips: all_tips, answers, taken, keys };
+        Ok(Decided { base, generation: self.generation, endings, denials, append, effects })
     }
 
     /// Folds what other servers appended since the last batch of ours.
@@ -431,6 +621,7 @@ impl Core {
                 return Err(Failure::Diverged { position: size, what });
             }
             Some(folded) if size - folded <= CATCH_UP_LIMIT => {
+                self.generation += 1;
                 let tail = batch.tail(folded).await?;
                 let mut events = Vec::with_capacity(tail.len());
                 for entry in &tail {
@@ -477,7 +668,7 @@ impl Core {
     /// Appends a fact of the infrastructure.
     async fn record(
         &self,
-        batch: &mut Batch<'_>,
+        reading: &mut Reading<'_>,
         maker: &mut Maker<'_>,
         job: &Job,
         now: Time,
@@ -489,7 +680,7 @@ impl Core {
         let tip = match self.infra_tips.get(*stream) {
             Some(tip) => *tip,
             None if maker.tips.contains_key(*stream) => Tip::NONE,
-            None => infra_tip(batch, stream).await?,
+            None => infra_tip(reading, stream).await?,
         };
         let context = system_context(job, now);
         let by = Attribution::of(&context);
@@ -503,12 +694,44 @@ type Loaded = HashMap<Stream, Tip>;
 /// (citizen, idempotency key)
 type ReceiptId = (String, String);
 
+/// What a decision stands on.
+#[derive(Clone, Copy)]
+struct Ground {
+    now: Time,
+    /// Whether receipts are looked up, not assumed absent.
+    careful: bool,
+    /// Whether the batch before is still being committed.
+    beside: bool,
+}
+
+/// A batch that can be committed on a log of size `base`.
 struct Decided {
-    settled: Settled,
+    base: u64,
+    generation: u64,
+    endings: Vec<Ending>,
+    denials: Vec<(String, &'static str, &'static str)>,
     append: Append,
+    effects: Effects,
+}
+
+impl Decided {
+    /// Whether the log is what it was decided on, and time has not gone past it. Whoever moved the head without an entry stored
+    /// receipts, and those are unique.
+    fn stands_on(&self, head: &Head) -> bool {
+        head.size == self.base && head.at <= self.append.at
+    }
+}
+
+/// What a batch makes of memory.
+struct Effects {
+    /// The size of the log after it.
+    size: u64,
     states: HashMap<Stream, Arc<State>>,
     tips: HashMap<String, Tip>,
-    writes_keys: Vec<(String, eventlog::vault::SubjectKey)>,
+    answers: HashMap<ReceiptId, ([u8; 32], Answer)>,
+    taken: HashMap<Claim, String>,
+    /// Made for it and stored by it.
+    keys: Vec<(String, eventlog::vault::SubjectKey)>,
 }
 
 fn replay(ending: &Ending) -> Ending {
@@ -535,7 +758,7 @@ fn receipt_id(scene: &BatchScene<'_>, request: &Request) -> Option<ReceiptId> {
 
 /// Loads the API keys whose owners must be known before an answer can be looked up.
 async fn load_keys(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     scene: &mut BatchScene<'_>,
     loaded: &mut Loaded,
     candidates: &[Option<Candidate>],
@@ -548,7 +771,7 @@ async fn load_keys(
             unknown.insert(Stream::Key(*id));
         }
     }
-    load_streams(batch, scene, loaded, &unknown).await
+    load_streams(reading, scene, loaded, &unknown).await
 }
 
 fn system_context(job: &Job, now: Time) -> Context {
@@ -564,7 +787,7 @@ fn context(job: &Job, now: Time, permit: Permit) -> Context {
 
 /// Seals every command's texts; `None` stands for a fact of the infrastructure.
 async fn prepare(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     scene: &mut BatchScene<'_>,
     sealer: &mut Sealer<'_>,
     jobs: &[Job],
@@ -589,7 +812,7 @@ async fn prepare(
             }
         });
     }
-    load_claims(batch, scene, slugs).await?;
+    load_claims(reading, scene, slugs).await?;
     let claims = scene.claims.clone();
     let guild = |reference: &GuildRef| match reference {
         GuildRef::Id(id) => Some(*id),
@@ -613,7 +836,7 @@ async fn prepare(
     let mut broken: HashMap<String, Failure> = HashMap::new();
     let vault_error = |error: eventlog::vault::VaultError| Failure::System(error.to_string());
     if !unknown.is_empty() {
-        let wrapped = batch.subject_keys(&unknown).await?;
+        let wrapped = reading.subject_keys(&unknown).await?;
         for key in &wrapped {
             // One that will not open is met again by the command that needs it.
             if let Err(error) = sealer.loaded(std::slice::from_ref(key)) {
@@ -741,7 +964,7 @@ fn recorded_of(entry: &crate::EntryRef, by: &Attribution, at: Time, event: Optio
 
 /// Loads what the rest of the batch is missing, in bulk, until every one of its commands could be decided.
 async fn load_missing(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     scene: &mut BatchScene<'_>,
     loaded: &mut Loaded,
     rest: &[Option<Candidate>],
@@ -763,13 +986,13 @@ async fn load_missing(
         if streams.is_empty() && claims.is_empty() {
             return Ok(());
         }
-        load_claims(batch, scene, claims).await?;
-        load_streams(batch, scene, loaded, &streams).await?;
+        load_claims(reading, scene, claims).await?;
+        load_streams(reading, scene, loaded, &streams).await?;
     }
 }
 
 async fn load_streams(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     scene: &mut BatchScene<'_>,
     loaded: &mut Loaded,
     streams: &BTreeSet<Stream>,
@@ -790,7 +1013,7 @@ async fn load_streams(
         }
         Ok(())
     };
-    batch.load_each(&names, fold).await?;
+    reading.load_each(&names, fold).await?;
     for (stream, (state, tip)) in states {
         scene.states.insert(stream, Arc::new(state));
         loaded.insert(stream, tip);
@@ -799,7 +1022,7 @@ async fn load_streams(
 }
 
 async fn load_claims(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     scene: &mut BatchScene<'_>,
     claims: BTreeSet<Claim>,
 ) -> Result<(), Failure> {
@@ -807,7 +1030,7 @@ async fn load_claims(
     if unknown.is_empty() {
         return Ok(());
     }
-    let found = projections::guards::claims_taken(batch.conn(), &unknown).await.map_err(Failure::from)?;
+    let found = projections::guards::claims_taken(reading.conn(), &unknown).await.map_err(Failure::from)?;
     for claim in unknown {
         let value = found.get(&claim).cloned();
         scene.claims.insert(claim, value);
@@ -816,7 +1039,7 @@ async fn load_claims(
 }
 
 async fn stored_answers(
-    batch: &mut Batch<'_>,
+    reading: &mut Reading<'_>,
     ids: &[Option<ReceiptId>],
 ) -> Result<HashMap<ReceiptId, ([u8; 32], Answer)>, Failure> {
     let ids: Vec<ReceiptId> = ids.iter().flatten().cloned().collect();
@@ -824,7 +1047,7 @@ async fn stored_answers(
         return Ok(HashMap::new());
     }
     let mut stored = HashMap::new();
-    for receipt in batch.receipts(&ids).await? {
+    for receipt in reading.receipts(&ids).await? {
         let answer: Answer =
             serde_json::from_slice(&receipt.answer).map_err(|e| Failure::Corrupt(format!("a receipt: {e}")))?;
         stored.insert((receipt.principal, receipt.key), (receipt.digest, Answer { replayed: true, ..answer }));
@@ -832,9 +1055,9 @@ async fn stored_answers(
     Ok(stored)
 }
 
-async fn infra_tip(batch: &mut Batch<'_>, stream: &str) -> Result<Tip, Failure> {
+async fn infra_tip(reading: &mut Reading<'_>, stream: &str) -> Result<Tip, Failure> {
     const SQL: &str = "select version, hash from entries where stream = $1 order by version desc limit 1";
-    let rows = sql::query(batch.conn(), SQL, &[Kind::Int, Kind::Bytes], &[Cell::Text(stream.to_owned())]).await?;
+    let rows = sql::query(reading.conn(), SQL, &[Kind::Int, Kind::Bytes], &[Cell::Text(stream.to_owned())]).await?;
     match rows.first().map(Vec::as_slice) {
         None => Ok(Tip::NONE),
         Some([Cell::Int(version), Cell::Bytes(hash)]) => {
@@ -870,7 +1093,7 @@ mod tests {
             let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::json!({}) };
             let id = domain::ids::CommandId::from_bits(1);
             writing.waiting.fetch_add(1, Ordering::Relaxed);
-            writing.settle(vec![Job { work, id, seed: [0; 32], queued: Instant::now(), reply }]).await;
+            writing.settle(vec![Job { work, id, seed: [0; 32], queued: Instant::now(), reply }], None).await;
             let refused = answer.await.unwrap();
             assert!(matches!(refused, Err(SubmitError::Failure(Failure::Diverged { position: 0, .. }))), "{refused:?}");
         }

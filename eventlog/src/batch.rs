@@ -6,10 +6,9 @@ use crate::append::Mark;
 use crate::faults::{LOSE_ANSWER, LOSE_REQUEST};
 use crate::pages::{self, Span};
 use crate::sql::{self, Change, Conn, SqlError};
-use crate::tables::{Head, Receipt, Stored, is_ours};
-use crate::vault::WrappedKey;
+use crate::tables::{Head, Stored, is_ours};
 use crate::writer::{self, Opened};
-use crate::{Append, CommitError, Failure, Writer, log};
+use crate::{Append, CommitError, Failure, Reading, Writer};
 
 /// An open batch. Dropping it without a commit undoes everything.
 pub struct Batch<'a> {
@@ -77,36 +76,19 @@ impl<'a> Batch<'a> {
     /// All entries of these streams, in order of position.
     pub async fn load(&mut self, streams: &[String]) -> Result<Vec<Stored>, Failure> {
         let mut entries = Vec::new();
-        self.load_each(streams, |entry| {
+        let keep = |entry| {
             entries.push(entry);
             Ok(())
-        })
-        .await?;
+        };
+        self.reading().load_each(streams, keep).await?;
         entries.sort_unstable_by_key(|entry| entry.position);
         Ok(entries)
     }
 
-    /// Shows `see` every entry of these streams: one stream after another, each in order of version. Only a page of them is in memory
-    /// at any time, so a stream may be of any length.
-    ///
-    /// # Errors
-    /// The first one of `see` ends the reading.
-    pub async fn load_each(
-        &mut self,
-        streams: &[String],
-        mut see: impl FnMut(Stored) -> Result<(), Failure> + Send,
-    ) -> Result<(), Failure> {
-        pages::each(self.writer.conn(), streams, self.head.size, &mut see).await
-    }
-
-    /// The stored receipts among these (principal, key) pairs.
-    pub async fn receipts(&mut self, keys: &[(String, String)]) -> Result<Vec<Receipt>, Failure> {
-        writer::receipts(self.writer.conn(), keys).await
-    }
-
-    /// The wrapped keys of these subjects; erased ones are missing.
-    pub async fn subject_keys(&mut self, subjects: &[String]) -> Result<Vec<WrappedKey>, Failure> {
-        log::subject_keys(self.writer.conn(), subjects).await
+    /// What a decision looks at: the log up to this batch, which nobody else can make longer.
+    pub fn reading(&mut self) -> Reading<'_> {
+        let size = self.head.size;
+        Reading::beside(self.writer.conn(), size)
     }
 
     /// The connection, for guards that look rows up. Do not end its transaction.

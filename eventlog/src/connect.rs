@@ -95,18 +95,25 @@ pub(crate) async fn tested_postgres_reader(pool: &PgPool) -> Result<Conn, Failur
 /// tables are ruled out from the start; and since ruling out works by a huge cost, compilation must not be triggered by cost. One plan
 /// is then as good as another, so none is made anew for every batch.
 pub(crate) async fn postgres_writer(options: &PgConnectOptions) -> Result<Conn, Failure> {
-    let settings = [
-        ("lock_timeout", "3s"),
-        ("statement_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "2s"),
-        ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-        ("plan_cache_mode", "force_generic_plan"),
-    ];
-    Ok(postgres_connection(&options.clone().options(settings)).await?.with_patience(PATIENCE))
+    Ok(postgres_connection(&options.clone().options(WRITER_SETTINGS)).await?.with_patience(PATIENCE))
 }
+
+/// One that looks up for a writer what the writer itself would, and cannot write.
+pub(crate) async fn postgres_beside(options: &PgConnectOptions) -> Result<Conn, Failure> {
+    let options = options.clone().options(WRITER_SETTINGS).options([("default_transaction_read_only", "on")]);
+    Ok(postgres_connection(&options).await?.with_patience(PATIENCE))
+}
+
+const WRITER_SETTINGS: [(&str, &str); 8] = [
+    ("lock_timeout", "3s"),
+    ("statement_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "2s"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
 
 /// A session of its own, outside the readers' pool. What it does may take long, but it may not hold locks and do nothing.
 pub(crate) async fn postgres_session(options: &PgConnectOptions) -> Result<Conn, Failure> {
@@ -191,4 +198,10 @@ pub(crate) async fn sqlite_writer(dir: &Path, create: bool) -> Result<Conn, Fail
 pub(crate) fn sqlite_readers(dir: &Path) -> SqlitePool {
     let options = sqlite_options(dir).pragma("query_only", "ON");
     SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(options)
+}
+
+/// One of those, for a writer alone.
+pub(crate) async fn sqlite_beside(dir: &Path) -> Result<Conn, Failure> {
+    let options = sqlite_options(dir).pragma("query_only", "ON");
+    Ok(Conn::from(options.connect().await?).with_patience(PATIENCE))
 }

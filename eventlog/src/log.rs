@@ -239,6 +239,14 @@ impl Log {
         })
     }
 
+    /// A session that cannot write and reads beside a writer, as fast as the writer itself would.
+    pub async fn beside(&self) -> Result<Conn, Failure> {
+        match &self.inner.engine {
+            Engine::Postgres { options, .. } => connect::postgres_beside(options).await,
+            Engine::Sqlite { dir, .. } => connect::sqlite_beside(dir).await,
+        }
+    }
+
     /// After a failed read, a reader to try once more with: the pool does not try each connection before it lends it.
     async fn second_reader(&self, failure: Failure) -> Result<Conn, Failure> {
         match (failure, &self.inner.engine) {

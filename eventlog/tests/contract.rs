@@ -259,7 +259,7 @@ async fn a_tripped_guard_leaves_everything_as_it_was(city: City) {
 
     assert_eq!((city.log.head().await.unwrap(), accounts(&city.log).await), before);
     let mut batch = writer.begin().await.unwrap();
-    assert!(batch.receipts(&[("citizen-1".to_owned(), "k".to_owned())]).await.unwrap().is_empty());
+    assert!(batch.reading().receipts(&[("citizen-1".to_owned(), "k".to_owned())]).await.unwrap().is_empty());
     batch.rollback().await;
     append(&mut writer, &["a", "b"]).await.unwrap();
 }
@@ -328,7 +328,7 @@ async fn receipts_are_found_again_and_pruned(city: City) {
     .unwrap();
     let pair = |key: &str| ("citizen-1".to_owned(), key.to_owned());
     let mut batch = writer.begin().await.unwrap();
-    let mut found = batch.receipts(&[pair("new"), pair("old"), pair("other"), pair("new")]).await.unwrap();
+    let mut found = batch.reading().receipts(&[pair("new"), pair("old"), pair("other"), pair("new")]).await.unwrap();
     batch.rollback().await;
     found.sort_by_key(|receipt| receipt.at);
     assert_eq!(found, given);
@@ -337,7 +337,7 @@ async fn receipts_are_found_again_and_pruned(city: City) {
     assert!(matches!(twice, Err(CommitError::Failure(Failure::Contradiction(_)))), "{twice:?}");
     assert_eq!(writer.prune_receipts(i64::MAX).await.unwrap(), 1);
     let mut batch = writer.begin().await.unwrap();
-    assert_eq!(batch.receipts(&[pair("new"), pair("old")]).await.unwrap(), given[1..]);
+    assert_eq!(batch.reading().receipts(&[pair("new"), pair("old")]).await.unwrap(), given[1..]);
     batch.rollback().await;
 }
 
@@ -925,6 +925,7 @@ async fn long_streams_and_large_entries_are_loaded_in_pages(city: City) {
     let mut batch = writer.begin().await.unwrap();
     let mut seen: Vec<(String, u64)> = Vec::new();
     batch
+        .reading()
         .load_each(&names, |entry| {
             seen.push((entry.stream, entry.version));
             Ok(())
@@ -935,7 +936,7 @@ async fn long_streams_and_large_entries_are_loaded_in_pages(city: City) {
     let expected: Vec<(String, u64)> =
         sizes.iter().flat_map(|(name, size)| (0..*size).map(|version| ((*name).to_owned(), version))).collect();
     assert_eq!(seen, expected);
-    let stopped = batch.load_each(&names, |_| Err(Failure::Busy("enough".to_owned()))).await;
+    let stopped = batch.reading().load_each(&names, |_| Err(Failure::Busy("enough".to_owned()))).await;
     assert!(matches!(stopped, Err(Failure::Busy(_))));
     assert_eq!(batch.tail(0).await.unwrap().len(), LONG + 10);
     batch.rollback().await;

@@ -146,6 +146,7 @@ async fn measure_reading(log: &Log, name: &str) {
     let mut batch = writer.begin().await.unwrap();
     let mut seen = 0;
     batch
+        .reading()
         .load_each(&["long".to_owned()], |_| {
             seen += 1;
             Ok(())
