@@ -38,8 +38,6 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 const IN_A_ROW: usize = 32;
 /// Fewer commands than this are better off together: a commit costs as much for one.
 const WORTH_HALVING: usize = 8;
-/// Commands decided between two looks at the commit that is under way.
-const BETWEEN_LOOKS: usize = 16;
 
 pub(crate) struct Writing {
     writer: Writer,
@@ -83,19 +81,7 @@ impl Writing {
         waiting: Arc<AtomicUsize>,
         read_only: watch::Receiver<Option<String>>,
     ) -> Self {
-        let core = Core {
-            origin,
-            vault,
-            cache: Cache::default(),
-            guards: Guards::default(),
-            refusals: Refusals::default(),
-            generation: 0,
-            folded: None,
-            infra_tips: HashMap::new(),
-            answers: HashMap::new(),
-            taken: HashMap::new(),
-            pending_refusals: Vec::new(),
-        };
+        let core = Core::new(origin, vault);
         Self { writer, beside: None, core, config, waiting, read_only }
     }
 
@@ -303,20 +289,27 @@ impl Writing {
                     Some(first) = queue.recv() => (None, gather(first, queue, waiting, config.batch).await),
                 };
                 if !waiting_jobs.is_empty() {
-                    let decided = {
-                        let mut deciding = std::pin::pin!(core.decide_beside(&log, beside, clock, &waiting_jobs));
-                        loop {
-                            tokio::select! {
-                                biased;
-                                committed = &mut commit, if outcome.is_none() => {
-                                    ended(jobs, &committed);
-                                    outcome = Some(committed);
-                                }
-                                decided = &mut deciding => break decided,
+                    // In a task of its own, so that neither waits for the other's turn.
+                    let empty = Core::new(core.origin.clone(), Arc::clone(&core.vault));
+                    let mut away =
+                        Away { core: std::mem::replace(core, empty), beside: beside.take(), jobs: waiting_jobs };
+                    let mut deciding = tokio::spawn(async move {
+                        let decided = away.core.decide_beside(&log, &mut away.beside, clock, &away.jobs).await;
+                        (away, decided)
+                    });
+                    let back = loop {
+                        tokio::select! {
+                            committed = &mut commit, if outcome.is_none() => {
+                                ended(jobs, &committed);
+                                outcome = Some(committed);
                             }
+                            back = &mut deciding => break back,
                         }
                     };
-                    next = Some(Next { jobs: waiting_jobs, decided });
+                    // A bug there is a bug here.
+                    let (back, decided) = back.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    (*core, *beside) = (back.core, back.beside);
+                    next = Some(Next { jobs: back.jobs, decided });
                 }
                 match outcome {
                     Some(outcome) => {
@@ -391,6 +384,13 @@ struct Next {
     decided: Option<Decided>,
 }
 
+/// What deciding beside a commit takes along, and brings back.
+struct Away {
+    core: Core,
+    beside: Option<Conn>,
+    jobs: Vec<Job>,
+}
+
 /// The database's clock, read when the head was locked.
 #[derive(Clone, Copy)]
 struct Clock {
@@ -433,6 +433,22 @@ struct Settled {
 }
 
 impl Core {
+    fn new(origin: String, vault: Arc<Vault>) -> Self {
+        Self {
+            origin,
+            vault,
+            cache: Cache::default(),
+            guards: Guards::default(),
+            refusals: Refusals::default(),
+            generation: 0,
+            folded: None,
+            infra_tips: HashMap::new(),
+            answers: HashMap::new(),
+            taken: HashMap::new(),
+            pending_refusals: Vec::new(),
+        }
+    }
+
     /// Nothing in memory is certain any more.
     fn forget(&mut self) {
         self.generation += 1;
@@ -542,9 +558,6 @@ impl Core {
         let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
 
         for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
-            if beside && index % BETWEEN_LOOKS == BETWEEN_LOOKS - 1 {
-                tokio::task::yield_now().await;
-            }
             let Some(candidate) = candidate else {
                 let ending = self.record(reading, &mut maker, job, now, &mut settled).await?;
                 settled.endings.push(Ok(ending));

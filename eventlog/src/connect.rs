@@ -189,6 +189,8 @@ pub(crate) async fn sqlite_writer(dir: &Path, create: bool) -> Result<Conn, Fail
         .synchronous(SqliteSynchronous::Full)
         // 64 MiB of pages, in KiB: with the default of two, a batch reads most of the pages that it writes to.
         .pragma("cache_size", "-65536")
+        // 32 MiB in pages: keys come at random, and a page that many batches write to is copied back once.
+        .pragma("wal_autocheckpoint", "8192")
         // What was erased is overwritten with zeros, not only forgotten.
         .pragma("secure_delete", "ON");
     Ok(Conn::from(options.connect().await?).with_patience(PATIENCE))

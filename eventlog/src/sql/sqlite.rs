@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use futures::TryStreamExt as _;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Executor, Row as _, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Either, Executor, Row as _, Sqlite, SqliteConnection};
 
 use super::{Cell, Change, Column, Kind, Row, SqlError, Table, money_text, parse_money_text};
 
@@ -34,49 +34,85 @@ fn pieces<T>(mut rows: &[T]) -> Vec<&[T]> {
     pieces
 }
 
+/// Changes of so few statements go to the engine as one text: handing over takes longer than doing it. Of more, each is a text of its
+/// own, or there would be too many different texts to keep compiled.
+const ONE_TEXT: usize = 12;
+
 pub(super) async fn apply(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<(), SqlError> {
-    for change in changes {
-        let table = change.table();
-        let mut got = 0;
-        for statement in compose(change) {
-            got += if matches!(change, Change::Expect { .. }) {
-                let row = connection.fetch_one(statement).await?;
-                row.try_get_unchecked::<i64, _>(0)?.unsigned_abs()
-            } else {
-                let done = connection.execute(statement).await;
-                done.map_err(|error| SqlError::from(error).of_table(table.name))?.rows_affected()
-            };
+    let work: Vec<Work<'_>> = changes.iter().copied().flat_map(compose).collect();
+    let mut got = Vec::with_capacity(work.len());
+    if work.len() <= ONE_TEXT {
+        got = together(connection, &work).await?;
+    } else {
+        for work in &work {
+            got.extend(together(connection, std::slice::from_ref(work)).await?);
         }
-        change.verify(got)?;
+    }
+    let mut got = work.iter().zip(got).peekable();
+    for change in changes {
+        let mut touched = 0;
+        while let Some((_, count)) = got.next_if(|(work, _)| std::ptr::eq(work.change, *change)) {
+            touched += count;
+        }
+        change.verify(touched)?;
     }
     Ok(())
 }
 
-fn compose(change: &Change) -> Vec<Statement> {
+/// One statement of a change.
+struct Work<'a> {
+    change: &'a Change,
+    sql: String,
+    cells: Vec<&'a Cell>,
+}
+
+/// Runs these one after the other, and answers how many rows each touched or found.
+async fn together(connection: &mut SqliteConnection, work: &[Work<'_>]) -> Result<Vec<u64>, SqlError> {
+    let text = work.iter().map(|work| work.sql.as_str()).collect::<Vec<_>>().join(";\n");
+    let statement = bind(statement(text), work.iter().flat_map(|work| work.cells.iter().copied()));
+    let mut results = connection.fetch_many(statement);
+    let (mut got, mut found) = (Vec::with_capacity(work.len()), 0);
+    loop {
+        let result = results.try_next().await;
+        let Some(now) = work.get(got.len()) else { break };
+        match result.map_err(|error| SqlError::from(error).of_table(now.change.table().name))? {
+            Some(Either::Right(row)) => found = row.try_get_unchecked::<i64, _>(0)?.unsigned_abs(),
+            Some(Either::Left(_)) if matches!(now.change, Change::Expect { .. }) => got.push(found),
+            Some(Either::Left(done)) => got.push(done.rows_affected()),
+            None => break,
+        }
+    }
+    Ok(got)
+}
+
+fn compose(change: &Change) -> Vec<Work<'_>> {
     let table = change.table();
     match change {
-        Change::Insert { rows, .. } => in_pieces(rows, |count| insert(table, count, "")),
+        Change::Insert { rows, .. } => in_pieces(change, rows, |row| row.iter(), |count| insert(table, count, "")),
         Change::Upsert { rows, .. } => {
             let conflict = on_conflict(table);
-            in_pieces(rows, |count| insert(table, count, &conflict))
+            in_pieces(change, rows, |row| row.iter(), |count| insert(table, count, &conflict))
         }
-        Change::Update { rows, .. } => {
-            let both: Vec<Row> =
-                rows.iter().map(|(old, new)| old.iter().chain(&new[table.key..]).cloned().collect()).collect();
-            in_pieces(&both, |count| update(table, count))
-        }
-        Change::Delete { keys, .. } => in_pieces(keys, |count| delete(table, count)),
-        Change::Expect { rows, .. } => in_pieces(rows, |count| expect(table, count)),
+        Change::Update { rows, .. } => in_pieces(
+            change,
+            rows,
+            |(old, new): &(Row, Row)| old.iter().chain(&new[table.key..]),
+            |count| update(table, count),
+        ),
+        Change::Delete { keys, .. } => in_pieces(change, keys, |key| key.iter(), |count| delete(table, count)),
+        Change::Expect { rows, .. } => in_pieces(change, rows, |row| row.iter(), |count| expect(table, count)),
     }
 }
 
 /// A statement for each piece of the rows; `sql` says what it does with so many.
-fn in_pieces<R: AsRef<[Cell]>>(rows: &[R], sql: impl Fn(usize) -> String) -> Vec<Statement> {
-    let statements = pieces(rows).into_iter().map(|piece| {
-        let cells = piece.iter().flat_map(|row| row.as_ref());
-        bind(statement(sql(piece.len())), cells)
-    });
-    statements.collect()
+fn in_pieces<'a, R, C: Iterator<Item = &'a Cell>>(
+    change: &'a Change,
+    rows: &'a [R],
+    cells: impl Fn(&'a R) -> C,
+    sql: impl Fn(usize) -> String,
+) -> Vec<Work<'a>> {
+    let work = |piece: &'a [R]| Work { change, sql: sql(piece.len()), cells: piece.iter().flat_map(&cells).collect() };
+    pieces(rows).into_iter().map(work).collect()
 }
 
 fn insert(table: &Table, rows: usize, conflict: &str) -> String {
@@ -155,12 +191,13 @@ pub(super) async fn select_keys(
 ) -> Result<Vec<Row>, SqlError> {
     let columns = list(table.columns, |_, column| format!("t.\"{}\"", column.name));
     let same = matching(table, table.key);
-    let sql = |count| {
+    let sql = |count: usize| {
         let source = source(&table.columns[..table.key], &[], count);
         format!("select {columns} from {source} as a cross join \"{}\" as t where {same}", table.name)
     };
     let mut found = Vec::new();
-    for statement in in_pieces(keys, sql) {
+    for piece in pieces(keys) {
+        let statement = bind(statement(sql(piece.len())), piece.iter().copied().flatten());
         found.extend(decode(&connection.fetch_all(statement).await?, &kinds(table))?);
     }
     Ok(found)
