@@ -83,7 +83,8 @@ pub async fn throughput(entries: u64, audit: bool, rebuild: bool) {
         programs::run(&guildhall(), &home.arguments(&["anchor", "now"])).expect(0);
         programs::run(&guildhall(), &home.arguments(&["export", "--out", export])).expect(0);
         let started = Instant::now();
-        let ended = programs::run(&auditor(), &["verify", export, "--json"]).expect(0);
+        let ended =
+            programs::run(&auditor(), &["verify", export, "--policy", &format!("{export}/policy"), "--json"]).expect(0);
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         per_second("audit", report["entries"].as_u64().unwrap(), started.elapsed());
     }

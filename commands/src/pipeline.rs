@@ -26,11 +26,37 @@ pub struct Config {
     pub batch: usize,
     /// How long receipts are kept. At least a day.
     pub receipts_kept: Duration,
+    /// After a reconnect the database may be another one: nothing is decided on it before [`Pipeline::compared`] says that it is the
+    /// one that was published.
+    pub compare_after_reconnect: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { queue: 16_384, batch: 1024, receipts_kept: Duration::from_secs(48 * 3600) }
+        Self {
+            queue: 16_384,
+            batch: 1024,
+            receipts_kept: Duration::from_secs(48 * 3600),
+            compare_after_reconnect: false,
+        }
+    }
+}
+
+/// What may keep the writer from writing.
+pub(crate) struct Gates {
+    pub read_only: watch::Receiver<Option<String>>,
+    /// How often a session was replaced, and up to which of them the log was compared.
+    pub reconnected: Option<(watch::Receiver<u64>, watch::Receiver<u64>)>,
+}
+
+impl Gates {
+    pub(crate) fn read_only(&self) -> Option<String> {
+        self.read_only.borrow().clone()
+    }
+
+    /// Whether the database behind the writer's session has not been compared yet.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.reconnected.as_ref().is_some_and(|(reconnected, compared)| *reconnected.borrow() > *compared.borrow())
     }
 }
 
@@ -67,6 +93,7 @@ pub struct Pipeline {
     denials: mpsc::Sender<Denial>,
     waiting: Arc<AtomicUsize>,
     read_only: Arc<watch::Sender<Option<String>>>,
+    compared: Arc<watch::Sender<u64>>,
 }
 
 impl Pipeline {
@@ -80,10 +107,15 @@ impl Pipeline {
         let (denials, denial_receiver) = mpsc::channel(1024);
         let waiting = Arc::new(AtomicUsize::new(0));
         let read_only = Arc::new(watch::Sender::new(None));
-        let (origin, gate) = (log.origin().to_owned(), read_only.subscribe());
-        let writing = Writing::new(writer, origin, vault, config, Arc::clone(&waiting), gate);
+        // The caller compares before the first command; from here on every new session counts.
+        let compared = Arc::new(watch::Sender::new(*log.reconnected().borrow()));
+        let gates = Gates {
+            read_only: read_only.subscribe(),
+            reconnected: config.compare_after_reconnect.then(|| (log.reconnected(), compared.subscribe())),
+        };
+        let writing = Writing::new(writer, log.origin().to_owned(), vault, config, Arc::clone(&waiting), gates);
         let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
-        Ok((Self { jobs, denials, waiting, read_only }, task))
+        Ok((Self { jobs, denials, waiting, read_only, compared }, task))
     }
 
     /// Settles one command. The answer comes after its entries are durable.
@@ -106,6 +138,15 @@ impl Pipeline {
     /// Refuses every further command with this reason, or takes that back.
     pub fn set_read_only(&self, reason: Option<String>) {
         self.read_only.send_replace(reason);
+    }
+
+    /// The database behind the log's reconnect of this number ([`Log::reconnected`]) is the one that was published.
+    pub fn compared(&self, reconnect: u64) {
+        self.compared.send_if_modified(|known| {
+            let newer = reconnect > *known;
+            *known = reconnect.max(*known);
+            newer
+        });
     }
 
     /// Why the server only reads, if it does.

@@ -16,12 +16,12 @@ use identity::Credential;
 use projections::guards::Guards;
 use projections::recorded::{self, Recorded};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
 use crate::entries::{Attribution, Maker, Tip};
-use crate::pipeline::{Config, Denial, Job, Work, credential_name, is_denial};
+use crate::pipeline::{Config, Denial, Gates, Job, Work, credential_name, is_denial};
 use crate::refusals::Refusals;
 use crate::request::{MAX_KEY_BYTES, Request};
 use crate::scene::BatchScene;
@@ -46,7 +46,7 @@ pub(crate) struct Writing {
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
-    read_only: watch::Receiver<Option<String>>,
+    gates: Gates,
 }
 
 /// Everything that survives from batch to batch, apart from the connection.
@@ -79,10 +79,10 @@ impl Writing {
         vault: Arc<Vault>,
         config: Config,
         waiting: Arc<AtomicUsize>,
-        read_only: watch::Receiver<Option<String>>,
+        gates: Gates,
     ) -> Self {
         let core = Core::new(origin, vault);
-        Self { writer, beside: None, core, config, waiting, read_only }
+        Self { writer, beside: None, core, config, waiting, gates }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
@@ -117,7 +117,7 @@ impl Writing {
 
     /// A log that is not what was signed is not written to, by nobody and for nothing.
     fn is_read_only(&self) -> bool {
-        self.read_only.borrow().is_some()
+        self.gates.read_only().is_some()
     }
 
     /// Removes a slice of old receipts; answers whether there may be more.
@@ -170,8 +170,7 @@ impl Writing {
                 continue;
             }
             // Also what was queued before.
-            let read_only = self.read_only.borrow().clone();
-            if let Some(reason) = read_only {
+            if let Some(reason) = self.gates.read_only() {
                 let endings = jobs.iter().map(|_| Err(SubmitError::ReadOnly(reason.clone()))).collect();
                 answer(&self.waiting, jobs, endings);
                 continue;
@@ -234,7 +233,7 @@ impl Writing {
         queue: Option<&mut mpsc::Receiver<Job>>,
     ) -> (Result<(), CommitError>, Option<Next>) {
         metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
-        let Self { writer, beside, core, config, waiting, .. } = self;
+        let Self { writer, beside, core, config, waiting, gates } = self;
         let log = writer.log().clone();
         let lock_started = Instant::now();
         let mut batch = match writer.begin().await {
@@ -242,6 +241,11 @@ impl Writing {
             Err(failure) => return (Err(failure.into()), None),
         };
         metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
+        if gates.is_unknown() {
+            batch.rollback().await;
+            let what = "the connection was lost: the log is being compared with what was published";
+            return (Err(Failure::Unavailable(what.to_owned()).into()), None);
+        }
         let clock = Clock { locked: Instant::now(), now: batch.now() };
         let decided =
             match decided.filter(|decided| decided.generation == core.generation && decided.stands_on(batch.head())) {
@@ -1095,10 +1099,11 @@ mod tests {
         let (_home, config) = testing::sqlite(&projections::ddl::SQLITE).await;
         let log = Log::open(config).await.unwrap();
         let vault = Arc::new(Vault::new(MasterKey::from_bytes([7; 32])));
-        let (_writable, read_only) = watch::channel(None);
+        let (_writable, read_only) = tokio::sync::watch::channel(None);
+        let gates = Gates { read_only, reconnected: None };
         let writer = log.writer().await.unwrap();
         let mut writing =
-            Writing::new(writer, log.origin().to_owned(), vault, Config::default(), Arc::default(), read_only);
+            Writing::new(writer, log.origin().to_owned(), vault, Config::default(), Arc::default(), gates);
         writing.core.folded = Some(5);
         // Again and again: a refusal does not make it forget why.
         for _ in 0..2 {

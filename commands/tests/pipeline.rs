@@ -7,7 +7,7 @@ use commands::{Answer, Config, Pipeline, Request, SubmitError, Verdict};
 use domain::ids::{CitizenId, KeyId, Stream, TreasuryId};
 use domain::text::Digest;
 use eventlog::vault::{MasterKey, Vault};
-use eventlog::{CommitFault, Log, LogConfig, testing};
+use eventlog::{CommitFault, Failure, Log, LogConfig, testing};
 use guildhall_commands as commands;
 use identity::Credential;
 use serde_json::{Value, json};
@@ -71,6 +71,17 @@ async fn start(log: &Log) -> Pipeline {
     Pipeline::start(log, vault, Config::default()).await.unwrap().0
 }
 
+/// Once the old writer has ended and let go of its lock.
+async fn restart(log: &Log, config: Config) -> Pipeline {
+    loop {
+        let vault = Arc::new(Vault::new(MasterKey::from_bytes([3; 32])));
+        match Pipeline::start(log, vault, config.clone()).await {
+            Ok((pipeline, _)) => return pipeline,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 fn withdrawal(citizen: CitizenId, reference: &str, amount: &str) -> Value {
     json!({"treasury": TreasuryId::of_citizen(citizen), "reference": reference, "currency": "USD", "amount": amount})
 }
@@ -116,6 +127,8 @@ on_both_engines!(
     a_guard_that_trips_costs_only_the_culprit,
     a_read_only_server_refuses_every_command,
     another_writers_entries_are_seen_before_deciding,
+    what_was_decided_behind_a_lost_batch_is_decided_again,
+    nothing_is_decided_on_a_new_session_before_it_was_compared,
 );
 
 async fn exactly_as_many_debits_pass_as_there_is_money(city: City) {
@@ -192,14 +205,7 @@ async fn a_retry_after_a_restart_is_recognised(city: City) {
     let first = city.pipeline.submit(request.clone()).await.unwrap();
     let City { log, pipeline, _home, .. } = city;
     drop(pipeline);
-    let restarted = loop {
-        // The old writer lets go of its lock when it has ended.
-        let vault = Arc::new(Vault::new(MasterKey::from_bytes([3; 32])));
-        match Pipeline::start(&log, vault, Config::default()).await {
-            Ok((pipeline, _)) => break pipeline,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
+    let restarted = restart(&log, Config::default()).await;
     let again = restarted.submit(request).await.unwrap();
     assert_eq!(first.entries, again.entries);
     assert!(again.replayed);
@@ -323,6 +329,67 @@ async fn another_writers_entries_are_seen_before_deciding(city: City) {
     assert_eq!(code(&city.pipeline.submit(key.clone()).await.unwrap()), "insufficient_funds");
     assert!(second.submit(key).await.unwrap().replayed, "the other server's answer is found");
     assert_ne!(city.principal, citizen);
+}
+
+/// Commits are lost again and again while others are being decided behind them: every command still ends once, on the money there is.
+async fn what_was_decided_behind_a_lost_batch_is_decided_again(city: City) {
+    const FUNDS: usize = 300;
+    let (citizen, key) = city.citizen_with("300.00", 100).await;
+    let before = city.log.head().await.unwrap().size;
+    let debits = (0..FUNDS + 100).map(|number| {
+        let body = withdrawal(citizen, &format!("w{number}"), "1.00");
+        let request = Request::parse(key, "treasury.withdraw", body).unwrap().with_key(format!("k{number}"));
+        let pipeline = city.pipeline.clone();
+        tokio::spawn(async move {
+            loop {
+                match pipeline.submit(request.clone()).await {
+                    Ok(answer) => return answer,
+                    Err(SubmitError::Failure(failure)) if failure.retryable() => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        })
+    });
+    let mut debits: Vec<_> = debits.collect();
+    let mut accepted = Vec::new();
+    for (number, debit) in debits.drain(..).enumerate() {
+        if number % 20 == 0 {
+            let fault = if number % 40 == 0 { CommitFault::LoseRequest } else { CommitFault::LoseAnswer };
+            city.log.fail_next_commit(fault);
+        }
+        let answer = debit.await.unwrap();
+        match answer.is_rejected() {
+            false => accepted.extend(answer.entries.iter().map(|entry| entry.position)),
+            true => assert_eq!(code(&answer), "insufficient_funds"),
+        }
+    }
+    accepted.sort_unstable();
+    let written: Vec<u64> = (before..city.log.head().await.unwrap().size).collect();
+    assert_eq!(accepted, written, "what was acknowledged is what is there");
+    assert_eq!(written.len(), FUNDS);
+}
+
+async fn nothing_is_decided_on_a_new_session_before_it_was_compared(city: City) {
+    let (citizen, key) = city.citizen_with("10.00", 100).await;
+    let City { log, pipeline, _home, .. } = city;
+    drop(pipeline);
+    let pipeline = restart(&log, Config { compare_after_reconnect: true, ..Config::default() }).await;
+    let withdraw = |reference: &str| Request::parse(key, "treasury.withdraw", withdrawal(citizen, reference, "1.00"));
+    assert!(!pipeline.submit(withdraw("first").unwrap()).await.unwrap().is_rejected());
+    log.fail_next_commit(CommitFault::LoseRequest);
+    assert!(pipeline.submit(withdraw("lost").unwrap()).await.is_err());
+    let size = log.head().await.unwrap().size;
+    for _ in 0..2 {
+        let refused = pipeline.submit(withdraw("too early").unwrap()).await;
+        assert!(
+            matches!(&refused, Err(SubmitError::Failure(Failure::Unavailable(what))) if what.contains("compared")),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(log.head().await.unwrap().size, size);
+    let reconnect = *log.reconnected().borrow();
+    pipeline.compared(reconnect);
+    assert!(!pipeline.submit(withdraw("lost").unwrap()).await.unwrap().is_rejected());
 }
 
 #[tokio::test]

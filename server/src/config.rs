@@ -68,6 +68,8 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Requests that a credential may send at once.
     pub burst: u32,
+    /// Requests per second without a good key, of all callers together.
+    pub strangers_per_second: u32,
     /// Open feeds (`/v1/entries/stream`).
     pub feeds: usize,
     /// Commands waiting for the writer.
@@ -118,6 +120,7 @@ impl Default for Limits {
             wait_seconds: 10,
             requests_per_second: 2000,
             burst: 10_000,
+            strangers_per_second: 100,
             feeds: 256,
             queue: 16_384,
         }
@@ -227,6 +230,7 @@ impl Settings {
             ("limits.request_seconds", limits.request_seconds),
             ("limits.requests_per_second", u64::from(limits.requests_per_second)),
             ("limits.burst", u64::from(limits.burst)),
+            ("limits.strangers_per_second", u64::from(limits.strangers_per_second)),
             ("limits.queue", limits.queue as u64),
             ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
             ("anchor.anchor_seconds", self.anchor.anchor_seconds),
@@ -248,6 +252,11 @@ impl Settings {
 
     pub fn worm_dir(&self) -> PathBuf {
         self.anchor.directory.clone().unwrap_or_else(|| self.data_dir.join("worm"))
+    }
+
+    /// Whether one old copy could bring back the log and everything that would tell it apart from the present.
+    pub fn keeps_all_in_one_place(&self) -> bool {
+        self.database_url.is_none() && self.worm_dir().starts_with(&self.data_dir)
     }
 
     pub fn request_timeout(&self) -> Duration {

@@ -41,7 +41,8 @@ fn beside_a_loaded_server(engine: Engine) {
         load.wait_for_more(50).await;
         load.settle(&home.log().await).await;
         programs::run(&guildhall(), &home.arguments(&["replay", "--check"])).expect(0);
-        programs::run(&auditor(), &["verify", export]).expect(0);
+        let policy = format!("{export}/policy");
+        programs::run(&auditor(), &["verify", export, "--policy", &policy]).expect(0);
     });
 }
 

@@ -50,9 +50,9 @@ enum Command {
     Verify {
         /// The folder with `checkpoint`, `tile/`, `pack/` and `anchors/`
         dir: PathBuf,
-        /// The policy file that you trust; without it the folder's own is used, which proves less
+        /// The policy file that you trust. The folder's own shows that its files agree, not whose they are
         #[arg(long)]
-        policy: Option<PathBuf>,
+        policy: PathBuf,
         /// Print the report as JSON
         #[arg(long)]
         json: bool,

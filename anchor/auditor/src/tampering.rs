@@ -23,10 +23,15 @@ fn log() -> City {
 
 const SIZES: [u64; 4] = [10, 256, 300, 700];
 
+/// With the folder's own policy: here it is us who wrote it.
+fn in_folder(dir: &std::path::Path) -> Options {
+    Options { dir: dir.to_owned(), policy: dir.join("policy"), ..Options::default() }
+}
+
 fn audit(published: &Published) -> Report {
     let dir = tempfile::tempdir().unwrap();
     published.write(dir.path());
-    verify(&Options { dir: dir.path().to_owned(), ..Options::default() }, &|_, _| ()).unwrap()
+    verify(&in_folder(dir.path()), &|_, _| ()).unwrap()
 }
 
 /// Expects a finding with these words, and that the first bad position is `first`.
@@ -161,8 +166,7 @@ fn a_log_cut_back_to_an_old_checkpoint_is_found_by_its_anchors_and_by_memory() {
 
     let dir = tempfile::tempdir().unwrap();
     let memory = dir.path().join("memory");
-    let options =
-        |name: &str| Options { dir: dir.path().join(name), remember: Some(memory.clone()), ..Options::default() };
+    let options = |name: &str| Options { remember: Some(memory.clone()), ..in_folder(&dir.path().join(name)) };
     Published::of(&city.records, &SIZES).write(&dir.path().join("new"));
     old.write(&dir.path().join("old"));
     assert!(verify(&options("new"), &|_, _| ()).unwrap().is_clean());
@@ -185,11 +189,8 @@ fn a_fork_signed_with_the_stolen_key_is_found_by_memory_and_anchors() {
     let dir = tempfile::tempdir().unwrap();
     honest.write(&dir.path().join("honest"));
     fork.write(&dir.path().join("fork"));
-    let options = |name: &str| Options {
-        dir: dir.path().join(name),
-        remember: Some(dir.path().join("memory")),
-        ..Options::default()
-    };
+    let options =
+        |name: &str| Options { remember: Some(dir.path().join("memory")), ..in_folder(&dir.path().join(name)) };
     assert!(verify(&options("honest"), &|_, _| ()).unwrap().is_clean());
     let report = verify(&options("fork"), &|_, _| ()).unwrap();
     assert!(
@@ -287,7 +288,7 @@ fn an_anchor_that_the_log_speaks_of_and_nobody_has_is_found() {
 #[test]
 fn what_cannot_be_checked_is_said_and_not_called_clean() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { dir: dir.path().to_owned(), ..Options::default() };
+    let options = in_folder(dir.path());
     assert!(verify(&options, &|_, _| ()).unwrap_err().to_string().contains("policy"));
     let mut published = Published::of(&log().records, &[700]);
     published.files.retain(|path, _| !path.starts_with("pack/"));
@@ -317,7 +318,7 @@ fn a_large_log_is_audited_at_this_rate() {
     Published::of(&city.records, &[size / 2, size]).write(dir.path());
     let bytes: usize = city.records.iter().map(|record| record.bytes.len()).sum();
     drop(city);
-    let report = verify(&Options { dir: dir.path().to_owned(), ..Options::default() }, &|_, _| ()).unwrap();
+    let report = verify(&in_folder(dir.path()), &|_, _| ()).unwrap();
     assert!(report.is_clean(), "{}", report.to_text());
     println!("{size} entries, {} bytes each, {:.2} s", bytes as u64 / size, report.seconds);
 }

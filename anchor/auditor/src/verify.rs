@@ -23,8 +23,8 @@ use crate::tiles::FULL;
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub dir: PathBuf,
-    /// The auditor's own policy file; without it the folder's is used, and the report says so.
-    pub policy: Option<PathBuf>,
+    /// The auditor's own policy file. Should it be the folder's, the report says so.
+    pub policy: PathBuf,
     /// Where the checkpoint of the last clean audit is kept.
     pub remember: Option<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
@@ -53,7 +53,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     let started = Instant::now();
     let folder = Folder::new(options.dir.clone());
     let mut report = Report::default();
-    let policy = policy(options, &folder, &mut report)?;
+    let policy = policy(options, &mut report)?;
     let note = folder.read("checkpoint")?.ok_or_else(|| CouldNotCheck::NoCheckpoint(folder.display()))?;
     let note = String::from_utf8_lossy(&note).into_owned();
     let remembered = match &options.remember {
@@ -78,23 +78,15 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     Ok(report)
 }
 
-fn policy(options: &Options, folder: &Folder, report: &mut Report) -> Result<Policy, CouldNotCheck> {
+fn policy(options: &Options, report: &mut Report) -> Result<Policy, CouldNotCheck> {
     let failed = |path: &str, what: String| CouldNotCheck::Policy { path: path.to_owned(), what };
-    let (path, bytes) = match &options.policy {
-        Some(path) => {
-            let name = path.display().to_string();
-            let bytes = std::fs::read(path).map_err(|error| failed(&name, error.to_string()))?;
-            report.policy.clone_from(&name);
-            (name, bytes)
-        }
-        None => {
-            let bytes = folder
-                .read("policy")?
-                .ok_or_else(|| failed("policy", "it is not there; give yours with --policy".to_owned()))?;
-            report.policy =
-                "the audited folder itself: this shows that the files agree, not whose they are (--policy)".to_owned();
-            ("policy".to_owned(), bytes)
-        }
+    let path = options.policy.display().to_string();
+    let bytes = std::fs::read(&options.policy).map_err(|error| failed(&path, error.to_string()))?;
+    let own = |path: &PathBuf| path.canonicalize().ok();
+    report.policy = if own(&options.policy) == own(&options.dir.join("policy")) {
+        "the audited folder itself: this shows that the files agree, not whose they are".to_owned()
+    } else {
+        path.clone()
     };
     let text = String::from_utf8(bytes).map_err(|error| failed(&path, error.to_string()))?;
     Policy::parse(&text).map_err(|error| failed(&path, error.to_string()))

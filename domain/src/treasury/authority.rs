@@ -80,8 +80,30 @@ pub(super) fn can_receive(turn: &Turn<'_>, treasury: TreasuryId) -> Result<(), S
     }
 }
 
+/// Whether whoever answers for this citizen, or anybody else they answer for, owns the treasury or can spend from it: an agent is its
+/// operator's hand.
+pub(super) fn household_spends_from(turn: &Turn<'_>, treasury: TreasuryId, citizen: CitizenId) -> Result<bool, Stop> {
+    let mut household = vec![operated_by(turn, citizen)?];
+    while let Some(one) = household.pop() {
+        if spends_from(turn, treasury, one)? {
+            return Ok(true);
+        }
+        household.extend(turn.citizen(one)?.agents());
+    }
+    Ok(false)
+}
+
+/// Whoever answers for this citizen in the end.
+fn operated_by(turn: &Turn<'_>, mut citizen: CitizenId) -> Result<CitizenId, Stop> {
+    // It ends: an operator is registered before its agent.
+    while let Some(operator) = turn.citizen(citizen)?.operator() {
+        citizen = operator;
+    }
+    Ok(citizen)
+}
+
 /// Whether this citizen owns the treasury or can spend from it.
-pub(super) fn spends_from(turn: &Turn<'_>, treasury: TreasuryId, citizen: CitizenId) -> Result<bool, Stop> {
+fn spends_from(turn: &Turn<'_>, treasury: TreasuryId, citizen: CitizenId) -> Result<bool, Stop> {
     match owner_of(turn, treasury)? {
         Owner::Guild(guild) => govern::spends_from(turn, guild, citizen),
         Owner::Citizen(owner) => Ok(owner == citizen),

@@ -22,7 +22,7 @@ pub(super) fn deposit(turn: &mut Turn<'_>, command: &Deposit) -> Result<Outcome,
     if !turn.citizen(attester)?.may_attest(&command.source, &command.currency) {
         return Err(Code::NotAnAttester.into());
     }
-    if authority::spends_from(turn, command.treasury, attester)? {
+    if authority::household_spends_from(turn, command.treasury, attester)? {
         return Err(Code::AttesterConflict.into());
     }
     let amount = terms::positive(command.amount, scale)?;

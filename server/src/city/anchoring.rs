@@ -1,6 +1,6 @@
 //! The city's publisher and anchors, and what a city does that cannot publish because another process does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,15 @@ pub struct Anchoring {
     /// Missing when another server of the same database publishes from the same place.
     service: Option<Arc<Service>>,
     layout: Layout,
+    compared: Compared,
+}
+
+/// What the log is compared with.
+struct Compared {
+    data_dir: PathBuf,
+    log: Log,
+    key: SigningKey,
+    store: Arc<Directory>,
 }
 
 impl Anchoring {
@@ -30,7 +39,14 @@ impl Anchoring {
             ..Config::new(&settings.data_dir)
         };
         let store = Arc::new(Directory::new(settings.worm_dir()));
-        let opened = Service::open(config, log.clone(), key.clone(), store, Arc::new(pipeline.clone())).await;
+        let opened = Service::open(
+            config,
+            log.clone(),
+            key.clone(),
+            Arc::<Directory>::clone(&store),
+            Arc::new(pipeline.clone()),
+        )
+        .await;
         let service = match opened {
             Ok(service) => Some(Arc::new(service)),
             // On SQLite there is one writer, so nobody else can be publishing for good reasons.
@@ -40,7 +56,8 @@ impl Anchoring {
             }
             Err(error) => return Err(error).context("opening what was published"),
         };
-        Ok(Self { service, layout: Layout::within(&settings.data_dir) })
+        let compared = Compared { data_dir: settings.data_dir.clone(), log: log.clone(), key: key.clone(), store };
+        Ok(Self { service, layout: Layout::within(&settings.data_dir), compared })
     }
 
     /// Whether this process publishes, and so is the one to be asked for it.
@@ -50,8 +67,14 @@ impl Anchoring {
 
     /// Why no command may be accepted, if the log is not the one that was published.
     pub async fn startup_check(&self) -> anyhow::Result<Option<String>> {
-        let Some(service) = &self.service else { return Ok(None) };
-        Ok(match service.startup_check().await.context("comparing the log with what was published")? {
+        let verdict = match &self.service {
+            Some(service) => service.startup_check().await,
+            None => {
+                let Compared { data_dir, log, key, store } = &self.compared;
+                anchor::compare(data_dir, log, key, store.as_ref()).await
+            }
+        };
+        Ok(match verdict.context("comparing the log with what was published")? {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
         })

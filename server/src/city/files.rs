@@ -28,6 +28,10 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .with_context(|| format!("creating the data directory {}", path.display()))?;
+        // Somebody made it and put nothing in it: there is nothing that others could have read.
+        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+            make_private_dir(path).with_context(|| format!("chmod 700 {}", path.display()))?;
+        }
         Self::existing(path)
     }
 
@@ -155,6 +159,10 @@ pub fn ensure_private(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
 /// Makes a file private that something else created.
 pub fn make_private(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o600))
@@ -206,5 +214,10 @@ mod tests {
         let (_outer, dir) = dir();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         assert!(DataDir::existing(dir.path()).unwrap_err().to_string().contains("chmod 700"));
+        dir.write_new("something", b"there").unwrap();
+        assert!(DataDir::create(dir.path()).unwrap_err().to_string().contains("chmod 700"));
+        dir.remove("something").unwrap();
+        DataDir::create(dir.path()).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
     }
 }

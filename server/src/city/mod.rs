@@ -92,7 +92,11 @@ impl Open {
         let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
 
-        let config = commands::Config { queue: settings.limits.queue, ..commands::Config::default() };
+        let config = commands::Config {
+            queue: settings.limits.queue,
+            compare_after_reconnect: true,
+            ..commands::Config::default()
+        };
         let (pipeline, writer) = Pipeline::start(&log, Arc::clone(&vault), config).await?;
         let anchoring = Anchoring::open(&settings, &log, &signing_key, &pipeline).await?;
         if let Some(reason) = anchoring.startup_check().await? {
@@ -206,6 +210,13 @@ impl City {
             safety.unsafe_settings.iter().map(|setting| format!("{setting}: commits may be lost")).collect();
         if safety.owner {
             warnings.push("the database role could rewrite the log".to_owned());
+        }
+        if self.settings.keeps_all_in_one_place() {
+            warnings.push(format!(
+                "checkpoints and anchors lie beside the log in {}: should all of it be restored from an old copy, only an auditor's \
+                 memory would tell; set anchor.directory to another disk",
+                self.settings.data_dir.display()
+            ));
         }
         warnings.extend(self.pipeline.read_only().map(|reason| format!("read-only: {reason}")));
         warnings

@@ -1,4 +1,6 @@
 //! After a reconnect the database may be another one: the log is compared with what was published before commands go on.
+//!
+//! The writer itself decides nothing on a session that was not compared; what happens here lets it go on, or not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub async fn run(city: Arc<City>) {
     let mut stopping = city.stopping();
     let mut reconnected = city.log.reconnected();
+    if *reconnected.borrow() > 0 {
+        // Before this worker began to look.
+        reconnected.mark_changed();
+    }
     loop {
         let changed = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -20,6 +26,7 @@ pub async fn run(city: Arc<City>) {
         if !changed {
             return;
         }
+        let reconnect = *reconnected.borrow_and_update();
         // A server that only reads for another reason goes on doing so for that one.
         if city.pipeline.read_only().is_some() {
             continue;
@@ -30,6 +37,9 @@ pub async fn run(city: Arc<City>) {
             reason = compare(&city) => {
                 if let Some(reason) = &reason {
                     tracing::error!(%reason, "this server only reads");
+                }
+                if reason.is_none() {
+                    city.pipeline.compared(reconnect);
                 }
                 if city.pipeline.read_only().as_deref() == Some(COMPARING) {
                     city.pipeline.set_read_only(reason);

@@ -124,6 +124,13 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
             "put a TLS proxy in front, and listen on 127.0.0.1",
         );
     }
+    if settings.keeps_all_in_one_place() {
+        findings.warn(
+            "anchors",
+            format!("lie in {}, beside the log", settings.worm_dir().display()),
+            "set anchor.directory to another disk, under another owner: an old copy of everything would not be noticed",
+        );
+    }
     let dir = match DataDir::existing(&settings.data_dir) {
         Ok(dir) => dir,
         Err(error) => {

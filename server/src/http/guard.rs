@@ -24,6 +24,7 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
     let presented = match presented(headers) {
         Ok(presented) => presented,
         Err(problem) => {
+            stranger(app)?;
             pipeline.denied("none", action, &problem.code);
             return Err(problem);
         }
@@ -35,6 +36,11 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
         }
         Err(Refusal::Failure(failure)) => Err(failure.into()),
         Err(Refusal::Rejected(rejection)) => {
+            if rejection.code == Code::CredentialInvalid {
+                stranger(app)?;
+            } else {
+                share(app, presented.id())?;
+            }
             let who = name(app, presented.id(), &rejection).await;
             pipeline.denied(&who, action, rejection.code.as_str());
             Err(Problem::rejected(&rejection))
@@ -57,10 +63,17 @@ fn presented(headers: &HeaderMap) -> Result<PresentedKey, Problem> {
 }
 
 fn share(app: &App, key: KeyId) -> Result<(), Problem> {
-    app.rates.take(key, Instant::now()).map_err(|wait| {
-        metrics::counter!("guildhall_rate_limited_total").increment(1);
-        Problem::new(RATE_LIMITED).retry_after(wait)
-    })
+    app.rates.take(key, Instant::now()).map_err(limited)
+}
+
+/// Whoever has no good key shares what is left for all of those; callers with one are not held up by them.
+fn stranger(app: &App) -> Result<(), Problem> {
+    app.strangers.take((), Instant::now()).map_err(limited)
+}
+
+fn limited(wait: std::time::Duration) -> Problem {
+    metrics::counter!("guildhall_rate_limited_total").increment(1);
+    Problem::new(RATE_LIMITED).retry_after(wait)
 }
 
 /// What a refused credential is called on record. Ids that nobody issued are one: else anybody could fill the log with names.

@@ -48,6 +48,8 @@ pub use standing::{Fresh, Refusal, Standing, now};
 pub struct App {
     pub city: Arc<City>,
     rates: Buckets<KeyId>,
+    /// One bucket for everybody without a good key: their addresses are a proxy's, or theirs to choose.
+    strangers: Buckets<()>,
     feeds: Arc<Semaphore>,
     metrics: PrometheusHandle,
     started: Instant,
@@ -58,6 +60,7 @@ impl App {
         let limits = &city.settings.limits;
         Arc::new(Self {
             rates: Buckets::new(limits.requests_per_second, limits.burst),
+            strangers: Buckets::new(limits.strangers_per_second, limits.strangers_per_second),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
             metrics,
             started: Instant::now(),

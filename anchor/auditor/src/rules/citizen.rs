@@ -110,6 +110,17 @@ impl Citizen {
     }
 }
 
+impl World {
+    /// Whoever answers for this citizen in the end: an agent's operator, and that one's.
+    pub fn answers_for(&self, mut citizen: CitizenId) -> CitizenId {
+        // It ends: whoever is registered names an operator who was registered before.
+        while let Some(operator) = self.citizens.get(&citizen).and_then(|citizen| citizen.operator) {
+            citizen = operator;
+        }
+        citizen
+    }
+}
+
 pub fn apply(event: &Event, id: CitizenId, world: &mut World, notes: &mut Notes) {
     if let Event::Registered(registered) = event {
         return register(registered, id, world, notes);
@@ -181,6 +192,7 @@ fn register(Registered { kind, agent }: &Registered, id: CitizenId, world: &mut 
     if let Some(operator) = operator {
         notes.expect(world.citizens.contains_key(&operator), || format!("the operator {operator} is not registered"));
     }
+    let operator = operator.filter(|operator| world.citizens.contains_key(operator));
     let citizen = Citizen {
         kind: *kind,
         operator,
@@ -190,6 +202,10 @@ fn register(Registered { kind, agent }: &Registered, id: CitizenId, world: &mut 
         guilds: HashSet::new(),
         attests: HashSet::new(),
     };
+    // A second one would not be who it was, and its operator could come after it.
+    if world.citizens.contains_key(&id) {
+        return notes.add(format!("{id} is registered twice"));
+    }
     world.citizens.insert(id, citizen);
     world.act.due.push((notes.position, Due::TreasuryOpened(TreasuryId { 0: id.0 })));
 }

@@ -154,6 +154,17 @@ fn a_deposit_is_attested_by_who_may_and_its_reference_used_once() {
     let mut own = city.clone();
     own.deposit(&citizen, &citizen.replace("cit", "try"), "5.00", 2);
     own.refused("attests money for themself");
+    let mut hand = city.clone();
+    hand.act(Some(&citizen));
+    let agent = hand.fresh("cit", 1);
+    let facts = json!({"operator": citizen, "model_family": "model-x", "instructions": "07".repeat(32)});
+    let purse = agent.replace("cit", "try");
+    hand.add_sealed(&agent, "citizen.registered.v1", json!({"kind": "agent", "agent": facts}), &["name"])
+        .add(&purse, "treasury.opened.v1", json!({"owner": {"kind": "citizen", "id": agent}}))
+        .add(&citizen, "citizen.agent_attached.v1", json!({"agent": agent}));
+    hand.clean();
+    hand.deposit(&citizen, &purse, "5.00", 2);
+    hand.refused("attests money for themself");
     city.act(Some(&citizen)).add(
         &citizen,
         "citizen.attestation_withdrawn.v1",

@@ -69,6 +69,31 @@ fn nobody_attests_to_their_own_treasury_or_one_they_can_spend_from() {
 }
 
 #[test]
+fn nobody_attests_to_what_their_agents_or_their_operator_can_spend() {
+    let mut bank = bank();
+    let teller = bank.teller;
+    let agent = bank.world.agent_of(teller);
+    let agents_own = bank.world.agent_of(agent);
+    for one in [agent, agents_own] {
+        assert_eq!(bank.teller(deposit(of(one), 1, "10.00")), Err(Code::AttesterConflict));
+    }
+    let guild = bank.world.guild(agent, "hands");
+    assert_eq!(bank.teller(deposit(TreasuryId::of_guild(guild), 1, "10.00")), Err(Code::AttesterConflict));
+
+    let grant = crate::citizen::command::GrantAttestation {
+        citizen: agents_own,
+        source: slug("wire"),
+        currency: currency("USD"),
+    };
+    bank.world.send(bank.world.principal, grant).unwrap();
+    for one in [teller, agent, agents_own] {
+        assert_eq!(bank.world.send(agents_own, deposit(of(one), 1, "10.00")), Err(Code::AttesterConflict));
+    }
+    let stranger = bank.ben;
+    assert_eq!(bank.world.send(agents_own, deposit(of(stranger), 1, "10.00")), DONE);
+}
+
+#[test]
 fn an_unknown_treasury_takes_no_deposit() {
     let mut bank = bank();
     assert_eq!(bank.teller(deposit(TreasuryId::from_bits(7), 1, "10.00")), Err(Code::TreasuryNotFound));

@@ -198,7 +198,10 @@ impl Case<'_> {
             .get(&attester)
             .is_some_and(|citizen| citizen.attests.contains(&(source.clone(), moved.currency)));
         self.notes.expect(may, || format!("{attester} may not attest {} from {source}", moved.currency));
-        let own = self.treasury.owner == Some(Owner::Citizen(attester));
+        let own = match self.treasury.owner {
+            Some(Owner::Citizen(owner)) => self.world.answers_for(owner) == self.world.answers_for(attester),
+            _ => false,
+        };
         self.notes.expect(!own, || format!("{attester} attests money for themself"));
     }
 
