@@ -22,6 +22,7 @@ const KEY_CHARS: usize = PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_C
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Names what the verifier is of, so that no other use of the pepper can ever make one.
 const VERIFIER_TAG: &[u8] = b"guildhall/api-key/v1\n";
+const FINGERPRINT_TAG: &[u8] = b"guildhall/pepper/v1\n";
 
 /// Why a text is not a key. Says nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +128,13 @@ impl Pepper {
         mac.update(key.id.to_string().as_bytes());
         mac.update(b"\n");
         mac.update(key.secret.as_bytes());
+        Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// Tells this pepper from another without giving anything of it away.
+    pub fn fingerprint(&self) -> Digest {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(FINGERPRINT_TAG);
         Digest(mac.finalize().into_bytes().into())
     }
 

@@ -148,6 +148,32 @@ async fn a_day_in_the_life_of_a_server() {
     server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_city_does_not_start_with_another_citys_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(dir.path()).stop();
+    let entries = || std::fs::metadata(dir.path().join("data/log.db")).unwrap().len();
+    let before = entries();
+    let other = "0123456789abcdef".repeat(4);
+    let serve = || {
+        let mut command = guildhall(dir.path());
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command
+    };
+    let refused = serve().env("GUILDHALL_MASTER_KEY", &other).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("master.key"), "{refused:?}");
+    let pepper = dir.path().join("data/pepper.key");
+    let own = std::fs::read_to_string(&pepper).unwrap();
+    std::fs::write(&pepper, format!("{other}\n")).unwrap();
+    let refused = serve().output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("pepper.key is not this city's"), "{refused:?}");
+    assert_eq!(entries(), before);
+    std::fs::write(&pepper, own).unwrap();
+    Server::start(dir.path()).stop();
+}
+
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -57,6 +57,21 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_good_key_are_held_up_and_others_are_not() {
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 5).await;
+    let unknown = "gh_00000000000000000000000001_not_a_key";
+    let mut codes = Vec::new();
+    for _ in 0..8 {
+        codes.push(town.get(unknown, "/guilds").await.status.as_u16());
+    }
+    assert_eq!((codes[0], codes[7]), (401, 429), "{codes:?}");
+    let limited = town.get(unknown, "/guilds").await.refused(429, "rate_limited");
+    assert!(limited.headers.contains_key("retry-after"));
+    town.get(&town.key, "/guilds").await.ok();
+    town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_gives_the_same_answer() {
     let town = Town::start().await;
     let body = json!({ "slug": "weavers", "kind": "community", "name": "The Weavers" });

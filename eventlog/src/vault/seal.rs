@@ -155,6 +155,11 @@ impl Vault {
         *blake3::keyed_hash(&key, text.as_bytes()).as_bytes()
     }
 
+    /// Tells this master key from another without giving anything of it away.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        blake3::derive_key("guildhall 2026 fingerprint of the master key", self.master.bytes())
+    }
+
     /// Decrypts a payload and checks it against what the entry says.
     pub fn open(&self, reference: &SealedRef, key: &SubjectKey, ciphertext: &[u8]) -> Result<Opened, VaultError> {
         if sha256(&[ciphertext]) != reference.ciphertext {

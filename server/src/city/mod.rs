@@ -10,6 +10,7 @@ mod expiry;
 mod files;
 mod founding;
 mod recheck;
+mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,7 @@ impl Open {
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
+        let named = secrets::check(&log, &pepper, &vault).await?;
         let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
 
@@ -105,6 +107,9 @@ impl Open {
         }
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
+        if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
+            secrets::name(&pipeline, &pepper, &vault).await?;
+        }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
         let standing = Standing::new(log.clone(), pepper);

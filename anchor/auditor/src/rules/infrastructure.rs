@@ -9,6 +9,7 @@ use super::{Entry, Notes, World, events};
 
 events! {
     "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
 
@@ -23,6 +24,13 @@ pub struct AnchoredData {
     store: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsNamed {
+    pepper: Hash,
+    master_key: Hash,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read to hold the data to its shape")]
@@ -33,11 +41,12 @@ pub struct Denied {
     credential: String,
 }
 
-/// The newest anchor that the log speaks of.
+/// The newest anchor that the log speaks of, and the secrets that it names.
 #[derive(Debug, Default)]
 pub struct Anchored {
     last: Option<AnchoredData>,
     position: u64,
+    secrets: Option<SecretsNamed>,
 }
 
 impl Anchored {
@@ -52,6 +61,11 @@ impl Anchored {
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
     match (event, stream) {
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
+        (Event::SecretsNamed(named), Stream::Log) => {
+            // Two servers that start on an empty log may both name them.
+            let known = world.anchored.secrets.get_or_insert_with(|| named.clone());
+            notes.expect(known == named, || "other secrets are named than before".to_owned());
+        }
         (Event::Denied(_), Stream::Refusals) => {}
         _ => notes.add(format!("an event of the machinery in the stream {stream}")),
     }

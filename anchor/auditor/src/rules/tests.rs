@@ -540,6 +540,17 @@ fn a_stream_begins_with_its_beginning_and_once() {
 }
 
 #[test]
+fn the_citys_secrets_are_named_once_and_for_all() {
+    let (mut city, _, _) = City::founded();
+    let named = |pepper: &str| json!({"pepper": pepper.repeat(32), "master_key": "66".repeat(32)});
+    city.act(None).add("log", "log.secrets_named.v1", named("44"));
+    city.act(None).add("log", "log.secrets_named.v1", named("44"));
+    city.clean();
+    city.act(None).add("log", "log.secrets_named.v1", named("45"));
+    city.refused("other secrets are named");
+}
+
+#[test]
 fn anchors_are_recorded_in_order() {
     let (city, _, _) = City::founded();
     let anchored = |seq: u64, size: u64| json!({"seq": seq, "size": size, "root": "44".repeat(32), "key": crate::anchors::key(seq, size), "sha256": "55".repeat(32), "store": "directory"});
