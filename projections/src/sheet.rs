@@ -247,7 +247,9 @@ impl<R: Record> Staged for Journal<R> {
         if self.deferred.is_empty() || self.deferred.len() < at_least {
             return Vec::new();
         }
-        let rows = std::mem::take(&mut self.deferred).iter().map(R::cells).collect();
+        let mut rows: Vec<Row> = std::mem::take(&mut self.deferred).iter().map(R::cells).collect();
+        // In the order of the key, neighbours are written to the same page.
+        rows.sort_unstable_by(|a, b| a[..R::TABLE.key].cmp(&b[..R::TABLE.key]));
         vec![Change::Insert { table: R::TABLE, rows }]
     }
 

@@ -157,6 +157,14 @@ impl Conn {
         Ok(())
     }
 
+    /// Whether a transaction is open, as far as this side knows.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Conn::Postgres(session) => session.in_transaction,
+            Conn::Sqlite(session) => session.in_transaction,
+        }
+    }
+
     pub(crate) fn mark_open(&mut self, open: bool) {
         match self {
             Conn::Postgres(session) => session.in_transaction = open,

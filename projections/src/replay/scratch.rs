@@ -12,6 +12,9 @@ use crate::recorded::Recorded;
 const REMEMBERED: usize = if cfg!(test) { 20 } else { 400_000 };
 /// Rows of a table that are written at once: enough for a balance that changes all the time to be written seldom.
 const WRITTEN_AT_ONCE: usize = if cfg!(test) { 40 } else { 50_000 };
+/// Scratch tables are thrown away on any error, so nothing is kept to undo what was done to them; and they get memory, up to 128 MiB.
+const SQLITE: &str = "pragma temp.journal_mode = off; pragma temp.cache_size = -131072";
+const POSTGRES: &str = "set temp_buffers = '128MB'";
 const BUSY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Tables folded from position 0 on.
@@ -24,6 +27,7 @@ pub(super) struct Scratch<T> {
 impl<T: Tables> Scratch<T> {
     /// Empty tables on this connection.
     pub(super) async fn create(mut conn: Conn) -> Result<Self, Failure> {
+        conn.script(if conn.is_postgres() { POSTGRES } else { SQLITE }).await?;
         for table in T::tables() {
             let ddl = definition(table, conn.is_postgres());
             conn.script(&ddl).await?;
@@ -61,7 +65,17 @@ impl<T: Tables> Scratch<T> {
     }
 
     async fn write(&mut self, changes: &[Change]) -> Result<(), Failure> {
-        Ok(sql::apply(&mut self.conn, changes).await?)
+        // On SQLite a change is many statements, and each would be a transaction of its own. Nothing but scratch tables is touched, so
+        // nobody else waits.
+        let own = !self.conn.is_postgres() && !self.conn.is_open() && !changes.is_empty();
+        if own {
+            self.conn.begin_read().await?;
+        }
+        sql::apply(&mut self.conn, changes).await?;
+        if own {
+            self.conn.commit().await?;
+        }
+        Ok(())
     }
 
     /// Makes the live rows these, within the open transaction. Readers keep the old ones until it commits.
