@@ -2,11 +2,12 @@
 
 use eventlog::sql::{self, Cell, Conn, Kind};
 use eventlog::{Failure, Log};
-use futures::{StreamExt as _, try_join};
+use futures::try_join;
 
+use super::Progress;
 use super::compare::{Difference, compare};
+use super::feed::Both;
 use super::scratch::{Scratch, private_session};
-use super::{Progress, source};
 use crate::guards::GuardTables;
 use crate::projector::Tables;
 use crate::views::{self, ViewTables, ViewsDb};
@@ -38,16 +39,12 @@ pub async fn check(
     live_guards.begin_read().await?;
     let guards_size = head_size(&mut live_guards).await?;
 
-    let mut new_guards = Scratch::<GuardTables>::create(private_session(log).await?).await?;
-    let mut new_views = Scratch::<ViewTables>::create(private_session(log).await?).await?;
-    let mut batches = std::pin::pin!(source::read(log, 0, guards_size.max(views_size)));
-    while let Some(events) = batches.next().await {
-        let events = events?;
-        let for_views = events.partition_point(|recorded| recorded.position < views_size);
-        let for_guards = events.partition_point(|recorded| recorded.position < guards_size);
-        try_join!(new_guards.feed(&events[..for_guards]), new_views.feed(&events[..for_views]))?;
-        progress(new_guards.size(), guards_size);
-    }
+    let scratch = Both {
+        guards: Scratch::create(private_session(log).await?).await?,
+        views: Scratch::create(private_session(log).await?).await?,
+    };
+    let Both { guards: mut new_guards, views: mut new_views } =
+        scratch.feed(log, (guards_size, views_size), progress).await?;
     try_join!(new_guards.finish(), new_views.finish())?;
 
     let mut checked = Checked { guards: guards_size, views: views_size, ..Checked::default() };

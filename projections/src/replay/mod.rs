@@ -5,6 +5,7 @@
 
 mod check;
 mod compare;
+mod feed;
 mod rebuild;
 mod scratch;
 mod source;

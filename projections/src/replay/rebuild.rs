@@ -4,10 +4,10 @@ use eventlog::sql::{self, Cell, Change, Conn, Kind};
 use eventlog::{Failure, Log};
 use futures::{StreamExt as _, try_join};
 
+use super::feed::Both;
 use super::scratch::{Scratch, guard_session};
 use super::{Progress, source};
-use crate::guards::GuardTables;
-use crate::views::{self, PROGRESS, ViewTables, ViewsDb};
+use crate::views::{self, PROGRESS, ViewsDb};
 
 /// A tail this short is folded under the lock.
 const SHORT: u64 = 5_000;
@@ -28,51 +28,36 @@ pub struct Rebuilt {
 /// When an entry cannot be understood, a rebuilt guard violates a constraint, or the database fails. The live tables are then as
 /// they were.
 pub async fn rebuild(log: &Log, views: &ViewsDb, progress: Progress<'_>) -> Result<Rebuilt, Failure> {
-    let mut new = New {
+    let mut new = Both {
         guards: Scratch::create(guard_session(log).await?).await?,
         views: Scratch::create(views.writer().await?).await?,
     };
     loop {
         let head = log.head().await?.size;
-        new.feed(log, head, progress).await?;
+        new = new.feed(log, (head, head), progress).await?;
         if log.head().await?.size - head <= SHORT {
             break;
         }
     }
     // Outside the locks, so that little is left to be written inside.
     try_join!(new.guards.finish(), new.views.finish())?;
-    new.swap_guards(log, progress).await?;
+    let mut new = new.swap_guards(log, progress).await?;
     new.swap_views(log).await?;
     Ok(Rebuilt { guards: new.guards.size(), views: new.views.size() })
 }
 
-struct New {
-    guards: Scratch<GuardTables>,
-    views: Scratch<ViewTables>,
-}
-
-impl New {
-    async fn feed(&mut self, log: &Log, until: u64, progress: Progress<'_>) -> Result<(), Failure> {
-        let mut batches = std::pin::pin!(source::read(log, self.guards.size(), until));
-        while let Some(events) = batches.next().await {
-            let events = events?;
-            try_join!(self.guards.feed(&events), self.views.feed(&events))?;
-            progress(self.guards.size(), until);
-        }
-        Ok(())
-    }
-
+impl Both {
     /// Nobody appends while the head is locked, so the guards in place are those of exactly this size.
-    async fn swap_guards(&mut self, log: &Log, progress: Progress<'_>) -> Result<(), Failure> {
+    async fn swap_guards(mut self, log: &Log, progress: Progress<'_>) -> Result<Self, Failure> {
         self.guards.conn().begin().await?;
         let size = lock_head(self.guards.conn()).await?;
-        self.feed(log, size, progress).await?;
-        sql::execute(self.guards.conn(), "insert into guard_rebuild (running) values (1)", &[]).await?;
-        self.guards.replace("guard").await?;
-        sql::execute(self.guards.conn(), "delete from guard_rebuild", &[]).await?;
+        let mut new = self.feed(log, (size, size), progress).await?;
+        sql::execute(new.guards.conn(), "insert into guard_rebuild (running) values (1)", &[]).await?;
+        new.guards.replace("guard").await?;
+        sql::execute(new.guards.conn(), "delete from guard_rebuild", &[]).await?;
         // A crash before this leaves the old tables, after it the new ones.
-        self.guards.conn().commit().await?;
-        Ok(())
+        new.guards.conn().commit().await?;
+        Ok(new)
     }
 
     async fn swap_views(&mut self, log: &Log) -> Result<(), Failure> {
