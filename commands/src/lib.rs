@@ -7,7 +7,10 @@
 
 mod answer;
 mod cache;
+mod candidates;
+mod deciding;
 mod entries;
+mod loading;
 mod pipeline;
 mod refusals;
 mod request;

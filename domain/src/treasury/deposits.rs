@@ -104,6 +104,17 @@ fn referenced(reference: &Reference, content: Digest) -> Referenced {
     Referenced { sealed: reference.text.sealed(), lookup: reference.lookup, content }
 }
 
+/// The claim that deciding this command looks up, where the command alone tells: so that those of many can be looked up at once.
+pub fn claim_of(command: &Command) -> Option<Claim> {
+    match command {
+        Command::Deposit(command) => Some(deposit_claim(&command.source, command.reference.lookup)),
+        Command::Withdraw(command) => {
+            Some(withdrawal_claim(Account::Treasury(command.treasury), command.reference.lookup))
+        }
+        _ => None,
+    }
+}
+
 /// Whether the reference stands for exactly this already; for anything else it is refused.
 fn already_done(turn: &Turn<'_>, claim: &Claim, content: Digest) -> Result<bool, Stop> {
     match turn.claimed(claim)? {

@@ -17,6 +17,7 @@ mod terms;
 mod tests;
 mod transfers;
 
+pub use deposits::claim_of;
 pub use dissolution::pay_shares;
 pub use holds::{release_reserved, reserve};
 pub use movements::reference_claim;
