@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::citizen::command::*;
 use crate::city::command::*;
+use crate::grant::command::*;
 use crate::guild::command::*;
 use crate::guild::governance::{Class, Evidence};
 use crate::ids::{CommandId, Stream};
@@ -62,6 +63,8 @@ commands! {
     FoundCity = "city.found", CITY;
     RegisterCurrency = "city.register_currency", CITY;
     DefineRole = "city.define_role", CITY;
+    AssignSource = "city.assign_source", CITY;
+    RegisterAction = "city.register_action", CITY;
     RegisterCitizen = "citizen.register", CITY;
     SuspendCitizen = "citizen.suspend", CITY;
     ReinstateCitizen = "citizen.reinstate", CITY;
@@ -115,6 +118,15 @@ commands! {
     UnfreezeTreasury = "treasury.unfreeze", Governed::By(Class::Finance);
     SettleTreasury = "treasury.settle", Governed::By(Class::Finance);
     SetAutoAccept = "treasury.set_auto_accept", Governed::By(Class::Finance);
+    GrantCapability = "grant.grant", Governed::By(Class::Work);
+    ImportCapability = "grant.import", Governed::No("what a source says, told by an importer");
+    RevokeGrant = "grant.revoke", Governed::By(Class::Work);
+    AttenuateGrant = "grant.attenuate", Governed::By(Class::Work);
+    DelegateGrant = "grant.delegate", Governed::By(Class::Work);
+    ReverifyGrant = "grant.reverify", Governed::By(Class::Work);
+    RecordVerifications = "grant.record_verifications", Governed::No("what a source says, told by a verifier");
+    ExpireGrant = "grant.expire", EXPIRY;
+    PruneGrant = "grant.prune", Governed::No("what ended long ago leaves the table");
 }
 
 /// A command with everything that travels beside it.
@@ -146,6 +158,8 @@ pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Sto
         Command::FoundCity(c) => crate::city::decide::found_city(turn, c),
         Command::RegisterCurrency(c) => crate::city::decide::register_currency(turn, c),
         Command::DefineRole(c) => crate::city::decide::define_role(turn, c),
+        Command::AssignSource(c) => crate::city::decide::assign_source(turn, c),
+        Command::RegisterAction(c) => crate::city::decide::register_action(turn, c),
         Command::RegisterCitizen(c) => crate::citizen::decide::register(turn, c),
         Command::SuspendCitizen(c) => crate::citizen::decide::suspend(turn, c),
         Command::ReinstateCitizen(c) => crate::citizen::decide::reinstate(turn, c),
@@ -173,6 +187,15 @@ pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Sto
         | Command::UnfreezeTreasury(_)
         | Command::SettleTreasury(_)
         | Command::SetAutoAccept(_) => crate::treasury::decide::run(turn, command),
+        Command::GrantCapability(_)
+        | Command::ImportCapability(_)
+        | Command::RevokeGrant(_)
+        | Command::AttenuateGrant(_)
+        | Command::DelegateGrant(_)
+        | Command::ReverifyGrant(_)
+        | Command::RecordVerifications(_)
+        | Command::ExpireGrant(_)
+        | Command::PruneGrant(_) => crate::grant::decide::run(turn, command),
         _ => crate::guild::decide::run(turn, command),
     }
 }

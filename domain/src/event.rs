@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::citizen::event::CitizenEvent;
 use crate::city::event::CityEvent;
+use crate::grant::event::GrantEvent;
 use crate::guild::event::GuildEvent;
 use crate::ids::Stream;
 use crate::key::event::KeyEvent;
@@ -19,6 +20,7 @@ pub enum Event {
     Guild(GuildEvent),
     Treasury(TreasuryEvent),
     Key(KeyEvent),
+    Grant(GrantEvent),
 }
 
 macro_rules! from {
@@ -30,7 +32,7 @@ macro_rules! from {
         })*
     };
 }
-from!(City(CityEvent), Citizen(CitizenEvent), Guild(GuildEvent), Treasury(TreasuryEvent), Key(KeyEvent));
+from!(City(CityEvent), Citizen(CitizenEvent), Guild(GuildEvent), Treasury(TreasuryEvent), Key(KeyEvent), Grant(GrantEvent));
 
 /// Why recorded data is not an event of this version of the city.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,7 @@ impl Event {
             Some("guild") => serde_json::from_value(value).map(Self::Guild).map_err(wrap),
             Some("treasury") => serde_json::from_value(value).map(Self::Treasury).map_err(wrap),
             Some("key") => serde_json::from_value(value).map(Self::Key).map_err(wrap),
+            Some("grant") => serde_json::from_value(value).map(Self::Grant).map_err(wrap),
             _ => Err(UnknownEvent::Type(kind.to_owned())),
         }
     }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use ulid::Ulid;
 
+use crate::party::HolderId;
+
 /// Why a text is not the identifier or name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
@@ -105,6 +107,10 @@ id!(/// A governed command waiting for votes.
     ProposalId, "prp");
 id!(/// A temporary squad.
     SquadId, "sqd");
+id!(/// A capability that a holder has.
+    GrantId, "grt");
+id!(/// All capabilities of one holder; shares its ULID with the holder.
+    InventoryId, "inv");
 id!(/// An API key (the public half).
     KeyId, "key");
 id!(/// One command, whoever sent it and however often.
@@ -117,6 +123,16 @@ impl TreasuryId {
 
     pub const fn of_citizen(citizen: CitizenId) -> Self {
         Self::from_bits(citizen.bits())
+    }
+}
+
+impl InventoryId {
+    pub const fn of(holder: HolderId) -> Self {
+        Self::from_bits(match holder {
+            HolderId::Citizen(id) => id.bits(),
+            HolderId::Squad(id) => id.bits(),
+            HolderId::Guild(id) => id.bits(),
+        })
     }
 }
 
@@ -202,6 +218,7 @@ pub enum Stream {
     Guild(GuildId),
     Treasury(TreasuryId),
     Key(KeyId),
+    Inventory(InventoryId),
 }
 
 impl fmt::Display for Stream {
@@ -212,6 +229,7 @@ impl fmt::Display for Stream {
             Self::Guild(id) => fmt::Display::fmt(id, f),
             Self::Treasury(id) => fmt::Display::fmt(id, f),
             Self::Key(id) => fmt::Display::fmt(id, f),
+            Self::Inventory(id) => fmt::Display::fmt(id, f),
         }
     }
 }
@@ -232,6 +250,7 @@ impl FromStr for Stream {
             Some("gld_") => text.parse().map(Self::Guild),
             Some("try_") => text.parse().map(Self::Treasury),
             Some("key_") => text.parse().map(Self::Key),
+            Some("inv_") => text.parse().map(Self::Inventory),
             _ => Err(Malformed::new("a stream of the domain", text)),
         }
     }

@@ -4,6 +4,7 @@ pub mod citizen;
 pub mod city;
 pub mod command;
 pub mod event;
+pub mod grant;
 pub mod guild;
 pub mod ids;
 pub mod key;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CitizenId, Malformed, SquadId, text_serde};
+use crate::ids::{CitizenId, GuildId, Malformed, SquadId, text_serde};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +89,81 @@ impl From<CitizenKind> for MemberKind {
             CitizenKind::Agent => Self::Agent,
             CitizenKind::Service => Self::Service,
         }
+    }
+}
+
+/// Whoever can hold capabilities. The id's prefix tells which; the kind travels beside it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HolderId {
+    Citizen(CitizenId),
+    Squad(SquadId),
+    Guild(GuildId),
+}
+
+impl fmt::Display for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Citizen(id) => fmt::Display::fmt(id, f),
+            Self::Squad(id) => fmt::Display::fmt(id, f),
+            Self::Guild(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl fmt::Debug for HolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for HolderId {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        match text.get(..4) {
+            Some("sqd_") => text.parse().map(Self::Squad),
+            Some("gld_") => text.parse().map(Self::Guild),
+            Some("cit_") => text.parse().map(Self::Citizen),
+            _ => Err(Malformed::new("the id of a citizen (cit_), guild (gld_) or squad (sqd_)", text)),
+        }
+    }
+}
+
+text_serde!(HolderId);
+
+impl From<MemberId> for HolderId {
+    fn from(member: MemberId) -> Self {
+        match member {
+            MemberId::Citizen(id) => Self::Citizen(id),
+            MemberId::Squad(id) => Self::Squad(id),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HolderKind {
+    Human,
+    Agent,
+    Service,
+    Squad,
+    Guild,
+}
+
+impl From<MemberKind> for HolderKind {
+    fn from(kind: MemberKind) -> Self {
+        match kind {
+            MemberKind::Human => Self::Human,
+            MemberKind::Agent => Self::Agent,
+            MemberKind::Service => Self::Service,
+            MemberKind::Squad => Self::Squad,
+        }
+    }
+}
+
+impl From<CitizenKind> for HolderKind {
+    fn from(kind: CitizenKind) -> Self {
+        MemberKind::from(kind).into()
     }
 }
 

@@ -106,6 +106,29 @@ codes! {
     GuildLeaderless = "guild_leaderless", "the guild has no active founder";
     FallbackCannotReceive = "fallback_cannot_receive", "the fallback treasury cannot receive";
     ReceiverIsSelf = "receiver_is_self", "a dissolving guild cannot be its own receiver";
+    // capabilities
+    HolderNotActive = "holder_not_active", "the holder is not active";
+    TooManyActions = "too_many_actions", "the city knows of at most 10000 actions";
+    GrantNotLiving = "grant_not_living", "the holder has no living grant of that id";
+    GrantExists = "grant_exists", "the holder has a living grant of that kind and ref";
+    GrantNotExpired = "grant_not_expired", "the grant's time is not over yet";
+    GrantNotPrunable = "grant_not_prunable", "only what has been dead for 30 days is pruned";
+    ComputedCapability = "computed_capability", "that capability follows from a membership or a role, and is not granted by hand";
+    SourceMismatch = "source_mismatch", "that source does not speak of such capabilities";
+    NotTheSourceOwner = "not_the_source_owner", "the caller has no authority over that source";
+    NotInsideGuild = "not_inside_guild", "a guild grants to itself and its active members only";
+    RankTooLow = "rank_too_low", "it takes the guild's coordinator rank or one above it";
+    NotTheGranter = "not_the_granter", "only the holder, who granted it, or the owner of its source may do that";
+    NotTheHolder = "not_the_holder", "only the holder hands on what they have";
+    Withheld = "withheld", "somebody revoked it, so an importer does not bring it back";
+    ScopeTooLong = "scope_too_long", "a scope lists at most 100 actions";
+    ScopeWider = "scope_wider", "a grant only ever gets narrower";
+    NotDelegable = "not_delegable", "the grant may not be handed on";
+    DelegationTooDeep = "delegation_too_deep", "a chain of delegation has at most 5 grants";
+    TooManyDelegations = "too_many_delegations", "at most 1000 living grants hang on one";
+    NotAVerifier = "not_a_verifier", "only verifiers record what they found out";
+    TooManyFindings = "too_many_findings", "at most 1000 findings are recorded at once";
+    NothingToVerify = "nothing_to_verify", "the city itself is the source of that grant";
     // treasuries
     TreasuryNotFound = "treasury_not_found", "there is no such treasury";
     NotTheOwner = "not_the_owner", "only the owner of this treasury may do that";

@@ -119,6 +119,11 @@ impl World {
                     let empty = Arc::new(State::empty(stream));
                     assert!(self.states.insert(stream, empty).is_none(), "{stream} was loaded");
                 }
+                Err(Stop::Missing(Missing::Streams(streams))) => {
+                    for stream in streams {
+                        self.states.entry(stream).or_insert_with(|| Arc::new(State::empty(stream)));
+                    }
+                }
                 Err(Stop::Missing(Missing::Claim(claim))) => {
                     assert!(self.claims.insert(claim, None).is_none(), "a claim was asked for twice");
                 }

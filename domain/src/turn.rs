@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::citizen::Citizen;
 use crate::city::City;
 use crate::event::Event;
+use crate::grant::Inventory;
 use crate::guild::Guild;
-use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, KeyId, ProposalId, Stream, TreasuryId};
+use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, Stream, TreasuryId};
 use crate::key::Key;
 use crate::party::{Actor, Tier};
 use crate::rejection::{Code, Rejection};
@@ -28,6 +29,8 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Missing {
     Stream(Stream),
+    /// Several that are known to be needed together.
+    Streams(Vec<Stream>),
     Claim(Claim),
 }
 
@@ -58,6 +61,7 @@ pub enum State {
     Guild(Guild),
     Treasury(Treasury),
     Key(Key),
+    Inventory(Inventory),
 }
 
 impl State {
@@ -69,6 +73,7 @@ impl State {
             Stream::Guild(_) => Self::Guild(Guild::default()),
             Stream::Treasury(_) => Self::Treasury(Treasury::default()),
             Stream::Key(_) => Self::Key(Key::default()),
+            Stream::Inventory(_) => Self::Inventory(Inventory::default()),
         }
     }
 
@@ -80,6 +85,7 @@ impl State {
             (Self::Guild(state), Event::Guild(event)) => state.evolve(event, at),
             (Self::Treasury(state), Event::Treasury(event)) => state.evolve(event, at),
             (Self::Key(state), Event::Key(event)) => state.evolve(event, at),
+            (Self::Inventory(state), Event::Grant(event)) => state.evolve(event, at),
             (state, event) => unreachable!("a {event:?} in the stream of {state:?}"),
         }
     }
@@ -220,6 +226,21 @@ impl<'a> Turn<'a> {
             State::Key(key) if key.exists() => Ok(key),
             _ => Err(Rejection::new(Code::KeyNotFound).detail(id).into()),
         }
+    }
+
+    /// What a holder has; empty for one who never had anything.
+    pub fn inventory(&self, id: InventoryId) -> Result<&Inventory, Stop> {
+        match self.state(Stream::Inventory(id))? {
+            State::Inventory(inventory) => Ok(inventory),
+            other => unreachable!("an inventory's stream holds {other:?}"),
+        }
+    }
+
+    /// Asks for everything at once that the next lines read: one round instead of one a stream.
+    pub fn need(&self, streams: impl IntoIterator<Item = Stream>) -> Result<(), Stop> {
+        let unknown = |stream: &Stream| !self.changed.contains_key(stream) && self.scene.state(*stream).is_none();
+        let missing: Vec<Stream> = streams.into_iter().filter(unknown).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Missing(Missing::Streams(missing))) }
     }
 
     pub fn guild_id(&self, guild: &GuildRef) -> Result<GuildId, Stop> {

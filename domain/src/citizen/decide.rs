@@ -7,10 +7,11 @@ use super::command::{
 use super::event::{CitizenEvent, SuspensionCause};
 use crate::city::decide::{follow_principal, holds, not_above_caller};
 use crate::city::seed_role;
+use crate::grant::computed as grant;
 use crate::guild;
 use crate::ids::{CitizenId, Slug, Stream};
 use crate::key;
-use crate::party::{CitizenKind, Tier};
+use crate::party::{CitizenKind, HolderId, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::treasury;
 use crate::treasury::event::Owner;
@@ -37,6 +38,7 @@ pub fn register(turn: &mut Turn<'_>, command: &RegisterCitizen) -> Result<Outcom
     turn.record(stream, registered)?;
     treasury::open(turn, Owner::Citizen(id))?;
     turn.record(stream, CitizenEvent::RoleAssigned { role: seed_role(Tier::Observer) })?;
+    grant::role_assigned(turn, id, &seed_role(Tier::Observer))?;
     if let Some(facts) = agent {
         turn.record(Stream::Citizen(facts.operator), CitizenEvent::AgentAttached { agent: id })?;
     }
@@ -96,6 +98,7 @@ pub fn deprovision(turn: &mut Turn<'_>, command: &DeprovisionCitizen) -> Result<
     for guild in citizen.guilds() {
         guild::city_remove(turn, *guild, id)?;
     }
+    grant::end_all(turn, HolderId::Citizen(id))?;
     follow_principal(turn, id)?;
     // Whoever was suspended has taken their agents along already.
     if citizen.is_active() {
@@ -118,6 +121,7 @@ pub fn assign_role(turn: &mut Turn<'_>, command: &AssignRole) -> Result<Outcome,
         return Ok(Outcome::AlreadyDone);
     }
     turn.record(Stream::Citizen(*id), CitizenEvent::RoleAssigned { role: role.clone() })?;
+    grant::role_assigned(turn, *id, role)?;
     follow_principal(turn, *id)?;
     Ok(Outcome::Done)
 }
@@ -130,6 +134,7 @@ pub fn unassign_role(turn: &mut Turn<'_>, command: &UnassignRole) -> Result<Outc
         return Ok(Outcome::AlreadyDone);
     }
     turn.record(Stream::Citizen(*id), CitizenEvent::RoleUnassigned { role: role.clone() })?;
+    grant::role_unassigned(turn, *id, role)?;
     follow_principal(turn, *id)?;
     Ok(Outcome::Done)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::command::{DefineRole, FoundCity, RegisterCurrency};
+use super::command::{AssignSource, DefineRole, FoundCity, RegisterAction, RegisterCurrency};
 use super::event::CityEvent;
 use super::policy::lowest_tier;
 use super::state::{is_seed_role, seed_role};
 use crate::citizen::event::CitizenEvent;
+use crate::grant;
 use crate::ids::{CitizenId, Stream};
 use crate::key::event::KeyEvent;
 use crate::money::MAX_SCALE;
@@ -15,6 +16,9 @@ use crate::rejection::{Code, Rejection};
 use crate::treasury;
 use crate::treasury::event::Owner;
 use crate::turn::{Outcome, Stop, Turn};
+
+/// Most actions that the city says reads or writes of.
+pub const MAX_REGISTERED_ACTIONS: usize = 10_000;
 
 /// The first start: there is nobody yet who could permit it, so only the city itself asks, and only once.
 pub fn found_city(turn: &mut Turn<'_>, command: &FoundCity) -> Result<Outcome, Stop> {
@@ -31,6 +35,7 @@ pub fn found_city(turn: &mut Turn<'_>, command: &FoundCity) -> Result<Outcome, S
     turn.record(citizen, CitizenEvent::Registered { kind: CitizenKind::Human, name, agent: None })?;
     treasury::open(turn, Owner::Citizen(principal))?;
     turn.record(citizen, CitizenEvent::RoleAssigned { role: seed_role(Tier::Principal) })?;
+    grant::computed::role_assigned(turn, principal, &seed_role(Tier::Principal))?;
     let issued = KeyEvent::Issued {
         citizen: principal,
         verifier: command.verifier,
@@ -85,6 +90,38 @@ pub fn define_role(turn: &mut Turn<'_>, command: &DefineRole) -> Result<Outcome,
     }
     let actions = actions.into_iter().collect();
     let event = CityEvent::RoleDefined { role: role.clone(), tier: *tier, actions, mfa_required: *mfa_required };
+    turn.record(Stream::City, event)?;
+    Ok(Outcome::Done)
+}
+
+pub fn assign_source(turn: &mut Turn<'_>, command: &AssignSource) -> Result<Outcome, Stop> {
+    let AssignSource { source, owner } = command;
+    if !source.is_imported() {
+        return Err(Rejection::new(Code::SourceMismatch).field("source").into());
+    }
+    if let Some(owner) = owner
+        && !turn.citizen(*owner)?.is_active()
+    {
+        return Err(Rejection::new(Code::CitizenNotActive).field("owner").into());
+    }
+    if turn.city()?.source_owner(*source) == *owner {
+        return Ok(Outcome::AlreadyDone);
+    }
+    turn.record(Stream::City, CityEvent::SourceAssigned { source: *source, owner: *owner })?;
+    Ok(Outcome::Done)
+}
+
+/// Registering again with another effect changes it: an action that was thought to read and writes is mended here.
+pub fn register_action(turn: &mut Turn<'_>, command: &RegisterAction) -> Result<Outcome, Stop> {
+    let RegisterAction { kind, action, effect } = command;
+    match turn.city()?.registered_effect(*kind, action) {
+        Some(known) if known == *effect => return Ok(Outcome::AlreadyDone),
+        None if turn.city()?.registered_actions() >= MAX_REGISTERED_ACTIONS => {
+            return Err(Code::TooManyActions.into());
+        }
+        _ => {}
+    }
+    let event = CityEvent::ActionRegistered { kind: *kind, action: action.clone(), effect: *effect };
     turn.record(Stream::City, event)?;
     Ok(Outcome::Done)
 }

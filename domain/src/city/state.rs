@@ -7,6 +7,8 @@ use imbl::{OrdMap, OrdSet};
 use super::event::CityEvent;
 use super::policy::lowest_tier;
 use crate::citizen::Citizen;
+use crate::grant::kind::{CapabilityKind, Source};
+use crate::grant::scope::{Action, Effect};
 use crate::ids::{CitizenId, Slug};
 use crate::money::Currency;
 use crate::party::Tier;
@@ -53,6 +55,8 @@ pub struct City {
     currencies: OrdMap<Currency, u8>,
     roles: OrdMap<Slug, Role>,
     principals: OrdSet<CitizenId>,
+    sources: OrdMap<Source, CitizenId>,
+    actions: OrdMap<(CapabilityKind, Action), Effect>,
 }
 
 impl City {
@@ -72,6 +76,20 @@ impl City {
     /// A seed role or a defined one. Seed roles come first: an event could not replace them even if one tried.
     pub fn role(&self, role: &Slug) -> Option<&Role> {
         SEED_ROLES.get(role).or_else(|| self.roles.get(role))
+    }
+
+    /// Who may grant from this source by hand.
+    pub fn source_owner(&self, source: Source) -> Option<CitizenId> {
+        self.sources.get(&source).copied()
+    }
+
+    /// Whether an action reads or writes; `None` when nobody said.
+    pub fn registered_effect(&self, kind: CapabilityKind, action: &Action) -> Option<Effect> {
+        self.actions.get(&(kind, action.clone())).copied()
+    }
+
+    pub fn registered_actions(&self) -> usize {
+        self.actions.len()
     }
 
     /// The active citizens of tier principal.
@@ -107,6 +125,15 @@ impl City {
             CityEvent::RoleDefined { role, tier, actions, mfa_required } => {
                 let actions = actions.iter().map(|action| Arc::from(action.as_str())).collect();
                 self.roles.insert(role.clone(), Role { tier: *tier, actions, mfa_required: *mfa_required });
+            }
+            CityEvent::SourceAssigned { source, owner: Some(owner) } => {
+                self.sources.insert(*source, *owner);
+            }
+            CityEvent::SourceAssigned { source, owner: None } => {
+                self.sources.remove(source);
+            }
+            CityEvent::ActionRegistered { kind, action, effect } => {
+                self.actions.insert((*kind, action.clone()), *effect);
             }
             CityEvent::PrincipalChanged { citizen, active: true } => {
                 self.principals.insert(*citizen);

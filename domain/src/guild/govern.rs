@@ -73,7 +73,7 @@ pub(super) fn govern_as(
 }
 
 /// Like `govern` for commands that commit no money: `Some` when the command ends here.
-pub(super) fn ask(turn: &mut Turn<'_>, guild: GuildId, command: &Command) -> Result<Option<Outcome>, Stop> {
+pub(crate) fn ask(turn: &mut Turn<'_>, guild: GuildId, command: &Command) -> Result<Option<Outcome>, Stop> {
     match govern(turn, guild, command, None)? {
         Ruling::Go => Ok(None),
         Ruling::Proposed(guild, proposal) => Ok(Some(Outcome::Proposed(guild, proposal))),

@@ -1,0 +1,155 @@
+//! Who may give and take capabilities: the owner of their source, the guild inside which they count, the city above all.
+
+use super::event::Link;
+use super::kind::Source;
+use super::state::{Grant, Inventory};
+use crate::command::Command;
+use crate::guild::{Status, govern};
+use crate::ids::{GrantId, GuildId, InventoryId, Slug, Stream};
+use crate::party::{HolderId, HolderKind, Tier};
+use crate::rejection::{Code, Rejection};
+use crate::turn::{Mode, Outcome, Stop, Turn};
+
+/// The rank from which a guild's members grant inside it.
+const COORDINATOR_RANK: &str = "coordinator";
+
+/// The holder, who must exist and be active; and what kind of holder it is.
+pub(super) fn active_holder(turn: &Turn<'_>, holder: HolderId) -> Result<HolderKind, Stop> {
+    if !is_active(turn, holder)? {
+        return Err(Rejection::new(Code::HolderNotActive).field("holder").detail(holder).into());
+    }
+    match holder {
+        HolderId::Citizen(id) => Ok(turn.citizen(id)?.kind().into()),
+        HolderId::Squad(_) => Ok(HolderKind::Squad),
+        HolderId::Guild(_) => Ok(HolderKind::Guild),
+    }
+}
+
+pub(super) fn is_active(turn: &Turn<'_>, holder: HolderId) -> Result<bool, Stop> {
+    Ok(match holder {
+        HolderId::Citizen(id) => turn.citizen(id)?.is_active(),
+        HolderId::Squad(_) => true,
+        HolderId::Guild(id) => turn.guild(id)?.status() == Status::Active,
+    })
+}
+
+pub(super) fn inventory<'t>(turn: &'t Turn<'_>, holder: HolderId) -> Result<&'t Inventory, Stop> {
+    turn.inventory(InventoryId::of(holder))
+}
+
+pub(super) const fn stream(holder: HolderId) -> Stream {
+    Stream::Inventory(InventoryId::of(holder))
+}
+
+/// The living grant, whether or not its time is over.
+pub(super) fn living<'t>(turn: &'t Turn<'_>, holder: HolderId, grant: GrantId) -> Result<&'t Grant, Stop> {
+    let found = inventory(turn, holder)?.grant(grant);
+    found.ok_or_else(|| Rejection::new(Code::GrantNotLiving).field("grant").detail(grant).into())
+}
+
+/// Who may grant from this source to this holder. `Some`: the guild decides later.
+pub(super) fn over_source(
+    turn: &mut Turn<'_>,
+    source: Source,
+    holder: HolderId,
+    command: &Command,
+) -> Result<Option<Outcome>, Stop> {
+    match source {
+        Source::Guild(guild) => {
+            inside(turn, guild, holder)?;
+            by_guild(turn, guild, command)
+        }
+        Source::City if asked(turn) && turn.context.permit.tier >= Tier::Coordinator => Ok(None),
+        Source::City => Err(Rejection::new(Code::NotTheSourceOwner).detail("the city's own need a coordinator").into()),
+        Source::Membership | Source::Roles => Err(Rejection::new(Code::ComputedCapability).field("source").into()),
+        imported if asked(turn) && owns(turn, imported)? => Ok(None),
+        _ => Err(Rejection::new(Code::NotTheSourceOwner).field("source").into()),
+    }
+}
+
+/// Who may take a grant away or narrow it: its holder, who granted it, whoever is above it in a chain of delegation, the owner of its
+/// source, a coordinator of the city. `Some`: a guild decides later.
+pub(super) fn over_grant(
+    turn: &mut Turn<'_>,
+    holder: HolderId,
+    grant: GrantId,
+    command: &Command,
+) -> Result<Option<Outcome>, Stop> {
+    let found = living(turn, holder, grant)?;
+    let (source, granted_by, parent) = (found.source(), found.granted_by(), found.parent());
+    if asked(turn) {
+        let caller = turn.caller()?;
+        let own = holder == HolderId::Citizen(caller) || granted_by == Some(caller);
+        let above = parent.is_some_and(|above| above.holder == HolderId::Citizen(caller));
+        if own || above || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
+            return Ok(None);
+        }
+    }
+    // The guild that gave it, then the guild that handed it on, then the guild that has it.
+    let guilds = [guild_of_source(source), parent.and_then(guild_of_link), guild_of(holder)];
+    match guilds.into_iter().flatten().next() {
+        Some(guild) => by_guild(turn, guild, command),
+        None => Err(Code::NotTheGranter.into()),
+    }
+}
+
+/// Whoever uses this holder's capabilities: the citizen themselves, or the guild.
+pub(super) fn as_holder(turn: &mut Turn<'_>, holder: HolderId, command: &Command) -> Result<Option<Outcome>, Stop> {
+    match holder {
+        HolderId::Guild(guild) => by_guild(turn, guild, command),
+        HolderId::Citizen(id) if asked(turn) && turn.caller()? == id => Ok(None),
+        HolderId::Citizen(_) | HolderId::Squad(_) => Err(Code::NotTheHolder.into()),
+    }
+}
+
+fn asked(turn: &Turn<'_>) -> bool {
+    turn.mode == Mode::Asked
+}
+
+fn owns(turn: &Turn<'_>, source: Source) -> Result<bool, Stop> {
+    Ok(turn.city()?.source_owner(source) == Some(turn.caller()?))
+}
+
+/// The guild grants to itself and to its members.
+fn inside(turn: &Turn<'_>, guild: GuildId, holder: HolderId) -> Result<(), Stop> {
+    let state = turn.guild(guild)?;
+    let member = match holder {
+        HolderId::Guild(id) => return if id == guild { Ok(()) } else { Err(Code::NotInsideGuild.into()) },
+        HolderId::Citizen(id) => crate::party::MemberId::Citizen(id),
+        HolderId::Squad(id) => crate::party::MemberId::Squad(id),
+    };
+    if state.member(member).is_some_and(|member| member.is_active()) { Ok(()) } else { Err(Code::NotInsideGuild.into()) }
+}
+
+/// A coordinator of the guild, and then its governance.
+fn by_guild(turn: &mut Turn<'_>, guild: GuildId, command: &Command) -> Result<Option<Outcome>, Stop> {
+    if asked(turn) {
+        let caller = turn.caller()?;
+        let state = turn.guild(guild)?;
+        let member = state.active_member(caller).ok_or_else(|| Rejection::new(Code::NotAMember))?;
+        let coordinator: Option<Slug> = COORDINATOR_RANK.parse().ok();
+        let lowest = coordinator.and_then(|rank| state.rank_place(&rank)).unwrap_or(0);
+        if state.rank_place(&member.rank).is_none_or(|place| place > lowest) {
+            return Err(Code::RankTooLow.into());
+        }
+    }
+    govern::ask(turn, guild, command)
+}
+
+const fn guild_of(holder: HolderId) -> Option<GuildId> {
+    match holder {
+        HolderId::Guild(guild) => Some(guild),
+        HolderId::Citizen(_) | HolderId::Squad(_) => None,
+    }
+}
+
+const fn guild_of_link(link: Link) -> Option<GuildId> {
+    guild_of(link.holder)
+}
+
+const fn guild_of_source(source: Source) -> Option<GuildId> {
+    match source {
+        Source::Guild(guild) => Some(guild),
+        _ => None,
+    }
+}

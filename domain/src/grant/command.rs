@@ -1,0 +1,89 @@
+//! What can be asked of the inventory.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::FailureKind;
+use super::kind::{CapabilityKind, CapabilityRef, Source};
+use super::scope::Scope;
+use crate::guild::command::command;
+use crate::ids::GrantId;
+use crate::party::HolderId;
+use crate::text::Text;
+use crate::time::Time;
+
+command! {
+    /// Grants a capability to a holder. The caller owns the source, or coordinates the guild that is the source.
+    GrantCapability {
+        holder: HolderId,
+        kind: CapabilityKind,
+        #[serde(rename = "ref")] reference: CapabilityRef,
+        source: Source,
+        #[serde(default)] scope: Scope,
+        #[serde(default)] delegable: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
+    }
+    /// What a source listed, as an importer met it. Never brings back what an actor revoked.
+    ImportCapability {
+        holder: HolderId,
+        kind: CapabilityKind,
+        #[serde(rename = "ref")] reference: CapabilityRef,
+        source: Source,
+        #[serde(default)] scope: Scope,
+        #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
+        /// Fields of the source beyond these, as one document; sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")] details: Option<Text>,
+    }
+    RevokeGrant {
+        holder: HolderId,
+        grant: GrantId,
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<Text>,
+    }
+    /// Only ever narrower: a scope within the present one, an end no later.
+    AttenuateGrant {
+        holder: HolderId,
+        grant: GrantId,
+        scope: Scope,
+        #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
+    }
+    /// Hands a delegable grant on, whole or narrower.
+    DelegateGrant {
+        holder: HolderId,
+        grant: GrantId,
+        to: HolderId,
+        #[serde(default, skip_serializing_if = "Option::is_none")] scope: Option<Scope>,
+        #[serde(default)] delegable: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
+    }
+    /// Asks for a verification now, ahead of its hour.
+    ReverifyGrant { holder: HolderId, grant: GrantId }
+    /// What verifiers found out, up to 1000 grants at once.
+    RecordVerifications { findings: Vec<Finding> }
+    /// Puts on record that a grant's time is over.
+    ExpireGrant { holder: HolderId, grant: GrantId }
+    /// Takes a grant that has been dead for 30 days out of the table.
+    PruneGrant { holder: HolderId, grant: GrantId }
+}
+
+/// What a verifier found out about one grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    pub holder: HolderId,
+    pub grant: GrantId,
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The source has it.
+    Alive,
+    /// The source does not know it.
+    Gone,
+    /// The source says that it was taken away.
+    Revoked,
+    /// The source says that its time is over.
+    Expired,
+    /// The source could not say, and why.
+    Unknown(FailureKind),
+}

@@ -1,0 +1,249 @@
+//! What a capability is: its kind, the reference by which its source knows it, and the source.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GuildId, Malformed, text_serde};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapabilityKind {
+    Credential,
+    Tool,
+    Automation,
+    Template,
+    OauthConnection,
+    GuildRole,
+    DataAccess,
+    McpServer,
+}
+
+impl CapabilityKind {
+    pub const ALL: [Self; 8] = [
+        Self::Credential,
+        Self::Tool,
+        Self::Automation,
+        Self::Template,
+        Self::OauthConnection,
+        Self::GuildRole,
+        Self::DataAccess,
+        Self::McpServer,
+    ];
+
+    /// Kinds that follow from memberships and roles: nobody grants them by hand.
+    pub const fn is_computed(self) -> bool {
+        matches!(self, Self::GuildRole | Self::DataAccess)
+    }
+}
+
+/// The name by which a source knows a capability: 1 to 200 bytes, printable, not padded, and nothing that looks like a secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CapabilityRef(Arc<str>);
+
+/// Longest reference, in bytes of UTF-8.
+pub const MAX_REF_BYTES: usize = 200;
+
+impl CapabilityRef {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CapabilityRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CapabilityRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for CapabilityRef {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let sized = (1..=MAX_REF_BYTES).contains(&text.len());
+        if !sized || text.trim() != text || text.chars().any(char::is_control) {
+            return Err(Malformed::new("a capability ref of 1 to 200 printable bytes without spaces around it", text));
+        }
+        if looks_like_secret(text) {
+            // The text stays out of the answer: it may be what it looks like.
+            return Err(Malformed::new("a capability ref that does not look like a secret", "(not shown)"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+text_serde!(CapabilityRef);
+
+/// Whether a text has the shape of a known kind of secret. A net for accidents, not a proof of absence.
+pub fn looks_like_secret(text: &str) -> bool {
+    const PREFIXES: [&str; 14] = [
+        "sk-", "sk_live_", "sk_test_", "rk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA",
+        "AIza", "gh_",
+    ];
+    let long_enough = |word: &str| word.len() >= 16;
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')' | '<' | '>'));
+    let by_word = words.clone().any(|word| {
+        let word = word.rsplit(':').next().unwrap_or(word);
+        long_enough(word) && (PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_jwt(word))
+    });
+    by_word || text.contains("-----BEGIN") || bearer(text)
+}
+
+/// Three base64url parts, the first of which is a JSON object.
+fn is_jwt(word: &str) -> bool {
+    word.starts_with("eyJ") && word.split('.').count() == 3 && word.split('.').all(|part| part.len() >= 8)
+}
+
+/// `Authorization: Bearer ...` copied into a text.
+fn bearer(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.split("bearer ").skip(1).any(|rest| rest.split_whitespace().next().is_some_and(|word| word.len() >= 16))
+}
+
+/// Where the truth about a capability lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Tokens of the edge database and the message bus.
+    D1Tokens,
+    /// Tools and servers that plugin manifests declare.
+    PluginYaml,
+    /// Workflows of the automation service.
+    GhlWorkflows,
+    /// Skills in a tree of directories.
+    FsSkills,
+    /// Tool connections of profiles.
+    PgConnections,
+    /// The guild itself: its coordinators grant inside it.
+    Guild(GuildId),
+    /// The city itself.
+    City,
+    /// Follows from memberships.
+    Membership,
+    /// Follows from role assignments.
+    Roles,
+}
+
+impl Source {
+    /// The five that an importer reads.
+    pub const IMPORTED: [Self; 5] =
+        [Self::D1Tokens, Self::PluginYaml, Self::GhlWorkflows, Self::FsSkills, Self::PgConnections];
+
+    /// Whether the truth lives outside the city, so that it has to be verified again and again.
+    pub fn is_imported(self) -> bool {
+        Self::IMPORTED.contains(&self)
+    }
+
+    /// The kinds of capability this source speaks of; empty = any that is not computed.
+    pub const fn kinds(self) -> &'static [CapabilityKind] {
+        match self {
+            Self::D1Tokens => &[CapabilityKind::Credential],
+            Self::PluginYaml => &[CapabilityKind::Tool, CapabilityKind::McpServer],
+            Self::GhlWorkflows => &[CapabilityKind::Automation],
+            Self::FsSkills => &[CapabilityKind::Template],
+            Self::PgConnections => &[CapabilityKind::OauthConnection],
+            Self::Membership => &[CapabilityKind::GuildRole],
+            Self::Roles => &[CapabilityKind::DataAccess],
+            Self::Guild(_) | Self::City => &[],
+        }
+    }
+
+    pub fn speaks_of(self, kind: CapabilityKind) -> bool {
+        let kinds = self.kinds();
+        if kinds.is_empty() { !kind.is_computed() } else { kinds.contains(&kind) }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::D1Tokens => f.write_str("d1:tokens"),
+            Self::PluginYaml => f.write_str("plugin:yaml"),
+            Self::GhlWorkflows => f.write_str("ghl:workflows"),
+            Self::FsSkills => f.write_str("fs:skills"),
+            Self::PgConnections => f.write_str("pg:profile_tool_connections"),
+            Self::Guild(guild) => fmt::Display::fmt(guild, f),
+            Self::City => f.write_str("city"),
+            Self::Membership => f.write_str("membership"),
+            Self::Roles => f.write_str("roles"),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.starts_with("gld_") {
+            return text.parse().map(Self::Guild);
+        }
+        let named = Self::IMPORTED.into_iter().chain([Self::City, Self::Membership, Self::Roles]);
+        named.into_iter().find(|source| source.to_string() == text).ok_or_else(|| {
+            let expected = "d1:tokens, plugin:yaml, ghl:workflows, fs:skills, pg:profile_tool_connections, city, or a guild's id";
+            Malformed::new(expected, text)
+        })
+    }
+}
+
+text_serde!(Source);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_ref_is_printable_and_short() {
+        for good in ["a", "post_invoice", "Skill of the week", "9f86d081884c7d65", "größe", &"r".repeat(200)] {
+            assert_eq!(good.parse::<CapabilityRef>().unwrap().as_str(), good);
+        }
+        for bad in ["", " a", "a ", "a\nb", "\u{7f}", &"r".repeat(201)] {
+            assert!(bad.parse::<CapabilityRef>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_no_ref_and_is_not_repeated() {
+        let secrets = [
+            "sk-loom-0123456789abcdef",
+            "token: ghp_0123456789abcdefghij",
+            "Authorization: Bearer abcdefghijklmnop1234",
+            "key=AKIAIOSFODNN7EXAMPLE",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0x.c2lnbmF0dXJl",
+            "-----BEGIN PRIVATE KEY-----",
+        ];
+        for secret in secrets {
+            assert!(looks_like_secret(secret), "{secret}");
+            let refused = secret.parse::<CapabilityRef>().unwrap_err().to_string();
+            assert!(!refused.contains(secret), "{refused}");
+        }
+        for plain in ["sk-short", "skill-review", "the bearer of news", "eyJ", "gh_pages", "post_invoice"] {
+            assert!(!looks_like_secret(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn every_source_has_one_spelling() {
+        let guild = Source::Guild(GuildId::from_bits(7));
+        for source in Source::IMPORTED.into_iter().chain([guild, Source::City, Source::Membership, Source::Roles]) {
+            assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+        }
+        assert!("d1:token".parse::<Source>().is_err());
+    }
+
+    #[test]
+    fn every_kind_has_a_source_that_speaks_of_it() {
+        let sources = Source::IMPORTED.into_iter().chain([Source::Membership, Source::Roles]);
+        for kind in CapabilityKind::ALL {
+            assert!(sources.clone().any(|source| source.speaks_of(kind)), "{kind:?}");
+        }
+        assert!(!Source::City.speaks_of(CapabilityKind::GuildRole));
+    }
+}

@@ -1,0 +1,21 @@
+//! Capabilities: who holds what, from which source, how fresh that knowledge is, and what it allows.
+//!
+//! Always: a holder has at most one living grant of one (kind, ref); a delegated grant allows nothing that the grant above it does
+//! not, and never outlives it; what an actor revoked comes back only by an actor.
+
+mod authority;
+pub mod check;
+pub mod command;
+pub mod computed;
+pub mod decide;
+mod delegation;
+mod ending;
+pub mod event;
+pub mod kind;
+pub mod scope;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verification;
+
+pub use state::{Grant, Inventory};

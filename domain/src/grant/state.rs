@@ -1,0 +1,187 @@
+//! The capabilities of one holder folded from their events.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::event::{EndedBy, GrantEvent, Granted, Link};
+use super::kind::{CapabilityKind, CapabilityRef, Source};
+use super::scope::Scope;
+use crate::ids::{CitizenId, GrantId};
+use crate::party::{HolderId, HolderKind};
+use crate::time::Time;
+
+/// A living grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// As it began; scope and end may have become narrower since.
+    begun: Arc<Granted>,
+    pub scope: Scope,
+    pub expires_at: Option<Time>,
+    pub granted_at: Time,
+    pub last_verified_at: Option<Time>,
+    pub stale: bool,
+    /// Attempts to verify it that came to nothing since the last one that did not.
+    pub failed_attempts: u32,
+    /// Somebody asked for a verification ahead of its hour.
+    pub reverify: bool,
+    /// What was delegated from it; of the first grant of a chain, everything below it.
+    pub children: OrdSet<Link>,
+}
+
+impl Grant {
+    pub fn id(&self) -> GrantId {
+        self.begun.grant
+    }
+
+    pub fn kind(&self) -> CapabilityKind {
+        self.begun.kind
+    }
+
+    pub fn reference(&self) -> &CapabilityRef {
+        &self.begun.reference
+    }
+
+    pub fn source(&self) -> Source {
+        self.begun.source
+    }
+
+    pub fn is_delegable(&self) -> bool {
+        self.begun.delegable
+    }
+
+    pub fn granted_by(&self) -> Option<CitizenId> {
+        self.begun.granted_by
+    }
+
+    pub fn parent(&self) -> Option<Link> {
+        self.begun.parent
+    }
+
+    /// Past its time, whether or not anybody recorded it.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// When the source was last known to have it.
+    pub fn fresh_since(&self) -> Time {
+        self.last_verified_at.unwrap_or(self.granted_at)
+    }
+}
+
+type Name = (CapabilityKind, CapabilityRef);
+
+/// The default is a holder who never held anything.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    holder: Option<(HolderId, HolderKind)>,
+    living: OrdMap<GrantId, Grant>,
+    by_name: OrdMap<Name, GrantId>,
+    /// Since when; until they are pruned.
+    dead: OrdMap<GrantId, Time>,
+    /// What an actor revoked: importers leave it so.
+    withheld: OrdSet<Name>,
+}
+
+impl Inventory {
+    pub fn holder(&self) -> Option<HolderId> {
+        self.holder.map(|(id, _)| id)
+    }
+
+    pub fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.living.get(&id)
+    }
+
+    pub const fn living(&self) -> &OrdMap<GrantId, Grant> {
+        &self.living
+    }
+
+    /// The one living grant of that name.
+    pub fn named(&self, kind: CapabilityKind, reference: &CapabilityRef) -> Option<&Grant> {
+        self.by_name.get(&(kind, reference.clone())).and_then(|id| self.living.get(id))
+    }
+
+    /// The living grants of one kind.
+    pub fn of_kind(&self, kind: CapabilityKind) -> impl Iterator<Item = &Grant> {
+        self.living.values().filter(move |grant| grant.kind() == kind)
+    }
+
+    /// Since when a grant has been dead; `None` while it lives, and once it is pruned.
+    pub fn dead_since(&self, id: GrantId) -> Option<Time> {
+        self.dead.get(&id).copied()
+    }
+
+    pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef) -> bool {
+        self.withheld.contains(&(kind, reference.clone()))
+    }
+
+    pub fn evolve(&mut self, event: &GrantEvent, at: Time) {
+        match event {
+            GrantEvent::Granted(granted) => self.begin(granted, at),
+            GrantEvent::Delegated { grant, child } => self.change(*grant, |grant| {
+                grant.children.insert(*child);
+            }),
+            GrantEvent::DelegationEnded { grant, children } => self.change(*grant, |grant| {
+                children.iter().for_each(|child| {
+                    grant.children.remove(child);
+                });
+            }),
+            GrantEvent::Attenuated { grant, scope, expires_at } => self.change(*grant, |grant| {
+                grant.scope = scope.clone();
+                grant.expires_at = *expires_at;
+            }),
+            GrantEvent::ReverificationRequested { grant } => self.change(*grant, |grant| grant.reverify = true),
+            GrantEvent::Verified { grant } => self.change(*grant, |grant| {
+                grant.last_verified_at = Some(at);
+                grant.stale = false;
+                grant.failed_attempts = 0;
+                grant.reverify = false;
+            }),
+            GrantEvent::VerificationFailed { grant, .. } => self.change(*grant, |grant| {
+                grant.failed_attempts = grant.failed_attempts.saturating_add(1);
+                grant.reverify = false;
+            }),
+            GrantEvent::WentStale { grant } => self.change(*grant, |grant| grant.stale = true),
+            GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor, at),
+            GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
+            GrantEvent::Pruned { grant } => {
+                self.dead.remove(grant);
+            }
+        }
+    }
+
+    fn begin(&mut self, granted: &Granted, at: Time) {
+        let name = (granted.kind, granted.reference.clone());
+        self.holder = Some((granted.holder, granted.holder_kind));
+        self.withheld.remove(&name);
+        self.by_name.insert(name, granted.grant);
+        let grant = Grant {
+            begun: Arc::new(granted.clone()),
+            scope: granted.scope.clone(),
+            expires_at: granted.expires_at,
+            granted_at: at,
+            last_verified_at: granted.verified.then_some(at),
+            stale: false,
+            failed_attempts: 0,
+            reverify: false,
+            children: OrdSet::new(),
+        };
+        self.living.insert(granted.grant, grant);
+    }
+
+    fn change(&mut self, id: GrantId, change: impl FnOnce(&mut Grant)) {
+        if let Some(grant) = self.living.get_mut(&id) {
+            change(grant);
+        }
+    }
+
+    fn end(&mut self, id: GrantId, withhold: bool, at: Time) {
+        let Some(grant) = self.living.remove(&id) else { return };
+        let name = (grant.kind(), grant.reference().clone());
+        self.by_name.remove(&name);
+        self.dead.insert(id, at);
+        if withhold {
+            self.withheld.insert(name);
+        }
+    }
+}

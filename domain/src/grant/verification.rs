@@ -1,0 +1,104 @@
+//! What verifiers found out, and what time alone ends.
+
+use super::authority::{inventory, living, stream};
+use super::command::{ExpireGrant, PruneGrant, RecordVerifications, ReverifyGrant, Verdict};
+use super::ending::{How, end};
+use super::event::{EndedBy, GrantEvent, Link};
+use super::state::Grant;
+use crate::command::Command;
+use crate::ids::Stream;
+use crate::party::{Actor, CitizenKind};
+use crate::rejection::{Code, Rejection};
+use crate::time::{DAY_MICROS, Time};
+use crate::turn::{Outcome, Stop, Turn};
+
+/// Most findings of one command.
+pub const MAX_FINDINGS: usize = 1000;
+/// What was not verified for longer than this is not known any more: 24 hours.
+pub const FRESHNESS_MICROS: i64 = DAY_MICROS;
+/// Days that an ended grant stays in the table.
+pub const PRUNE_AFTER_DAYS: u32 = 30;
+
+/// Only the city's own workers and services verify: a finding is a fact about the world, not an opinion.
+pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Outcome, Stop> {
+    match turn.context.permit.actor {
+        Actor::System | Actor::Citizen { kind: CitizenKind::Service, .. } => {}
+        Actor::Citizen { .. } => return Err(Rejection::new(Code::NotAVerifier).into()),
+    }
+    if c.findings.len() > MAX_FINDINGS {
+        return Err(Rejection::new(Code::TooManyFindings).field("findings").into());
+    }
+    turn.need(c.findings.iter().map(|finding| stream(finding.holder)))?;
+    let before = turn.recorded();
+    for finding in &c.findings {
+        let link = Link { holder: finding.holder, grant: finding.grant };
+        // Whatever ended meanwhile needs no finding any more.
+        if let Some(grant) = inventory(turn, link.holder)?.grant(link.grant).cloned() {
+            apply(turn, link, &grant, finding.verdict)?;
+        }
+    }
+    Ok(if turn.recorded() == before { Outcome::AlreadyDone } else { Outcome::Done })
+}
+
+fn apply(turn: &mut Turn<'_>, link: Link, grant: &Grant, verdict: Verdict) -> Result<(), Stop> {
+    let (stream, id) = (stream(link.holder), link.grant);
+    match verdict {
+        Verdict::Alive => turn.record(stream, GrantEvent::Verified { grant: id }),
+        Verdict::Gone => end(turn, link, How::Orphaned, EndedBy::Source),
+        Verdict::Revoked => end(turn, link, How::Revoked(None), EndedBy::Source),
+        Verdict::Expired => end(turn, link, How::Expired, EndedBy::Source),
+        Verdict::Unknown(failure) => {
+            turn.record(stream, GrantEvent::VerificationFailed { grant: id, failure })?;
+            note_staleness(turn, stream, grant)
+        }
+    }
+}
+
+fn note_staleness(turn: &mut Turn<'_>, stream: Stream, grant: &Grant) -> Result<(), Stop> {
+    if grant.stale || !is_old(grant.fresh_since(), turn.now()) {
+        return Ok(());
+    }
+    turn.record(stream, GrantEvent::WentStale { grant: grant.id() })
+}
+
+/// Whether more than the freshness window has passed.
+pub fn is_old(since: Time, now: Time) -> bool {
+    now.micros() - since.micros() > FRESHNESS_MICROS
+}
+
+pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command) -> Result<Outcome, Stop> {
+    let grant = living(turn, c.holder, c.grant)?;
+    if !grant.source().is_imported() {
+        return Err(Rejection::new(Code::NothingToVerify).field("grant").into());
+    }
+    if grant.reverify {
+        return Ok(Outcome::AlreadyDone);
+    }
+    if let Some(outcome) = super::authority::over_grant(turn, c.holder, c.grant, command)? {
+        return Ok(outcome);
+    }
+    turn.record(stream(c.holder), GrantEvent::ReverificationRequested { grant: c.grant })?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn expire(turn: &mut Turn<'_>, c: &ExpireGrant) -> Result<Outcome, Stop> {
+    let Some(grant) = inventory(turn, c.holder)?.grant(c.grant) else { return Ok(Outcome::AlreadyDone) };
+    if !grant.is_expired(turn.now()) {
+        return Err(Rejection::new(Code::GrantNotExpired).field("grant").into());
+    }
+    end(turn, Link { holder: c.holder, grant: c.grant }, How::Expired, EndedBy::City)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn prune(turn: &mut Turn<'_>, c: &PruneGrant) -> Result<Outcome, Stop> {
+    let inventory = inventory(turn, c.holder)?;
+    match inventory.dead_since(c.grant) {
+        Some(since) if since.plus_days(PRUNE_AFTER_DAYS) <= turn.now() => {
+            turn.record(stream(c.holder), GrantEvent::Pruned { grant: c.grant })?;
+            Ok(Outcome::Done)
+        }
+        Some(_) => Err(Rejection::new(Code::GrantNotPrunable).field("grant").into()),
+        None if inventory.grant(c.grant).is_some() => Err(Rejection::new(Code::GrantNotPrunable).field("grant").into()),
+        None => Ok(Outcome::AlreadyDone),
+    }
+}
