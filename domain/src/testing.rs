@@ -141,9 +141,16 @@ impl World {
         &self.log[self.last..]
     }
 
-    /// The event types that the last accepted command recorded, in order.
+    /// The event types that the last accepted command recorded, in order; of the inventory's see `inventory_types`.
     pub fn types(&self) -> Vec<String> {
-        self.recorded().iter().map(|(_, event, _)| event.to_parts().0).collect()
+        let types = self.recorded().iter().map(|(_, event, _)| event.to_parts().0);
+        types.filter(|kind| !kind.starts_with("grant.")).collect()
+    }
+
+    /// What the last accepted command recorded in inventories: reactions, mostly.
+    pub fn inventory_types(&self) -> Vec<String> {
+        let types = self.recorded().iter().map(|(_, event, _)| event.to_parts().0);
+        types.filter(|kind| kind.starts_with("grant.")).collect()
     }
 
     /// The first thing that `pick` finds in what the last accepted command recorded.

@@ -85,12 +85,29 @@ pub(super) fn over_grant(
             return Ok(None);
         }
     }
-    // The guild that gave it, then the guild that handed it on, then the guild that has it.
-    let guilds = [guild_of_source(source), parent.and_then(guild_of_link), guild_of(holder)];
-    match guilds.into_iter().flatten().next() {
+    match guild_over(source, parent, holder) {
         Some(guild) => by_guild(turn, guild, command),
         None => Err(Code::NotTheGranter.into()),
     }
+}
+
+/// The guild that gave it, else the guild that handed it on, else the guild that has it.
+fn guild_over(source: Source, parent: Option<Link>, holder: HolderId) -> Option<GuildId> {
+    [guild_of_source(source), parent.and_then(guild_of_link), guild_of(holder)].into_iter().flatten().next()
+}
+
+/// The guild whose governance decides about a command of the inventory; `None` when no guild's does.
+pub(crate) fn governing(turn: &Turn<'_>, command: &Command) -> Result<Option<GuildId>, Stop> {
+    let (holder, grant) = match command {
+        Command::GrantCapability(c) => return Ok(guild_of_source(c.source)),
+        Command::DelegateGrant(c) => return Ok(guild_of(c.holder)),
+        Command::RevokeGrant(c) => (c.holder, c.grant),
+        Command::AttenuateGrant(c) => (c.holder, c.grant),
+        Command::ReverifyGrant(c) => (c.holder, c.grant),
+        _ => return Ok(None),
+    };
+    let found = living(turn, holder, grant)?;
+    Ok(guild_over(found.source(), found.parent(), holder))
 }
 
 /// Whoever uses this holder's capabilities: the citizen themselves, or the guild.

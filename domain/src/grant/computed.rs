@@ -7,6 +7,7 @@ use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
+use crate::guild::Status;
 use crate::ids::{CitizenId, GrantId, GuildId, InventoryId, Slug};
 use crate::party::{HolderId, HolderKind, MemberId};
 use crate::turn::{Stop, Turn};
@@ -25,7 +26,7 @@ fn data_access(role: &Slug) -> CapabilityRef {
 pub(crate) fn follow_membership(turn: &mut Turn<'_>, guild: GuildId, member: MemberId) -> Result<(), Stop> {
     let holder = HolderId::from(member);
     let state = turn.guild(guild)?;
-    let found = state.member(member).filter(|member| member.is_active());
+    let found = state.member(member).filter(|member| member.is_active() && state.status() != Status::Dissolved);
     let wanted = found.map(|member| (HolderKind::from(member.kind), guild_role(guild, &member.rank)));
     let prefix = format!("{guild}/");
     let held: Vec<(GrantId, CapabilityRef)> = inventory(turn, holder)?
@@ -45,6 +46,16 @@ pub(crate) fn follow_membership(turn: &mut Turn<'_>, guild: GuildId, member: Mem
         Some((kind, reference)) if !has => begin(turn, holder, kind, CapabilityKind::GuildRole, reference, Source::Membership),
         _ => Ok(()),
     }
+}
+
+/// Reaction to a guild's end: its roles are nobody's any more.
+pub(crate) fn follow_dissolution(turn: &mut Turn<'_>, guild: GuildId) -> Result<(), Stop> {
+    let members: Vec<MemberId> = turn.guild(guild)?.members().keys().copied().collect();
+    turn.need(members.iter().map(|member| stream((*member).into())))?;
+    for member in members {
+        follow_membership(turn, guild, member)?;
+    }
+    Ok(())
 }
 
 /// Reaction to a role that was assigned.

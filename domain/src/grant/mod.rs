@@ -3,7 +3,7 @@
 //! Always: a holder has at most one living grant of one (kind, ref); a delegated grant allows nothing that the grant above it does
 //! not, and never outlives it; what an actor revoked comes back only by an actor.
 
-mod authority;
+pub(crate) mod authority;
 pub mod check;
 pub mod command;
 pub mod computed;

@@ -3,6 +3,7 @@
 use super::event::GuildEvent;
 use super::state::Member;
 use super::{lockout, membership, proposals};
+use crate::grant::computed::follow_membership;
 use crate::ids::{CitizenId, GuildId, Stream};
 use crate::party::MemberId;
 use crate::turn::{Stop, Turn};
@@ -14,6 +15,7 @@ pub fn city_suspend(turn: &mut Turn<'_>, guild: GuildId, citizen: CitizenId) -> 
         return Ok(());
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberCitySuspended { member })?;
+    follow_membership(turn, guild, member)?;
     settle(turn, guild)
 }
 
@@ -24,6 +26,7 @@ pub fn city_reinstate(turn: &mut Turn<'_>, guild: GuildId, citizen: CitizenId) -
         return Ok(());
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberCityReinstated { member })?;
+    follow_membership(turn, guild, member)?;
     settle(turn, guild)
 }
 
@@ -34,6 +37,7 @@ pub fn city_remove(turn: &mut Turn<'_>, guild: GuildId, citizen: CitizenId) -> R
         return Ok(());
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberLeft { member })?;
+    follow_membership(turn, guild, member)?;
     membership::note_left(turn, guild, member)?;
     settle(turn, guild)
 }

@@ -4,6 +4,7 @@ use super::command::*;
 use super::event::Vote;
 use super::{charter, govern, hierarchy, lifecycle, lockout, membership, proposals};
 use crate::command::{Command, Governed};
+use crate::grant::authority;
 use crate::ids::{GuildId, GuildRef, TreasuryId};
 use crate::treasury::event::Owner;
 use crate::turn::{Outcome, Stop, Turn};
@@ -66,7 +67,7 @@ pub(super) fn governing(turn: &Turn<'_>, command: &Command) -> Result<Option<Gui
     if let Some(reference) = guild_of(command) {
         return turn.guild_id(reference).map(Some);
     }
-    let Some(treasury) = treasury_of(command) else { return Ok(None) };
+    let Some(treasury) = treasury_of(command) else { return authority::governing(turn, command) };
     match turn.treasury(treasury)?.owner() {
         Some(Owner::Guild(guild)) => Ok(Some(guild)),
         Some(Owner::Citizen(_)) | None => Ok(None),

@@ -7,6 +7,7 @@ use super::governance::{Class, Governance, Ground, Tier, default_proposal_days};
 use super::state::Status;
 use super::{charter, document, hierarchy, lockout, membership, proposals};
 use crate::command::Command;
+use crate::grant::computed;
 use crate::ids::{CitizenId, GuildId, Stream, TreasuryId};
 use crate::money::{Account, check_shares};
 use crate::party::{CitizenKind, MemberId, MemberKind, Tier as CityTier};
@@ -41,6 +42,7 @@ pub(super) fn found(turn: &mut Turn<'_>, c: &FoundGuild) -> Result<Outcome, Stop
     turn.record(Stream::Guild(guild), founded)?;
     let joined = GuildEvent::MemberAdded { member, kind: kind.into(), rank, scopes: None };
     turn.record(Stream::Guild(guild), joined)?;
+    computed::follow_membership(turn, guild, member)?;
     membership::note_joined(turn, guild, member)?;
     treasury::open(turn, Owner::Guild(guild))?;
     document::check_named(turn.guild(guild)?)?;
@@ -130,6 +132,7 @@ pub(super) fn finalize_dissolution(turn: &mut Turn<'_>, guild: GuildId, command:
         hierarchy::part(turn, parent, guild)?;
     }
     turn.record(Stream::Guild(guild), GuildEvent::Dissolved {})?;
+    computed::follow_dissolution(turn, guild)?;
     Ok(Outcome::Done)
 }
 
@@ -163,6 +166,7 @@ pub(super) fn appoint_founder(
     let (action, class, ground) = (command.action().to_owned(), Class::Governance, Ground::Appointment { citizen: by });
     turn.record(Stream::Guild(guild), GuildEvent::Decided { action, class, ground, spend: None })?;
     turn.record(Stream::Guild(guild), GuildEvent::FounderAppointed { member: c.member, kind, by })?;
+    computed::follow_membership(turn, guild, c.member)?;
     membership::note_joined(turn, guild, c.member)?;
     restore_path(turn, guild, c.member)?;
     Ok(Outcome::Done)

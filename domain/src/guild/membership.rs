@@ -7,6 +7,7 @@ use super::governance::Class;
 use super::state::{Guild, Member};
 use crate::citizen::event::CitizenEvent;
 use crate::command::Command;
+use crate::grant::computed::follow_membership;
 use crate::ids::{GuildId, Slug, Stream};
 use crate::party::{MemberId, MemberKind};
 use crate::rejection::{Code, Rejection};
@@ -41,6 +42,7 @@ pub(super) fn add(turn: &mut Turn<'_>, guild: GuildId, c: &AddMember, command: &
     }
     let Member { rank, scopes, .. } = joined;
     turn.record(Stream::Guild(guild), GuildEvent::MemberAdded { member: c.member, kind, rank, scopes })?;
+    follow_membership(turn, guild, c.member)?;
     note_joined(turn, guild, c.member)?;
     Ok(Outcome::Done)
 }
@@ -66,6 +68,7 @@ pub(super) fn change_rank(
         return Ok(outcome);
     }
     turn.record(Stream::Guild(guild), GuildEvent::RankChanged { member: c.member, rank: c.rank.clone() })?;
+    follow_membership(turn, guild, c.member)?;
     Ok(Outcome::Done)
 }
 
@@ -109,6 +112,7 @@ pub(super) fn suspend(
     }
     let reason = c.reason.as_ref().map(Text::sealed);
     turn.record(Stream::Guild(guild), GuildEvent::MemberSuspended { member: c.member, reason })?;
+    follow_membership(turn, guild, c.member)?;
     Ok(Outcome::Done)
 }
 
@@ -127,6 +131,7 @@ pub(super) fn reinstate(
         return Ok(outcome);
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberReinstated { member: c.member })?;
+    follow_membership(turn, guild, c.member)?;
     Ok(Outcome::Done)
 }
 
@@ -137,6 +142,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, guild: GuildId) -> Result<Outcome, Stop
         return Err(Code::NotAMember.into());
     }
     turn.record(Stream::Guild(guild), GuildEvent::MemberLeft { member })?;
+    follow_membership(turn, guild, member)?;
     note_left(turn, guild, member)?;
     Ok(Outcome::Done)
 }
@@ -155,6 +161,7 @@ pub(super) fn remove(
     }
     let reason = c.reason.as_ref().map(Text::sealed);
     turn.record(Stream::Guild(guild), GuildEvent::MemberRemoved { member: c.member, reason })?;
+    follow_membership(turn, guild, c.member)?;
     note_left(turn, guild, c.member)?;
     Ok(Outcome::Done)
 }
