@@ -46,6 +46,9 @@ pub struct Previous {
     pub sha256: Hash,
 }
 
+/// The type of the entry that says so.
+pub(crate) const ANCHORED: &str = "log.anchored.v1";
+
 /// An anchor that was written: what the log says about it in `log.anchored.v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +118,11 @@ impl Anchorer {
             anchorer.last = anchorer.newest_in_store().await?;
         }
         Ok(anchorer)
+    }
+
+    /// Whether the anchor of this number is on its way from here: the log may know of it already.
+    pub fn is_finishing(&self, seq: u64) -> bool {
+        self.staged.as_ref().is_some_and(|staged| staged.key.starts_with(&format!("anchors/{seq:020}-")))
     }
 
     pub fn last(&self) -> Option<&Anchored> {
@@ -224,7 +232,7 @@ impl Anchorer {
         }
         // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
         let data = serde_json::to_value(&anchored).map_err(|error| AnchorError::unreadable(&staged.key, error))?;
-        self.recorder.record("log.anchored.v1", data).await?;
+        self.recorder.record(ANCHORED, data).await?;
         let (place, bytes) = (self.folder.clone(), to_json(&anchored));
         blocking(move || {
             files::replace(&place.join("last.json"), &bytes)?;

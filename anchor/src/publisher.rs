@@ -8,7 +8,7 @@ use chain::entry::entry_hash;
 use chain::note::SigningKey;
 use chain::tile::{BundleId, FULL_WIDTH, TileId, TiledHashes};
 use chain::tree::{consistency_proof, verify_consistency};
-use eventlog::{Log, Stored};
+use eventlog::{Head, Log, Stored};
 
 use crate::error::blocking;
 use crate::files::{self, Pending};
@@ -28,6 +28,8 @@ const OWN_STREAM: &str = "log";
 /// The one who signs. Never reads an entry twice, unless its own files are gone.
 pub struct Publisher {
     log: Log,
+    /// Claimed when this publisher opened: whoever claims the next one publishes instead.
+    epoch: i64,
     key: Arc<SigningKey>,
     layout: Layout,
     signing: SigningState,
@@ -61,7 +63,9 @@ impl Publisher {
         // Nothing is signed before the log was compared with what is known from outside: tiles that continue the signed ones
         // are no proof that the database does.
         let refused = Some("the log was not yet compared with what was signed about it".to_owned());
-        let publisher = Self { log, key, layout, signing, growth, tip, pending: Vec::new(), grown: false, refused };
+        let epoch = log.claim_epoch().await?;
+        let publisher =
+            Self { log, epoch, key, layout, signing, growth, tip, pending: Vec::new(), grown: false, refused };
         // Died between signing and showing: what was signed is shown now. It must not be forgotten, only its file was late.
         let has_files =
             publisher.growth.size() > 0 || publisher.signing.checkpoint().is_some_and(|last| last.size == 0);
@@ -104,6 +108,7 @@ impl Publisher {
         if head.epoch < self.signing.epoch() {
             return Err(AnchorError::Fenced { ours: head.epoch, signed: self.signing.epoch() });
         }
+        self.still_ours(&head)?;
         let signed = self.signing.checkpoint().map_or(0, |last| last.size);
         if head.size < signed.max(self.growth.size()) {
             return Err(AnchorError::Fork(format!(
@@ -118,8 +123,22 @@ impl Publisher {
         if !self.grown && !always {
             return Ok(false);
         }
+        // The last look before something is signed that cannot be taken back.
+        self.still_ours(&self.log.head().await?)?;
         self.sign(head.epoch).await?;
         Ok(true)
+    }
+
+    fn still_ours(&self, head: &Head) -> Result<(), AnchorError> {
+        if head.epoch == self.epoch {
+            return Ok(());
+        }
+        Err(AnchorError::TakenOver { ours: self.epoch, theirs: head.epoch })
+    }
+
+    /// Nobody else publishes.
+    pub async fn check_ours(&self) -> Result<(), AnchorError> {
+        self.still_ours(&self.log.head().await?)
     }
 
     /// The last published entry is still where it was: the connection did not lead to another database meanwhile.

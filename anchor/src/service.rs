@@ -8,9 +8,10 @@ use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use crate::anchorer::{Anchored, Anchorer, Listed};
+use crate::anchorer::{ANCHORED, Anchored, Anchorer, Listed};
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::layout::Layout;
@@ -66,6 +67,35 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
+/// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
+async fn all_anchors_here(log: &Log, anchorer: &Anchorer) -> Result<(), AnchorError> {
+    match last_recorded(log).await? {
+        Some(recorded)
+            if anchorer.last().is_none_or(|last| last.seq < recorded) && !anchorer.is_finishing(recorded) =>
+        {
+            Err(AnchorError::AnchoredElsewhere { recorded })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sequence number of the newest anchor that the log speaks of.
+async fn last_recorded(log: &Log) -> Result<Option<u64>, AnchorError> {
+    let (mut version, mut newest) = (0, None);
+    loop {
+        let entries = log.read_stream("log", version, 1000).await?;
+        let Some(last) = entries.last() else { return Ok(newest) };
+        version = last.version + 1;
+        for entry in &entries {
+            let entry: Value =
+                serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
+            if entry["type"] == ANCHORED {
+                newest = entry["data"]["seq"].as_u64().max(newest);
+            }
+        }
+    }
+}
+
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
     log: Log,
@@ -93,7 +123,6 @@ impl Service {
         let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
         let key = Arc::new(key);
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
@@ -103,6 +132,10 @@ impl Service {
             config.data_dir.join("anchoring"),
         )
         .await?;
+        // Before taking over, so that whoever has the anchors goes on; and after it, because until then they could write another.
+        all_anchors_here(&log, &anchorer).await?;
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
+        all_anchors_here(&log, &anchorer).await?;
         Ok(Self {
             log,
             config,
@@ -173,7 +206,10 @@ impl Service {
     }
 
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
-        let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
+        let publisher = self.publisher.lock().await;
+        publisher.check_ours().await?;
+        let note = publisher.last().map(|last| last.1.to_owned());
+        drop(publisher);
         let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
         let result = self.anchorer.lock().await.anchor(&note).await;
         if let Ok(anchored) = &result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use chain::canonical::Rule;
 use domain::Time;
 use domain::ids::Stream;
 use domain::turn::{Claim, Context, Decision, Permit, State, Stop};
@@ -19,7 +20,7 @@ use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
 use crate::candidates::{Candidate, ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
 use crate::entries::{Attribution, Maker, Tip};
-use crate::loading::{Loaded, infra_tip, load_keys, load_missing, stored_answers};
+use crate::loading::{Loaded, infra_tip, load_expected, load_keys, load_missing, stored_answers};
 use crate::pipeline::{Job, Work, credential_name, is_denial};
 use crate::refusals::Refusals;
 use crate::request::Request;
@@ -185,6 +186,7 @@ impl Core {
         let mut settled = Settled::default();
         let mut loaded: Loaded = HashMap::new();
         load_keys(reading, &mut scene, &mut loaded, &candidates).await?;
+        load_expected(reading, &mut scene, &mut loaded, &candidates).await?;
         let ids: Vec<Option<ReceiptId>> =
             candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
         let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
@@ -221,6 +223,12 @@ impl Core {
                     Err(Stop::Rejected(rejection)) => break Err(rejection),
                 }
             };
+            if candidate.unfounded && verdict.as_ref().is_ok_and(|(_, decision)| !decision.events.is_empty()) {
+                // The guild was founded earlier in this very batch: its key is there for the next one.
+                let again = Failure::Unavailable("the guild was founded a moment ago: send this again".to_owned());
+                settled.endings.push(Err(SubmitError::Failure(again)));
+                continue;
+            }
             let tip_of = |stream: Stream| {
                 loaded
                     .get(&stream)
@@ -333,7 +341,8 @@ impl Core {
         };
         let context = system_context(job, now);
         let by = Attribution::of(&context);
-        let entry = maker.push(stream, tip, kind.clone(), data.clone(), &by)?;
+        let entry = maker.push(stream, tip, kind.clone(), data.clone(), &by);
+        let entry = entry.map_err(|error| Failure::Contradiction(error.to_string()))?;
         settled.recorded.push(recorded_of(&entry, &by, now, None));
         Ok(Answer::accepted(context.command.to_string(), domain::turn::Outcome::Done, vec![entry]))
     }
@@ -448,18 +457,30 @@ fn settle_one(
         Ok((permit, decision)) => {
             let context = Context { permit, ..system.clone() };
             let by = Attribution::of(&context);
-            let mut written = Vec::with_capacity(decision.events.len());
-            for (stream, event) in &decision.events {
+            let events = decision.events.iter().map(|(stream, event)| {
                 let (kind, data) = event.to_parts();
-                let entry = maker.push(&stream.to_string(), tip_of(*stream), kind, data, &by)?;
-                settled.recorded.push(recorded_of(&entry, &by, now, Some(event.clone())));
-                written.push(entry);
+                (stream.to_string(), tip_of(*stream), kind, data)
+            });
+            match maker.push_all(events, &by) {
+                Ok(written) => {
+                    for (entry, (_, event)) in written.iter().zip(&decision.events) {
+                        settled.recorded.push(recorded_of(entry, &by, now, Some(event.clone())));
+                    }
+                    scene.accept(&decision);
+                    if !written.is_empty() {
+                        settled.sealings.push(sealing.clone());
+                    }
+                    Answer::accepted(context.command.to_string(), decision.outcome, written)
+                }
+                Err(error) if error.rule == Rule::EntryLength => {
+                    Answer::rejected(context.command.to_string(), &domain::Rejection::new(domain::Code::EntryTooLong))
+                }
+                Err(error) => {
+                    tracing::error!(%error, action = request.command.action(), "an event cannot be written down");
+                    settled.endings.push(Err(SubmitError::Bug(format!("what was decided cannot be written: {error}"))));
+                    return Ok(());
+                }
             }
-            scene.accept(&decision);
-            if !written.is_empty() {
-                settled.sealings.push(sealing.clone());
-            }
-            Answer::accepted(context.command.to_string(), decision.outcome, written)
         }
     };
     if let Some((principal, key)) = id {

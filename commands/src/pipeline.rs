@@ -121,7 +121,8 @@ impl Pipeline {
     /// Settles one command. The answer comes after its entries are durable.
     ///
     /// # Errors
-    /// See [`SubmitError`]; in every case nothing of this command was stored.
+    /// See [`SubmitError`]. Nothing of this command was stored, unless a failure says that its commit is unknown or the pipeline ended
+    /// under it: then the idempotency key tells.
     pub async fn submit(&self, request: Request) -> Result<Answer, SubmitError> {
         self.push(Work::Command(Box::new(request))).await
     }
@@ -154,6 +155,16 @@ impl Pipeline {
         self.read_only.borrow().clone()
     }
 
+    /// Whether there is still a writer behind the queue.
+    pub fn is_writing(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
+    /// Ends when the writer does, which only a bug makes it do while there is a pipeline.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
     /// How many commands are waiting or being settled.
     pub fn depth(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -174,15 +185,17 @@ impl Pipeline {
             queued: Instant::now(),
             reply,
         };
-        match self.jobs.try_send(job) {
-            Ok(()) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics::counter!("guildhall_commands_busy_total").increment(1);
-                return Err(SubmitError::Busy { retry_after: Duration::from_secs(1) });
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(SubmitError::Stopping),
+        // Before the writer can see it and count it out again.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Err(refused) = self.jobs.try_send(job) {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(match refused {
+                mpsc::error::TrySendError::Full(_) => {
+                    metrics::counter!("guildhall_commands_busy_total").increment(1);
+                    SubmitError::Busy { retry_after: Duration::from_secs(1) }
+                }
+                mpsc::error::TrySendError::Closed(_) => SubmitError::Stopping,
+            });
         }
         answer.await.unwrap_or(Err(SubmitError::Stopping))
     }

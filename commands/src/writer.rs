@@ -28,6 +28,8 @@ pub(crate) struct Writing {
     writer: Writer,
     /// Looks things up while the writer's own connection commits. Opened when first needed, and anew after a failure.
     beside: Option<Conn>,
+    /// The writer's session that `beside` goes with: another may have led to another database.
+    session: u64,
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
@@ -44,7 +46,7 @@ impl Writing {
         gates: Gates,
     ) -> Self {
         let core = Core::new(origin, vault);
-        Self { writer, beside: None, core, config, waiting, gates }
+        Self { writer, beside: None, session: 0, core, config, waiting, gates }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
@@ -151,6 +153,11 @@ impl Writing {
             metrics::histogram!("guildhall_batch_seconds").record(started.elapsed().as_secs_f64());
             let Err(error) = outcome else { continue };
             match error {
+                CommitError::Failure(Failure::Contradiction(what)) if jobs.len() > 1 => {
+                    tracing::error!(%what, jobs = jobs.len(), "a batch contradicts the database: looking for the culprit");
+                    self.core.forget();
+                    halve(&mut stack, jobs);
+                }
                 CommitError::GuardTripped { name } => {
                     metrics::counter!("guildhall_guard_trips_total", "guard" => name.clone()).increment(1);
                     tracing::error!(guard = %name, jobs = jobs.len(), "a guard tripped: the rules let something through");
@@ -159,9 +166,7 @@ impl Writing {
                         let bug = SubmitError::Bug(format!("guard {name} refused what the rules allowed"));
                         answer(&self.waiting, jobs, vec![Err(bug)]);
                     } else {
-                        let later = jobs.split_off(jobs.len() / 2);
-                        stack.push(Next { jobs: later, decided: None });
-                        stack.push(Next { jobs, decided: None });
+                        halve(&mut stack, jobs);
                     }
                 }
                 CommitError::Failure(failure) => {
@@ -195,7 +200,7 @@ impl Writing {
         queue: Option<&mut mpsc::Receiver<Job>>,
     ) -> (Result<(), CommitError>, Option<Next>) {
         metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
-        let Self { writer, beside, core, config, waiting, gates } = self;
+        let Self { writer, beside, session, core, config, waiting, gates } = self;
         let log = writer.log().clone();
         let lock_started = Instant::now();
         let mut batch = match writer.begin().await {
@@ -203,6 +208,10 @@ impl Writing {
             Err(failure) => return (Err(failure.into()), None),
         };
         metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
+        let now_in = *log.reconnected().borrow();
+        if std::mem::replace(session, now_in) != now_in {
+            *beside = None;
+        }
         if gates.is_unknown() {
             batch.rollback().await;
             let what = "the connection was lost: the log is being compared with what was published";
@@ -342,6 +351,13 @@ async fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, under_way: &AtomicU
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// The earlier half on top, so that order stays.
+fn halve(stack: &mut Vec<Next>, mut jobs: Vec<Job>) {
+    let later = jobs.split_off(jobs.len() / 2);
+    stack.push(Next { jobs: later, decided: None });
+    stack.push(Next { jobs, decided: None });
 }
 
 /// Commands to settle, and what was decided about them while the batch before them was being committed.

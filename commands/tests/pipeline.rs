@@ -129,7 +129,115 @@ on_both_engines!(
     another_writers_entries_are_seen_before_deciding,
     what_was_decided_behind_a_lost_batch_is_decided_again,
     nothing_is_decided_on_a_new_session_before_it_was_compared,
+    what_is_too_long_for_an_entry_costs_nobody_else_anything,
+    the_version_of_a_stream_that_the_command_does_not_read_is_looked_up,
+    a_key_that_does_not_open_fails_its_own_command_and_no_other,
+    text_is_never_sealed_for_a_guild_that_is_not_there_yet,
 );
+
+/// Several at once, which the writer then finds waiting together.
+async fn together<const N: usize>(city: &City, requests: [Request; N]) -> Vec<Result<Answer, SubmitError>> {
+    let mut tasks = Vec::new();
+    for request in requests {
+        let pipeline = city.pipeline.clone();
+        tasks.push(tokio::spawn(async move { pipeline.submit(request).await }));
+    }
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+async fn what_is_too_long_for_an_entry_costs_nobody_else_anything(city: City) {
+    let (citizen, key) = city.citizen_with("5.00", 100).await;
+    let ranks: Vec<Value> = (0..64).map(|n| json!({"name": format!("{n:0>63}"), "scopes": ["membership", "finance", "charter", "work", "lifecycle", "governance"]})).collect();
+    let evidence: Vec<String> = (0..100).map(|n| format!("e{n:0>62}")).collect();
+    let names: Vec<&Value> = ranks.iter().map(|rank| &rank["name"]).collect();
+    let rules = |class: &str| -> Vec<Value> {
+        let rule =
+            |n| json!({"id": format!("{class}{n}"), "class": class, "ranks": names, "required_evidence": evidence});
+        (0..100).map(rule).collect()
+    };
+    city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W", "ranks": ranks})).await;
+    let tier = |class: &str| json!({"class": class, "tier": {"tier": "automated", "rules": rules(class)}});
+    let governance = json!({
+        "default": {"tier": "principal-only", "decider": city.principal},
+        "classes": [tier("finance")],
+    });
+    let long = city.request("guild.set_governance", json!({"guild": "weavers", "governance": governance}));
+    let neighbour =
+        |n: u32| Request::parse(key, "treasury.withdraw", withdrawal(citizen, &format!("n{n}"), "1.00")).unwrap();
+    let before = city.log.head().await.unwrap().size;
+    let answers = together(&city, [neighbour(1), long, neighbour(2)]).await;
+    assert_eq!(code(answers[1].as_ref().unwrap()), "entry_too_long");
+    for answer in [&answers[0], &answers[2]] {
+        assert!(!answer.as_ref().unwrap().is_rejected(), "{answer:?}");
+    }
+    assert_eq!(city.log.head().await.unwrap().size, before + 2);
+}
+
+async fn the_version_of_a_stream_that_the_command_does_not_read_is_looked_up(city: City) {
+    let founded = city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"})).await;
+    let guild: Stream =
+        founded.entries.iter().find(|entry| entry.kind == "guild.founded.v1").unwrap().stream.parse().unwrap();
+    let versions = founded.entries.iter().filter(|entry| entry.stream == guild.to_string()).count() as u64;
+    let City { log, pipeline, key, principal, _home } = city;
+    drop(pipeline);
+    let pipeline = restart(&log, Config::default()).await;
+    let city = City { log, pipeline, key, principal, _home };
+    let register = |currency: &str, expected| {
+        let body = json!({"currency": currency, "scale": 2});
+        Request { expected_version: Some((guild, expected)), ..city.request("city.register_currency", body) }
+    };
+    let wrong = city.pipeline.submit(register("EUR", 0)).await.unwrap();
+    assert_eq!(code(&wrong), "version_conflict");
+    let right = city.pipeline.submit(register("EUR", versions)).await.unwrap();
+    assert!(!right.is_rejected(), "{:?}", right.verdict);
+}
+
+async fn a_key_that_does_not_open_fails_its_own_command_and_no_other(city: City) {
+    city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"})).await;
+    let City { log, pipeline, key, principal, _home } = city;
+    drop(pipeline);
+    // Another master key: no subject's key opens.
+    let pipeline = loop {
+        let vault = Arc::new(Vault::new(MasterKey::from_bytes([4; 32])));
+        match Pipeline::start(&log, vault, Config::default()).await {
+            Ok((pipeline, _)) => break pipeline,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let city = City { log, pipeline, key, principal, _home };
+    let rename = city.request("guild.rename", json!({"guild": "weavers", "name": "The Weavers"}));
+    let neighbour = city.request("city.register_currency", json!({"currency": "EUR", "scale": 2}));
+    let answers = tokio::time::timeout(std::time::Duration::from_secs(20), together(&city, [rename, neighbour]));
+    let answers = answers.await.unwrap();
+    assert!(matches!(answers[0], Err(SubmitError::Failure(Failure::System(_)))), "{:?}", answers[0]);
+    assert!(!answers[1].as_ref().unwrap().is_rejected());
+}
+
+async fn text_is_never_sealed_for_a_guild_that_is_not_there_yet(city: City) {
+    let found = city.request("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"}));
+    let rename = || city.request("guild.rename", json!({"guild": "weavers", "name": "The Weavers"}));
+    let answers = together(&city, [found, rename()]).await;
+    assert!(!answers[0].as_ref().unwrap().is_rejected());
+    match &answers[1] {
+        // Decided before the other, or together with it.
+        Ok(answer) if answer.is_rejected() => assert_eq!(code(answer), "guild_not_found"),
+        Err(SubmitError::Failure(failure)) => assert!(matches!(failure, Failure::Unavailable(_)), "{failure}"),
+        Ok(_) => {}
+        other => panic!("{other:?}"),
+    }
+    let renamed = city.pipeline.submit(rename()).await.unwrap();
+    assert!(!renamed.is_rejected(), "{:?}", renamed.verdict);
+    for entry in city.log.read(0, 1000).await.unwrap() {
+        let entry: Value = serde_json::from_slice(&entry.bytes).unwrap();
+        for sealed in entry["sealed"].as_object().into_iter().flat_map(|sealed| sealed.values()) {
+            assert_ne!(sealed["subject"], "nobody", "{entry}");
+        }
+    }
+}
 
 async fn exactly_as_many_debits_pass_as_there_is_money(city: City) {
     let (citizen, key) = city.citizen_with("500.00", 100).await;

@@ -108,7 +108,7 @@ impl Open {
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::name(&pipeline, &pepper, &vault).await?;
+            secrets::name(&log, &pipeline, &pepper, &vault).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
@@ -229,7 +229,11 @@ impl City {
 
     /// Numbers that nobody counts as they happen.
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
-    pub fn measure(&self) {
+    pub async fn measure(&self) {
+        if let Ok(head) = self.log.head().await {
+            metrics::gauge!("guildhall_log_size").set(head.size as f64);
+            metrics::gauge!("guildhall_projection_lag").set(head.size.saturating_sub(self.views_reached()) as f64);
+        }
         metrics::gauge!("guildhall_queue_depth").set(self.pipeline.depth() as f64);
         metrics::gauge!("guildhall_view_position").set(self.views_reached() as f64);
         metrics::gauge!("guildhall_read_only").set(f64::from(u8::from(self.pipeline.read_only().is_some())));

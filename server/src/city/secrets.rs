@@ -12,6 +12,7 @@ use identity::Pepper;
 use serde_json::{Value, json};
 
 const STREAM: &str = "log";
+const PAGE: usize = 1000;
 const KIND: &str = "log.secrets_named.v1";
 
 /// What the log says about the city's secrets.
@@ -27,11 +28,7 @@ pub enum Named {
 /// # Errors
 /// When one of them is another city's, with what to do about it.
 pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<Named> {
-    let Some(first) = log.read_stream(STREAM, 0, 1).await?.pop() else { return Ok(Named::NotYet) };
-    let entry: Value = serde_json::from_slice(&first.bytes).context("the first entry of the stream `log`")?;
-    if entry["type"] != KIND {
-        return Ok(Named::NotYet);
-    }
+    let Some(entry) = first_naming(log).await? else { return Ok(Named::NotYet) };
     let ours = data(pepper, vault);
     for (name, whence) in [("pepper", "pepper.key"), ("master_key", "master.key, or GUILDHALL_MASTER_KEY,")] {
         ensure!(
@@ -42,10 +39,29 @@ pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<
     Ok(Named::AsTheseAre)
 }
 
-/// Says in the log which secrets the city has.
-pub async fn name(pipeline: &Pipeline, pepper: &Pepper, vault: &Vault) -> anyhow::Result<()> {
+/// Says in the log which secrets the city has, and looks whether another server was first.
+///
+/// # Errors
+/// Those of [`check`].
+pub async fn name(log: &Log, pipeline: &Pipeline, pepper: &Pepper, vault: &Vault) -> anyhow::Result<()> {
     pipeline.record(KIND, data(pepper, vault)).await.context("recording which secrets this city has")?;
-    Ok(())
+    check(log, pepper, vault).await.map(drop)
+}
+
+/// The first entry that names them: of a young city the first of its stream, of an older one somewhere behind its anchors.
+async fn first_naming(log: &Log) -> anyhow::Result<Option<Value>> {
+    let mut version = 0;
+    loop {
+        let entries = log.read_stream(STREAM, version, PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(None) };
+        version = last.version + 1;
+        for entry in &entries {
+            let entry: Value = serde_json::from_slice(&entry.bytes).context("an entry of the stream `log`")?;
+            if entry["type"] == KIND {
+                return Ok(Some(entry));
+            }
+        }
+    }
 }
 
 fn data(pepper: &Pepper, vault: &Vault) -> Value {

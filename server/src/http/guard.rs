@@ -29,6 +29,10 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
             return Err(problem);
         }
     };
+    if !app.city.standing.knows(presented.id()) {
+        // Looking an id up costs reads of the database, and anybody can make up ids.
+        app.lookups.take((), Instant::now()).map_err(limited)?;
+    }
     match app.city.standing.permit(&presented, action, fresh).await {
         Ok((credential, permit)) => {
             share(app, presented.id())?;

@@ -50,6 +50,8 @@ pub struct App {
     rates: Buckets<KeyId>,
     /// One bucket for everybody without a good key: their addresses are a proxy's, or theirs to choose.
     strangers: Buckets<()>,
+    /// Keys that are not in memory and have to be looked for.
+    lookups: Buckets<()>,
     feeds: Arc<Semaphore>,
     metrics: PrometheusHandle,
     started: Instant,
@@ -61,6 +63,10 @@ impl App {
         Arc::new(Self {
             rates: Buckets::new(limits.requests_per_second, limits.burst),
             strangers: Buckets::new(limits.strangers_per_second, limits.strangers_per_second),
+            lookups: Buckets::new(
+                limits.strangers_per_second.saturating_mul(5),
+                limits.strangers_per_second.saturating_mul(5),
+            ),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
             metrics,
             started: Instant::now(),
