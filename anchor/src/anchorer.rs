@@ -120,9 +120,18 @@ impl Anchorer {
         Ok(anchorer)
     }
 
-    /// Whether the anchor of this number is on its way from here: the log may know of it already.
-    pub fn is_finishing(&self, seq: u64) -> bool {
-        self.staged.as_ref().is_some_and(|staged| staged.key.starts_with(&format!("anchors/{seq:020}-")))
+    /// Whether the anchor of this number was made here, or another one after it, or can be gone on from in the store.
+    pub async fn knows(&mut self, seq: u64) -> Result<bool, AnchorError> {
+        let prefix = format!("anchors/{seq:020}-");
+        if self.last.as_ref().is_some_and(|last| last.seq >= seq)
+            || self.staged.as_ref().is_some_and(|staged| staged.key.starts_with(&prefix))
+        {
+            return Ok(true);
+        }
+        let Some(newest) = self.newest_in_store().await?.filter(|newest| newest.seq >= seq) else { return Ok(false) };
+        // What was staged here and never written was overtaken.
+        (self.last, self.staged) = (Some(newest), None);
+        Ok(true)
     }
 
     pub fn last(&self) -> Option<&Anchored> {

@@ -24,9 +24,9 @@ pub enum AnchorError {
     /// A newer epoch has signed already.
     #[error("epoch {ours} of this database is behind epoch {signed}, which signed already")]
     Fenced { ours: i64, signed: i64 },
-    /// Another server took over.
-    #[error("a server that started later (epoch {theirs}, this one is {ours}) publishes now; this one only writes")]
-    TakenOver { ours: i64, theirs: i64 },
+    /// Another server of this log publishes.
+    #[error("another server publishes this log; this one only writes, until that one ends")]
+    Seated,
     /// The log says more was anchored than is known here.
     #[error(
         "anchor {recorded} is on record and not here: publishing goes on where its anchors are; share that server's data directory and \

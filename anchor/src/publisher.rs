@@ -8,7 +8,7 @@ use chain::entry::entry_hash;
 use chain::note::SigningKey;
 use chain::tile::{BundleId, FULL_WIDTH, TileId, TiledHashes};
 use chain::tree::{consistency_proof, verify_consistency};
-use eventlog::{Head, Log, Stored};
+use eventlog::{Log, Seat, Stored};
 
 use crate::error::blocking;
 use crate::files::{self, Pending};
@@ -28,8 +28,6 @@ const OWN_STREAM: &str = "log";
 /// The one who signs. Never reads an entry twice, unless its own files are gone.
 pub struct Publisher {
     log: Log,
-    /// Claimed when this publisher opened: whoever claims the next one publishes instead.
-    epoch: i64,
     key: Arc<SigningKey>,
     layout: Layout,
     signing: SigningState,
@@ -63,9 +61,7 @@ impl Publisher {
         // Nothing is signed before the log was compared with what is known from outside: tiles that continue the signed ones
         // are no proof that the database does.
         let refused = Some("the log was not yet compared with what was signed about it".to_owned());
-        let epoch = log.claim_epoch().await?;
-        let publisher =
-            Self { log, epoch, key, layout, signing, growth, tip, pending: Vec::new(), grown: false, refused };
+        let publisher = Self { log, key, layout, signing, growth, tip, pending: Vec::new(), grown: false, refused };
         // Died between signing and showing: what was signed is shown now. It must not be forgotten, only its file was late.
         let has_files =
             publisher.growth.size() > 0 || publisher.signing.checkpoint().is_some_and(|last| last.size == 0);
@@ -80,6 +76,11 @@ impl Publisher {
         self.refused = refused;
     }
 
+    /// Why nothing may be signed, if so.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
     /// The newest signed checkpoint and its note.
     pub fn last(&self) -> Option<(&Checkpoint, &str)> {
         Some((self.signing.checkpoint()?, self.signing.note()?))
@@ -88,11 +89,11 @@ impl Publisher {
     /// Publishes everything up to the head, and signs when the log has grown, or when `always`.
     ///
     /// Only whole batches are covered: a checkpoint never falls into the middle of one.
-    pub async fn publish(&mut self, always: bool) -> Result<bool, AnchorError> {
+    pub async fn publish(&mut self, seat: &mut Seat, always: bool) -> Result<bool, AnchorError> {
         if let Some(reason) = &self.refused {
             return Err(AnchorError::Fork(reason.clone()));
         }
-        let result = self.try_publish(always).await;
+        let result = self.try_publish(seat, always).await;
         if let Err(error) = &result
             && error.is_alarming()
         {
@@ -103,12 +104,11 @@ impl Publisher {
         result
     }
 
-    async fn try_publish(&mut self, always: bool) -> Result<bool, AnchorError> {
+    async fn try_publish(&mut self, seat: &mut Seat, always: bool) -> Result<bool, AnchorError> {
         let head = self.log.head().await?;
         if head.epoch < self.signing.epoch() {
             return Err(AnchorError::Fenced { ours: head.epoch, signed: self.signing.epoch() });
         }
-        self.still_ours(&head)?;
         let signed = self.signing.checkpoint().map_or(0, |last| last.size);
         if head.size < signed.max(self.growth.size()) {
             return Err(AnchorError::Fork(format!(
@@ -124,21 +124,9 @@ impl Publisher {
             return Ok(false);
         }
         // The last look before something is signed that cannot be taken back.
-        self.still_ours(&self.log.head().await?)?;
-        self.sign(head.epoch).await?;
+        seat.check().await?;
+        self.sign(seat.epoch()).await?;
         Ok(true)
-    }
-
-    fn still_ours(&self, head: &Head) -> Result<(), AnchorError> {
-        if head.epoch == self.epoch {
-            return Ok(());
-        }
-        Err(AnchorError::TakenOver { ours: self.epoch, theirs: head.epoch })
-    }
-
-    /// Nobody else publishes.
-    pub async fn check_ours(&self) -> Result<(), AnchorError> {
-        self.still_ours(&self.log.head().await?)
     }
 
     /// The last published entry is still where it was: the connection did not lead to another database meanwhile.

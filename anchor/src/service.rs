@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chain::note::SigningKey;
 use chain::policy::Policy;
-use eventlog::{Log, Recorder};
+use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
@@ -67,18 +67,6 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
-/// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
-async fn all_anchors_here(log: &Log, anchorer: &Anchorer) -> Result<(), AnchorError> {
-    match last_recorded(log).await? {
-        Some(recorded)
-            if anchorer.last().is_none_or(|last| last.seq < recorded) && !anchorer.is_finishing(recorded) =>
-        {
-            Err(AnchorError::AnchoredElsewhere { recorded })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The sequence number of the newest anchor that the log speaks of.
 async fn last_recorded(log: &Log) -> Result<Option<u64>, AnchorError> {
     let (mut version, mut newest) = (0, None);
@@ -104,6 +92,8 @@ pub struct Service {
     policy: Policy,
     layout: Layout,
     store: Arc<dyn Store>,
+    /// Taken when something is to be published, after the log was compared with what is known of it. Locked before the two below.
+    seat: Mutex<Option<Seat>>,
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
@@ -123,6 +113,7 @@ impl Service {
         let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
         let key = Arc::new(key);
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
@@ -132,10 +123,6 @@ impl Service {
             config.data_dir.join("anchoring"),
         )
         .await?;
-        // Before taking over, so that whoever has the anchors goes on; and after it, because until then they could write another.
-        all_anchors_here(&log, &anchorer).await?;
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
-        all_anchors_here(&log, &anchorer).await?;
         Ok(Self {
             log,
             config,
@@ -143,6 +130,7 @@ impl Service {
             policy,
             layout,
             store,
+            seat: Mutex::new(None),
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
@@ -195,8 +183,41 @@ impl Service {
 
     /// Publishes now; signs when the log has grown, or when `always`. Answers whether it signed.
     pub async fn publish(&self, always: bool) -> Result<bool, AnchorError> {
-        let result = self.publisher.lock().await.publish(always).await;
+        let result = self.try_publish(always).await;
         self.note(result, "publishing failed")
+    }
+
+    async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let mut seat = self.seat.lock().await;
+        let mut held = self.sit(&mut seat).await?;
+        let result = self.publisher.lock().await.publish(&mut held, always).await;
+        *seat = Some(held);
+        result
+    }
+
+    /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
+    async fn sit(&self, seat: &mut Option<Seat>) -> Result<Seat, AnchorError> {
+        if let Some(mut held) = seat.take() {
+            held.check().await?;
+            return Ok(held);
+        }
+        if let Some(reason) = self.publisher.lock().await.refused() {
+            return Err(AnchorError::Fork(reason.to_owned()));
+        }
+        // Before sitting down, so that whoever has the anchors goes on; and after it, because until then they could write another.
+        self.all_anchors_here().await?;
+        let held = self.log.take_seat().await?.ok_or(AnchorError::Seated)?;
+        self.all_anchors_here().await?;
+        Ok(held)
+    }
+
+    /// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
+    async fn all_anchors_here(&self) -> Result<(), AnchorError> {
+        let mut anchorer = self.anchorer.lock().await;
+        match last_recorded(&self.log).await? {
+            Some(recorded) if !anchorer.knows(recorded).await? => Err(AnchorError::AnchoredElsewhere { recorded }),
+            _ => Ok(()),
+        }
     }
 
     /// Publishes and anchors now.
@@ -206,12 +227,13 @@ impl Service {
     }
 
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
-        let publisher = self.publisher.lock().await;
-        publisher.check_ours().await?;
-        let note = publisher.last().map(|last| last.1.to_owned());
-        drop(publisher);
+        let mut seat = self.seat.lock().await;
+        let mut held = self.sit(&mut seat).await?;
+        let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
         let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
+        held.check().await?;
         let result = self.anchorer.lock().await.anchor(&note).await;
+        *seat = Some(held);
         if let Ok(anchored) = &result {
             metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
         }

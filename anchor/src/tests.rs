@@ -333,7 +333,8 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
     );
     let mut swapped = swapped.await.unwrap();
     swapped.compared(None);
-    let error = swapped.publish(true).await.unwrap_err();
+    let mut seat = second.log.take_seat().await.unwrap().unwrap();
+    let error = swapped.publish(&mut seat, true).await.unwrap_err();
     assert!(matches!(error, AnchorError::Rewritten { .. }), "published files are compared, not replaced: {error}");
 }
 

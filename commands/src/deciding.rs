@@ -190,6 +190,8 @@ impl Core {
         let ids: Vec<Option<ReceiptId>> =
             candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
         let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
+        // Asked for once, and then known: whoever retries again costs no second look.
+        self.answers.extend(stored.iter().map(|(id, answer)| (id.clone(), answer.clone())));
 
         for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
             let Some(candidate) = candidate else {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::answer::SubmitError;
-use crate::pipeline::{Config, Denial, Gates, Job, Work};
+use crate::pipeline::{Config, Denial, Gates, Job, Weight, Work};
 
 use crate::deciding::{Clock, Core, Decided, Ending};
 
@@ -21,6 +21,8 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Batches settled one right behind the other before the rest of what a writer does gets its turn.
 const IN_A_ROW: usize = 32;
+/// A batch that has this much text takes no further command: it is one statement and one commit.
+const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Fewer commands than this are better off together: a commit costs as much for one.
 const WORTH_HALVING: usize = 8;
 
@@ -105,7 +107,7 @@ impl Writing {
         }
     }
 
-    /// Records facts nobody waits for; tried again by the next refusal when the log is away.
+    /// Records facts nobody waits for. When the log is away they are lost, and the counter of failed batches says so.
     async fn record_refusals(&mut self, facts: Vec<Value>) {
         if facts.is_empty() || self.is_read_only() {
             return;
@@ -117,7 +119,14 @@ impl Writing {
             let _ = getrandom::fill(&mut seed);
             let id = u128::from_be_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
             let work = Work::Record { stream: "refusals", kind: "refusal.denied.v1".to_owned(), data };
-            Job { work, id: domain::ids::CommandId::from_bits(id), seed, queued: Instant::now(), reply }
+            Job {
+                weight: Weight::default(),
+                work,
+                id: domain::ids::CommandId::from_bits(id),
+                seed,
+                queued: Instant::now(),
+                reply,
+            }
         });
         let jobs: Vec<Job> = jobs.collect();
         self.waiting.fetch_add(jobs.len(), Ordering::Relaxed);
@@ -337,16 +346,18 @@ fn answer(waiting: &AtomicUsize, jobs: Vec<Job>, endings: Vec<Ending>) {
 /// Of many, only half of all that are under way: the other half is decided while this one commits. Callers who wait for an answer before
 /// they ask again would otherwise all be in one batch, and deciding and committing would take turns.
 async fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, under_way: &AtomicUsize, most: usize) -> Vec<Job> {
+    let mut bytes = first.weight.bytes;
     let mut jobs = vec![first];
     loop {
         let before = jobs.len();
         let half = under_way.load(Ordering::Relaxed).div_ceil(2);
         let most = if half < WORTH_HALVING { most } else { most.min(half) };
-        while jobs.len() < most {
+        while jobs.len() < most && bytes < MAX_BATCH_BYTES {
             let Ok(job) = queue.try_recv() else { break };
+            bytes += job.weight.bytes;
             jobs.push(job);
         }
-        if jobs.len() == before || jobs.len() >= most {
+        if jobs.len() == before || jobs.len() >= most || bytes >= MAX_BATCH_BYTES {
             return jobs;
         }
         tokio::task::yield_now().await;
@@ -403,7 +414,12 @@ mod tests {
             let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::json!({}) };
             let id = domain::ids::CommandId::from_bits(1);
             writing.waiting.fetch_add(1, Ordering::Relaxed);
-            writing.settle(vec![Job { work, id, seed: [0; 32], queued: Instant::now(), reply }], None).await;
+            writing
+                .settle(
+                    vec![Job { weight: Weight::default(), work, id, seed: [0; 32], queued: Instant::now(), reply }],
+                    None,
+                )
+                .await;
             let refused = answer.await.unwrap();
             assert!(matches!(refused, Err(SubmitError::Failure(Failure::Diverged { position: 0, .. }))), "{refused:?}");
         }

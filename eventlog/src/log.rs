@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use crate::connect::{self, Safety};
 use crate::faults::Faults;
 use crate::pages::{self, Span};
-use crate::sql::{self, Cell, Conn, Kind, Row};
+use crate::sql::{self, Cell, Conn, Row};
 use crate::tables::{ENTRIES, HEAD, Head, PAYLOADS, SUBJECT_KEYS, Stored, hash, number, unreadable};
 use crate::vault::{Payload, WrappedKey};
-use crate::{Failure, Follower, Migration, Writer, migrate, writer};
+use crate::{Failure, Follower, Migration, Seat, Writer, migrate, writer};
 
 /// What one read returns at most, in bytes of entries: more of them come with the next one.
 const READ_BYTES: usize = 64 << 20;
@@ -279,19 +279,12 @@ impl Log {
         Ok(Writer::new(self.clone(), conn, lock))
     }
 
-    /// Takes over what only one process at a time may do with this log outside the database: whoever claims the next epoch does it from
-    /// then on, and everybody else sees in [`Head::epoch`] that it is theirs no more. On SQLite nobody else is there to take it from.
+    /// The seat of the one process that may sign and anchor this log; `None` while another process sits there.
     ///
     /// # Errors
     /// When the database cannot be reached, or refuses.
-    pub async fn claim_epoch(&self) -> Result<i64, Failure> {
-        let Some(mut conn) = self.session().await? else { return Ok(self.head().await?.epoch) };
-        const SQL: &str = "update log.head set epoch = epoch + 1 returning epoch";
-        let rows = sql::query(&mut conn, SQL, &[Kind::Int], &[]).await?;
-        match rows.first().map(Vec::as_slice) {
-            Some([Cell::Int(epoch)]) => Ok(*epoch),
-            _ => Err(Failure::Corrupt("the log has no head".to_owned())),
-        }
+    pub async fn take_seat(&self) -> Result<Option<Seat>, Failure> {
+        Seat::take(self).await
     }
 
     /// Counts how often a writer of this process had to open a new session. What it found was a continuation of what this process

@@ -54,11 +54,6 @@ impl Anchoring {
                 tracing::warn!(path = %path.display(), "another server publishes from here; this one only writes");
                 Err("another server publishes from here".to_owned())
             }
-            // Commands go on; an anchor of that number twice would never be put right again.
-            Err(elsewhere @ AnchorError::AnchoredElsewhere { .. }) => {
-                tracing::error!(%elsewhere, "this server publishes nothing");
-                Err(elsewhere.to_string())
-            }
             Err(error) => return Err(error).context("opening what was published"),
         };
         let compared = Compared { data_dir: settings.data_dir.clone(), log: log.clone(), key: key.clone(), store };

@@ -90,8 +90,8 @@ impl Open {
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
-        let named = secrets::check(&log, &pepper, &vault).await?;
         let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
+        let named = secrets::check(&log, &pepper, &vault, &signing_key).await?;
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
 
         let config = commands::Config {
@@ -108,7 +108,7 @@ impl Open {
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::name(&log, &pipeline, &pepper, &vault).await?;
+            secrets::name(&log, &pipeline, &pepper, &vault, &signing_key).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);

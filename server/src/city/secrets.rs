@@ -4,6 +4,8 @@
 //! cannot open. Neither would be noticed by anything that fails.
 
 use anyhow::{Context as _, ensure};
+use chain::Hash;
+use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::text::Digest;
 use eventlog::vault::Vault;
@@ -27,12 +29,17 @@ pub enum Named {
 ///
 /// # Errors
 /// When one of them is another city's, with what to do about it.
-pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<Named> {
+pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault, key: &SigningKey) -> anyhow::Result<Named> {
     let Some(entry) = first_naming(log).await? else { return Ok(Named::NotYet) };
-    let ours = data(pepper, vault);
-    for (name, whence) in [("pepper", "pepper.key"), ("master_key", "master.key, or GUILDHALL_MASTER_KEY,")] {
+    let ours = data(pepper, vault, key);
+    for (name, whence) in [
+        ("pepper", "pepper.key"),
+        ("master_key", "master.key, or GUILDHALL_MASTER_KEY,"),
+        ("signing_key", "signing.key"),
+    ] {
         ensure!(
-            entry["data"][name] == ours[name],
+            // A log that began before it named the signing key says nothing about that one.
+            entry["data"][name].is_null() || entry["data"][name] == ours[name],
             "{whence} is not this city's: copy it from the city's other server, or restore it from its backup"
         );
     }
@@ -43,9 +50,15 @@ pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<
 ///
 /// # Errors
 /// Those of [`check`].
-pub async fn name(log: &Log, pipeline: &Pipeline, pepper: &Pepper, vault: &Vault) -> anyhow::Result<()> {
-    pipeline.record(KIND, data(pepper, vault)).await.context("recording which secrets this city has")?;
-    check(log, pepper, vault).await.map(drop)
+pub async fn name(
+    log: &Log,
+    pipeline: &Pipeline,
+    pepper: &Pepper,
+    vault: &Vault,
+    key: &SigningKey,
+) -> anyhow::Result<()> {
+    pipeline.record(KIND, data(pepper, vault, key)).await.context("recording which secrets this city has")?;
+    check(log, pepper, vault, key).await.map(drop)
 }
 
 /// The first entry that names them: of a young city the first of its stream, of an older one somewhere behind its anchors.
@@ -64,6 +77,11 @@ async fn first_naming(log: &Log) -> anyhow::Result<Option<Value>> {
     }
 }
 
-fn data(pepper: &Pepper, vault: &Vault) -> Value {
-    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()) })
+/// SHA-256 of the public key as auditors have it.
+fn public(key: &SigningKey) -> Hash {
+    chain::hash::sha256(&[key.vkey().as_bytes()])
+}
+
+fn data(pepper: &Pepper, vault: &Vault, key: &SigningKey) -> Value {
+    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()), "signing_key": public(key) })
 }

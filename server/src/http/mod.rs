@@ -44,14 +44,17 @@ use rate::Buckets;
 use routes::{COMMANDS, CommandRoute, QUESTIONS, QuestionRoute};
 pub use standing::{Fresh, Refusal, Standing, now};
 
+/// Keys looked for at a time, of the many connections there are for reading.
+const LOOKUPS: usize = 4;
+
 /// What every handler needs.
 pub struct App {
     pub city: Arc<City>,
     rates: Buckets<KeyId>,
     /// One bucket for everybody without a good key: their addresses are a proxy's, or theirs to choose.
     strangers: Buckets<()>,
-    /// Keys that are not in memory and have to be looked for.
-    lookups: Buckets<()>,
+    /// Turns for those whose key is not in memory and has to be looked for.
+    lookups: Semaphore,
     feeds: Arc<Semaphore>,
     metrics: PrometheusHandle,
     started: Instant,
@@ -63,10 +66,7 @@ impl App {
         Arc::new(Self {
             rates: Buckets::new(limits.requests_per_second, limits.burst),
             strangers: Buckets::new(limits.strangers_per_second, limits.strangers_per_second),
-            lookups: Buckets::new(
-                limits.strangers_per_second.saturating_mul(5),
-                limits.strangers_per_second.saturating_mul(5),
-            ),
+            lookups: Semaphore::new(LOOKUPS),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
             metrics,
             started: Instant::now(),
