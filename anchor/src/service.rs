@@ -67,19 +67,27 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
-/// The sequence number of the newest anchor that the log speaks of.
-async fn last_recorded(log: &Log) -> Result<Option<u64>, AnchorError> {
-    let (mut version, mut newest) = (0, None);
-    loop {
-        let entries = log.read_stream("log", version, 1000).await?;
-        let Some(last) = entries.last() else { return Ok(newest) };
-        version = last.version + 1;
-        for entry in &entries {
-            let entry: Value =
-                serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
-            if entry["type"] == ANCHORED {
-                newest = entry["data"]["seq"].as_u64().max(newest);
+/// The anchors that the log speaks of, as far as its own stream was read.
+#[derive(Default)]
+struct OnRecord {
+    read: u64,
+    newest: Option<u64>,
+}
+
+impl OnRecord {
+    /// The sequence number of the newest one. Reads on where it ended: whoever waits for the seat asks every second.
+    async fn newest(&mut self, log: &Log) -> Result<Option<u64>, AnchorError> {
+        loop {
+            let entries = log.read_stream("log", self.read, 1000).await?;
+            let Some(last) = entries.last() else { return Ok(self.newest) };
+            for entry in &entries {
+                let entry: Value =
+                    serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
+                if entry["type"] == ANCHORED {
+                    self.newest = entry["data"]["seq"].as_u64().max(self.newest);
+                }
             }
+            self.read = last.version + 1;
         }
     }
 }
@@ -94,6 +102,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     /// Taken when something is to be published, after the log was compared with what is known of it. Locked before the two below.
     seat: Mutex<Option<Seat>>,
+    on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
@@ -131,6 +140,7 @@ impl Service {
             layout,
             store,
             seat: Mutex::new(None),
+            on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
@@ -214,7 +224,7 @@ impl Service {
     /// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
     async fn all_anchors_here(&self) -> Result<(), AnchorError> {
         let mut anchorer = self.anchorer.lock().await;
-        match last_recorded(&self.log).await? {
+        match self.on_record.lock().await.newest(&self.log).await? {
             Some(recorded) if !anchorer.knows(recorded).await? => Err(AnchorError::AnchoredElsewhere { recorded }),
             _ => Ok(()),
         }
@@ -244,6 +254,12 @@ impl Service {
         match &result {
             Ok(_) => {
                 self.trouble.send_replace(None);
+            }
+            // How it is with several servers: nothing has failed.
+            Err(error @ AnchorError::Seated) => {
+                if self.trouble.send_replace(Some(error.to_string())).is_none() {
+                    tracing::info!("another server publishes this log; this one only writes");
+                }
             }
             Err(error) => {
                 // Said once, not every second.

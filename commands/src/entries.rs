@@ -222,4 +222,21 @@ mod tests {
         assert_eq!(data, whole);
         assert_eq!(lift_sealed(&mut json!({"a": 1})), None);
     }
+
+    #[test]
+    fn what_cannot_be_written_takes_back_what_its_command_wrote_before() {
+        let by = Attribution {
+            actor: entry::Actor { kind: "system".to_owned(), id: "guildhall".to_owned() },
+            via: "system".to_owned(),
+            command: "cmd".to_owned(),
+        };
+        let event = |stream: &str, data: Value| (stream.to_owned(), Tip::NONE, "test.noted.v1".to_owned(), data);
+        let mut maker = Maker::new("test/log", 7, Time::from_micros(0), [0; 32]);
+        maker.push_all([event("a", json!({}))].into_iter(), &by).expect("short");
+        let before = (maker.tips.clone(), maker.entries.len(), maker.next_position);
+        let long = "x".repeat(chain::entry::MAX_ENTRY_BYTES);
+        let events = [event("a", json!({})), event("b", json!({})), event("a", json!({ "n": long }))];
+        assert!(maker.push_all(events.into_iter(), &by).is_err());
+        assert_eq!((maker.tips.clone(), maker.entries.len(), maker.next_position), before);
+    }
 }

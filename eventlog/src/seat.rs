@@ -3,8 +3,8 @@
 use crate::sql::{self, Cell, Conn, Kind};
 use crate::{Failure, Log};
 
-/// A number that nobody else locks in this database.
-const LOCK: i64 = 0x6775_696c_6468_616c;
+/// A number that nobody else locks in this database; migrations have their own, and must not wait for who sits here.
+const LOCK: i64 = 0x6775_696c_7365_6174;
 
 /// Held by a session of the database for as long as that lives, and fenced by the log's epoch: whoever sits down raises it, so that a
 /// process that has lost its seat without noticing can see it. On SQLite there is one process, which always sits.

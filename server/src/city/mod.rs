@@ -63,6 +63,13 @@ pub struct Open {
 pub async fn open_log(settings: &Settings, dir: &DataDir, create: bool) -> anyhow::Result<Log> {
     let origin = dir.origin(settings)?;
     let location = location(settings);
+    if let (Location::Sqlite { dir: place }, true) = (&location, create) {
+        anyhow::ensure!(
+            place.join("log.db").exists() || !dir.file("pepper.key").exists(),
+            "this city's log is not in {}: is --database-url missing, or was log.db lost? Restore it from a backup",
+            place.display()
+        );
+    }
     if let (Location::Sqlite { dir }, true) = (&location, create) {
         eventlog::init_sqlite(dir, &origin, &projections::ddl::SQLITE).await?;
     }

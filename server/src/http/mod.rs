@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware;
@@ -99,9 +100,12 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+type PathParams = Result<RawPathParams, RawPathParamsRejection>;
+
 fn command_route(route: &'static CommandRoute) -> MethodRouter<Arc<App>> {
-    post(move |State(app): State<Arc<App>>, path: RawPathParams, headers: HeaderMap, body: Body| async move {
+    post(move |State(app): State<Arc<App>>, path: PathParams, headers: HeaderMap, body: Body| async move {
         let settled = async {
+            let path = path.map_err(|_| Problem::invalid("path", "an address is UTF-8 behind its percent signs"))?;
             let caller = guard::admit(&app, &headers, route.action, Fresh::WriterAsksAgain).await?;
             command::settle(&app, route, caller, &path, &headers, body).await
         };
@@ -111,8 +115,10 @@ fn command_route(route: &'static CommandRoute) -> MethodRouter<Arc<App>> {
 
 fn question_route(route: &'static QuestionRoute) -> MethodRouter<Arc<App>> {
     get(
-        move |State(app): State<Arc<App>>, path: RawPathParams, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+        move |State(app): State<Arc<App>>, path: PathParams, RawQuery(query): RawQuery, headers: HeaderMap| async move {
             let answered = async {
+                let path =
+                    path.map_err(|_| Problem::invalid("path", "an address is UTF-8 behind its percent signs"))?;
                 let caller = guard::admit(&app, &headers, route.action, Fresh::Head).await?;
                 let mut asked = Asked::new(Arc::clone(&app), caller, &path, query.as_deref(), headers)?;
                 asked.wait().await?;

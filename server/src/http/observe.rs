@@ -8,6 +8,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
+use super::problem::ProblemCode;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub async fn observe(request: Request, next: Next) -> Response {
@@ -23,9 +25,10 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let (status, took) = (response.status(), started.elapsed());
     span.in_scope(|| {
         let (status, millis) = (status.as_u16(), took.as_millis());
+        let code = response.extensions().get::<ProblemCode>().map_or("", |code| code.0.as_str());
         match status {
-            500.. => tracing::warn!(status, millis, "failed"),
-            400.. => tracing::info!(status, millis, "refused"),
+            500.. => tracing::warn!(status, millis, code, "failed"),
+            400.. => tracing::info!(status, millis, code, "refused"),
             _ => tracing::debug!(status, millis, "answered"),
         }
     });
