@@ -15,7 +15,7 @@ use crate::config::Settings;
 Examples:
   guildhall migrate --owner-url postgres://owner@db/city --login-role guildhall
   guildhall migrate --owner-url 'postgres:///city?host=/run/postgresql&user=owner' --origin city.example/log
-  guildhall migrate                    # SQLite: creates or updates the log in the data directory (`serve` does it too)
+  guildhall migrate    # SQLite: creates or updates the log in the data directory; `serve` does too
 
 The server logs in as the login role, which can append to the log and never change it, and refuses to run as the owner.
 A new role gets the password in GUILDHALL_LOGIN_PASSWORD, or one that is made and shown once. Running it again changes nothing: a role
