@@ -12,7 +12,7 @@ use guildhall_tests::ledger::{Ledger, Purse};
 use guildhall_tests::load::Load;
 use guildhall_tests::server::Place;
 use guildhall_tests::town::{CURRENCY, Town};
-use guildhall_tests::{Engine, block_on};
+use guildhall_tests::{Engine, block_on, programs};
 
 const DEBITS: usize = 1000;
 const FUNDS: usize = 500;
@@ -94,6 +94,45 @@ fn a_thousand_debits_through_two_servers_are_still_five_hundred() {
         let replies: Vec<Reply> = join_all(debits).await;
         assert_eq!(replies.iter().filter(|reply| reply.is_accepted()).count(), FUNDS);
         assert_empty(&place.home.log().await, &town).await;
+    });
+}
+
+/// Each from a place of its own: one publishes, the other only writes until that one is gone, and what comes out is one history.
+#[test]
+fn of_two_servers_with_places_of_their_own_one_publishes() {
+    block_on(async {
+        let (place, twin_dir) = (Place::new(Engine::Postgres).await, tempfile::tempdir().unwrap());
+        let mut first = place.home.serve();
+        let http = first.first_caller();
+        let town = Town::found(&http).await;
+        town.fund(&http, "everything there is", "500").await;
+        programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(0);
+        first.stop();
+        let twin = place.home.twin(&twin_dir.path().join("data"));
+        let mut first = place.home.serve();
+        let second = twin.serve();
+        town.fund(&http, "through the first", "1").await;
+        town.fund(&http.at(&second.base), "through the second", "1").await;
+
+        let refused = programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(2);
+        assert!(refused.stderr.contains("another server publishes this log"), "{}", refused.stderr);
+
+        // Once the first is gone, the second goes on: the anchors so far were made before it was copied.
+        first.stop();
+        programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(0);
+
+        // A restart does not take over from whoever has anchors that are not here.
+        let first = place.home.serve();
+        town.fund(&http, "after the restart", "1").await;
+        let refused = programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(2);
+        assert!(refused.stderr.contains("is on record and not here"), "{}", refused.stderr);
+        programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(0);
+
+        let out = twin_dir.path().join("export");
+        let out = out.to_str().unwrap();
+        programs::run(&programs::guildhall(), &twin.arguments(&["export", "--out", out])).expect(0);
+        programs::run(&programs::auditor(), &["verify", out, "--policy", &format!("{out}/policy")]).expect(0);
+        drop((first, second));
     });
 }
 

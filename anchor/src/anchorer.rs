@@ -46,6 +46,9 @@ pub struct Previous {
     pub sha256: Hash,
 }
 
+/// The type of the entry that says so.
+pub(crate) const ANCHORED: &str = "log.anchored.v1";
+
 /// An anchor that was written: what the log says about it in `log.anchored.v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +118,20 @@ impl Anchorer {
             anchorer.last = anchorer.newest_in_store().await?;
         }
         Ok(anchorer)
+    }
+
+    /// Whether the anchor of this number was made here, or another one after it, or can be gone on from in the store.
+    pub async fn knows(&mut self, seq: u64) -> Result<bool, AnchorError> {
+        let prefix = format!("anchors/{seq:020}-");
+        if self.last.as_ref().is_some_and(|last| last.seq >= seq)
+            || self.staged.as_ref().is_some_and(|staged| staged.key.starts_with(&prefix))
+        {
+            return Ok(true);
+        }
+        let Some(newest) = self.newest_in_store().await?.filter(|newest| newest.seq >= seq) else { return Ok(false) };
+        // What was staged here and never written was overtaken.
+        (self.last, self.staged) = (Some(newest), None);
+        Ok(true)
     }
 
     pub fn last(&self) -> Option<&Anchored> {
@@ -224,7 +241,7 @@ impl Anchorer {
         }
         // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
         let data = serde_json::to_value(&anchored).map_err(|error| AnchorError::unreadable(&staged.key, error))?;
-        self.recorder.record("log.anchored.v1", data).await?;
+        self.recorder.record(ANCHORED, data).await?;
         let (place, bytes) = (self.folder.clone(), to_json(&anchored));
         blocking(move || {
             files::replace(&place.join("last.json"), &bytes)?;

@@ -24,6 +24,15 @@ pub enum AnchorError {
     /// A newer epoch has signed already.
     #[error("epoch {ours} of this database is behind epoch {signed}, which signed already")]
     Fenced { ours: i64, signed: i64 },
+    /// Another server of this log publishes.
+    #[error("another server publishes this log; this one only writes, until that one ends")]
+    Seated,
+    /// The log says more was anchored than is known here.
+    #[error(
+        "anchor {recorded} is on record and not here: publishing goes on where its anchors are; share that server's data directory and \
+         anchor.directory, or move them here"
+    )]
+    AnchoredElsewhere { recorded: u64 },
     /// Another process publishes from here.
     #[error("another guildhall publishes here: {} is locked", .0.display())]
     Locked(PathBuf),

@@ -1,6 +1,6 @@
 //! Everything an auditor needs, in one folder, at one checkpoint.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chain::checkpoint;
 use chain::policy::Policy;
@@ -49,6 +49,7 @@ pub async fn export(
         anchors: 0,
         with_packs,
     };
+    begin(out.to_owned(), policy_text.clone()).await?;
     let paths: Vec<String> =
         new_files(0, checkpoint.size).into_iter().filter(|path| with_packs || !path.starts_with("pack/")).collect();
     let total = paths.len() as u64;
@@ -76,7 +77,24 @@ pub async fn export(
         }
     }
     // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
-    files::replace(&out.join("policy"), policy_text.as_bytes())?;
     files::replace(&out.join("checkpoint"), note.as_bytes())?;
     Ok(exported)
+}
+
+/// The policy comes first: by it the next export knows this folder for its own, also when this one is cut off.
+async fn begin(out: PathBuf, policy: String) -> Result<(), AnchorError> {
+    blocking(move || {
+        let place = out.join("policy");
+        let there = files::read(&place)?;
+        let empty = std::fs::read_dir(&out).map_or(true, |mut entries| entries.next().is_none());
+        match there {
+            Some(bytes) if bytes == policy.as_bytes() => Ok(()),
+            None if empty => files::replace(&place, policy.as_bytes()),
+            _ => Err(AnchorError::unreadable(
+                out.display().to_string(),
+                "is neither empty nor a former export of this log: name another folder",
+            )),
+        }
+    })
+    .await
 }

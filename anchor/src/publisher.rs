@@ -8,7 +8,7 @@ use chain::entry::entry_hash;
 use chain::note::SigningKey;
 use chain::tile::{BundleId, FULL_WIDTH, TileId, TiledHashes};
 use chain::tree::{consistency_proof, verify_consistency};
-use eventlog::{Log, Stored};
+use eventlog::{Log, Seat, Stored};
 
 use crate::error::blocking;
 use crate::files::{self, Pending};
@@ -76,6 +76,11 @@ impl Publisher {
         self.refused = refused;
     }
 
+    /// Why nothing may be signed, if so.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
     /// The newest signed checkpoint and its note.
     pub fn last(&self) -> Option<(&Checkpoint, &str)> {
         Some((self.signing.checkpoint()?, self.signing.note()?))
@@ -84,11 +89,11 @@ impl Publisher {
     /// Publishes everything up to the head, and signs when the log has grown, or when `always`.
     ///
     /// Only whole batches are covered: a checkpoint never falls into the middle of one.
-    pub async fn publish(&mut self, always: bool) -> Result<bool, AnchorError> {
+    pub async fn publish(&mut self, seat: &mut Seat, always: bool) -> Result<bool, AnchorError> {
         if let Some(reason) = &self.refused {
             return Err(AnchorError::Fork(reason.clone()));
         }
-        let result = self.try_publish(always).await;
+        let result = self.try_publish(seat, always).await;
         if let Err(error) = &result
             && error.is_alarming()
         {
@@ -99,7 +104,7 @@ impl Publisher {
         result
     }
 
-    async fn try_publish(&mut self, always: bool) -> Result<bool, AnchorError> {
+    async fn try_publish(&mut self, seat: &mut Seat, always: bool) -> Result<bool, AnchorError> {
         let head = self.log.head().await?;
         if head.epoch < self.signing.epoch() {
             return Err(AnchorError::Fenced { ours: head.epoch, signed: self.signing.epoch() });
@@ -118,7 +123,9 @@ impl Publisher {
         if !self.grown && !always {
             return Ok(false);
         }
-        self.sign(head.epoch).await?;
+        // The last look before something is signed that cannot be taken back.
+        seat.check().await?;
+        self.sign(seat.epoch()).await?;
         Ok(true)
     }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use chain::note::SigningKey;
 use chain::policy::Policy;
-use eventlog::{Log, Recorder};
+use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use crate::anchorer::{Anchored, Anchorer, Listed};
+use crate::anchorer::{ANCHORED, Anchored, Anchorer, Listed};
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::layout::Layout;
@@ -66,6 +67,31 @@ pub struct Status {
     pub trouble: Option<String>,
 }
 
+/// The anchors that the log speaks of, as far as its own stream was read.
+#[derive(Default)]
+struct OnRecord {
+    read: u64,
+    newest: Option<u64>,
+}
+
+impl OnRecord {
+    /// The sequence number of the newest one. Reads on where it ended: whoever waits for the seat asks every second.
+    async fn newest(&mut self, log: &Log) -> Result<Option<u64>, AnchorError> {
+        loop {
+            let entries = log.read_stream("log", self.read, 1000).await?;
+            let Some(last) = entries.last() else { return Ok(self.newest) };
+            for entry in &entries {
+                let entry: Value =
+                    serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
+                if entry["type"] == ANCHORED {
+                    self.newest = entry["data"]["seq"].as_u64().max(self.newest);
+                }
+            }
+            self.read = last.version + 1;
+        }
+    }
+}
+
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
     log: Log,
@@ -74,6 +100,9 @@ pub struct Service {
     policy: Policy,
     layout: Layout,
     store: Arc<dyn Store>,
+    /// Taken when something is to be published, after the log was compared with what is known of it. Locked before the two below.
+    seat: Mutex<Option<Seat>>,
+    on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
@@ -110,6 +139,8 @@ impl Service {
             policy,
             layout,
             store,
+            seat: Mutex::new(None),
+            on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
@@ -162,8 +193,41 @@ impl Service {
 
     /// Publishes now; signs when the log has grown, or when `always`. Answers whether it signed.
     pub async fn publish(&self, always: bool) -> Result<bool, AnchorError> {
-        let result = self.publisher.lock().await.publish(always).await;
+        let result = self.try_publish(always).await;
         self.note(result, "publishing failed")
+    }
+
+    async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let mut seat = self.seat.lock().await;
+        let mut held = self.sit(&mut seat).await?;
+        let result = self.publisher.lock().await.publish(&mut held, always).await;
+        *seat = Some(held);
+        result
+    }
+
+    /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
+    async fn sit(&self, seat: &mut Option<Seat>) -> Result<Seat, AnchorError> {
+        if let Some(mut held) = seat.take() {
+            held.check().await?;
+            return Ok(held);
+        }
+        if let Some(reason) = self.publisher.lock().await.refused() {
+            return Err(AnchorError::Fork(reason.to_owned()));
+        }
+        // Before sitting down, so that whoever has the anchors goes on; and after it, because until then they could write another.
+        self.all_anchors_here().await?;
+        let held = self.log.take_seat().await?.ok_or(AnchorError::Seated)?;
+        self.all_anchors_here().await?;
+        Ok(held)
+    }
+
+    /// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
+    async fn all_anchors_here(&self) -> Result<(), AnchorError> {
+        let mut anchorer = self.anchorer.lock().await;
+        match self.on_record.lock().await.newest(&self.log).await? {
+            Some(recorded) if !anchorer.knows(recorded).await? => Err(AnchorError::AnchoredElsewhere { recorded }),
+            _ => Ok(()),
+        }
     }
 
     /// Publishes and anchors now.
@@ -173,9 +237,13 @@ impl Service {
     }
 
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
+        let mut seat = self.seat.lock().await;
+        let mut held = self.sit(&mut seat).await?;
         let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
         let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
+        held.check().await?;
         let result = self.anchorer.lock().await.anchor(&note).await;
+        *seat = Some(held);
         if let Ok(anchored) = &result {
             metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
         }
@@ -186,6 +254,12 @@ impl Service {
         match &result {
             Ok(_) => {
                 self.trouble.send_replace(None);
+            }
+            // How it is with several servers: nothing has failed.
+            Err(error @ AnchorError::Seated) => {
+                if self.trouble.send_replace(Some(error.to_string())).is_none() {
+                    tracing::info!("another server publishes this log; this one only writes");
+                }
             }
             Err(error) => {
                 // Said once, not every second.

@@ -333,7 +333,8 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
     );
     let mut swapped = swapped.await.unwrap();
     swapped.compared(None);
-    let error = swapped.publish(true).await.unwrap_err();
+    let mut seat = second.log.take_seat().await.unwrap().unwrap();
+    let error = swapped.publish(&mut seat, true).await.unwrap_err();
     assert!(matches!(error, AnchorError::Rewritten { .. }), "published files are compared, not replaced: {error}");
 }
 
@@ -429,6 +430,11 @@ async fn an_export_has_everything_at_one_checkpoint() {
     }
     // The same again into the same folder changes nothing; another log's does not go in.
     service.export(&out, true, &mut |_, _| ()).await.unwrap();
+    let foreign = dir.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("holiday.jpg"), "x").unwrap();
+    assert!(service.export(&foreign, true, &mut |_, _| ()).await.is_err(), "somebody else's folder stays as it is");
+    assert_eq!(std::fs::read_dir(&foreign).unwrap().count(), 1);
     let bare = service.export(&dir.path().join("bare"), false, &mut |_, _| ()).await.unwrap();
     assert!(!bare.with_packs && !dir.path().join("bare/pack").exists());
 }

@@ -14,7 +14,7 @@ use crate::loading::load_claims;
 use crate::pipeline::{Job, Work};
 use crate::request::{MAX_KEY_BYTES, Request};
 use crate::scene::BatchScene;
-use crate::seal::{Sealer, Sealing, Subject, each_text, resolve};
+use crate::seal::{NOBODY, Sealer, Sealing, Subject, each_text, resolve};
 
 /// One command on its way through a batch.
 pub(crate) struct Candidate {
@@ -23,6 +23,8 @@ pub(crate) struct Candidate {
     pub context: Context,
     /// Why its texts could not be sealed: its own misfortune, not its neighbours'.
     pub unsealed: Option<Failure>,
+    /// It speaks to a guild that did not exist when its texts were sealed.
+    pub unfounded: bool,
 }
 
 /// (citizen, idempotency key)
@@ -70,7 +72,8 @@ pub(crate) async fn prepare(
         .map(|job| match &job.work {
             Work::Command(request) => {
                 let context = system_context(job, now);
-                Some(Candidate { request: (**request).clone(), sealing: Sealing::default(), context, unsealed: None })
+                let (request, sealing) = ((**request).clone(), Sealing::default());
+                Some(Candidate { request, sealing, context, unsealed: None, unfounded: false })
             }
             Work::Record { .. } => None,
         })
@@ -96,11 +99,13 @@ pub(crate) async fn prepare(
 
     let mut subjects = Vec::new();
     for candidate in candidates.iter_mut().flatten() {
-        let Candidate { request, context, .. } = candidate;
+        let Candidate { request, context, unfounded, .. } = candidate;
         each_text(&mut request.command, &mut |subject, _, _| {
             // Subjects that do not exist yet have no key to load.
             if !matches!(subject, Subject::New(_)) {
-                subjects.push(resolve(subject, context, &guild));
+                let name = resolve(subject, context, &guild);
+                *unfounded |= name == NOBODY;
+                subjects.push(name);
             }
         });
     }
@@ -118,7 +123,7 @@ pub(crate) async fn prepare(
         }
     }
     for candidate in candidates.iter_mut().flatten() {
-        let Candidate { request, sealing, context, unsealed } = candidate;
+        let Candidate { request, sealing, context, unsealed, .. } = candidate;
         if !broken.is_empty() {
             each_text(&mut request.command, &mut |subject, _, _| {
                 let found = broken.get(&resolve(subject, context, &guild)).cloned();

@@ -7,24 +7,25 @@ use std::time::Instant;
 use bytes::Bytes;
 use domain::Time;
 use domain::ids::Stream;
-use domain::turn::{Claim, Context, Decision, Permit, State, Stop};
+use domain::turn::{Claim, State, Stop};
 use eventlog::sql::Conn;
 use eventlog::vault::Vault;
-use eventlog::{Append, Batch, Failure, Head, Reading, Receipt};
+use eventlog::{Append, Batch, Failure, Head, Reading};
 use projections::guards::Guards;
-use projections::recorded::{self, Recorded};
+use projections::recorded;
 use serde_json::Value;
 
 use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
-use crate::candidates::{Candidate, ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
+use crate::candidates::{ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
 use crate::entries::{Attribution, Maker, Tip};
-use crate::loading::{Loaded, infra_tip, load_keys, load_missing, stored_answers};
-use crate::pipeline::{Job, Work, credential_name, is_denial};
+use crate::loading::{Loaded, infra_tip, load_expected, load_keys, load_missing, stored_answers};
+use crate::pipeline::{Job, Work};
 use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::scene::BatchScene;
-use crate::seal::{Sealer, Sealing};
+use crate::seal::Sealer;
+use crate::settling::{Settled, check_version, recorded_of, replay, settle_one};
 
 /// Falling further behind than this, it is cheaper to forget every state than to catch up one by one.
 const CATCH_UP_LIMIT: u64 = 50_000;
@@ -185,9 +186,12 @@ impl Core {
         let mut settled = Settled::default();
         let mut loaded: Loaded = HashMap::new();
         load_keys(reading, &mut scene, &mut loaded, &candidates).await?;
+        load_expected(reading, &mut scene, &mut loaded, &candidates).await?;
         let ids: Vec<Option<ReceiptId>> =
             candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
         let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
+        // Asked for once, and then known: whoever retries again costs no second look.
+        self.answers.extend(stored.iter().map(|(id, answer)| (id.clone(), answer.clone())));
 
         for (index, (job, candidate)) in jobs.iter().zip(&candidates).enumerate() {
             let Some(candidate) = candidate else {
@@ -221,6 +225,12 @@ impl Core {
                     Err(Stop::Rejected(rejection)) => break Err(rejection),
                 }
             };
+            if candidate.unfounded && verdict.as_ref().is_ok_and(|(_, decision)| !decision.events.is_empty()) {
+                // The guild was founded earlier in this very batch: its key is there for the next one.
+                let again = Failure::Unavailable("the guild was founded a moment ago: send this again".to_owned());
+                settled.endings.push(Err(SubmitError::Failure(again)));
+                continue;
+            }
             let tip_of = |stream: Stream| {
                 loaded
                     .get(&stream)
@@ -333,7 +343,8 @@ impl Core {
         };
         let context = system_context(job, now);
         let by = Attribution::of(&context);
-        let entry = maker.push(stream, tip, kind.clone(), data.clone(), &by)?;
+        let entry = maker.push(stream, tip, kind.clone(), data.clone(), &by);
+        let entry = entry.map_err(|error| Failure::Contradiction(error.to_string()))?;
         settled.recorded.push(recorded_of(&entry, &by, now, None));
         Ok(Answer::accepted(context.command.to_string(), domain::turn::Outcome::Done, vec![entry]))
     }
@@ -391,101 +402,5 @@ impl Clock {
     pub(crate) fn now(&self) -> Time {
         let since = i64::try_from(self.locked.elapsed().as_micros()).unwrap_or(0);
         Time::from_micros(self.now.saturating_add(since))
-    }
-}
-
-/// What a batch has become so far.
-#[derive(Default)]
-struct Settled {
-    endings: Vec<Ending>,
-    sealings: Vec<Sealing>,
-    recorded: Vec<Recorded>,
-    receipts: Vec<Receipt>,
-    /// Settled under a key in this very batch: index of the ending.
-    keys: HashMap<(String, String), ([u8; 32], usize)>,
-    denials: Vec<(String, &'static str, &'static str)>,
-}
-
-fn replay(ending: &Ending) -> Ending {
-    ending.clone().map(|answer| Answer { replayed: true, ..answer })
-}
-
-fn check_version(
-    request: &Request,
-    maker: &Maker<'_>,
-    tip_of: &dyn Fn(Stream) -> Tip,
-) -> Result<(), domain::Rejection> {
-    let Some((stream, expected)) = request.expected_version else { return Ok(()) };
-    let versions = maker.tips.get(&stream.to_string()).copied().unwrap_or_else(|| tip_of(stream)).versions;
-    if versions == expected {
-        return Ok(());
-    }
-    let detail = format!("{stream} is at version {versions}, not {expected}");
-    Err(domain::Rejection::new(domain::Code::VersionConflict).detail(detail).field("expected_version"))
-}
-
-/// Writes one command's outcome into the batch.
-#[allow(clippy::too_many_arguments)]
-fn settle_one(
-    settled: &mut Settled,
-    maker: &mut Maker<'_>,
-    scene: &mut BatchScene<'_>,
-    tip_of: &dyn Fn(Stream) -> Tip,
-    id: Option<ReceiptId>,
-    candidate: &Candidate,
-    verdict: Result<(Permit, Decision), domain::Rejection>,
-    now: Time,
-) -> Result<(), Failure> {
-    let Candidate { request, context: system, sealing, .. } = candidate;
-    let answer = match verdict {
-        Err(rejection) if is_denial(&rejection) => {
-            let name = credential_name(&request.credential);
-            settled.denials.push((name, request.command.action(), rejection.code.as_str()));
-            settled.endings.push(Err(SubmitError::Denied(rejection)));
-            return Ok(());
-        }
-        Err(rejection) => Answer::rejected(system.command.to_string(), &rejection),
-        Ok((permit, decision)) => {
-            let context = Context { permit, ..system.clone() };
-            let by = Attribution::of(&context);
-            let mut written = Vec::with_capacity(decision.events.len());
-            for (stream, event) in &decision.events {
-                let (kind, data) = event.to_parts();
-                let entry = maker.push(&stream.to_string(), tip_of(*stream), kind, data, &by)?;
-                settled.recorded.push(recorded_of(&entry, &by, now, Some(event.clone())));
-                written.push(entry);
-            }
-            scene.accept(&decision);
-            if !written.is_empty() {
-                settled.sealings.push(sealing.clone());
-            }
-            Answer::accepted(context.command.to_string(), decision.outcome, written)
-        }
-    };
-    if let Some((principal, key)) = id {
-        settled.receipts.push(Receipt {
-            principal: principal.clone(),
-            key: key.clone(),
-            digest: request.digest,
-            command: answer.command.clone(),
-            answer: serde_json::to_vec(&answer).map_err(|e| Failure::Contradiction(e.to_string()))?.into(),
-            at: now.micros(),
-        });
-        settled.keys.insert((principal, key), (request.digest, settled.endings.len()));
-    }
-    settled.endings.push(Ok(answer));
-    Ok(())
-}
-
-fn recorded_of(entry: &crate::EntryRef, by: &Attribution, at: Time, event: Option<domain::Event>) -> Recorded {
-    Recorded {
-        position: entry.position,
-        stream: entry.stream.clone(),
-        version: entry.version,
-        at,
-        actor: (by.actor.kind.clone(), by.actor.id.clone()),
-        command: by.command.clone(),
-        event,
-        kind: entry.kind.clone(),
     }
 }

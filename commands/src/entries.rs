@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use chain::Hash;
+use chain::canonical::CanonicalError;
 use chain::entry::{self, Entry};
 use domain::Time;
 use domain::party::Actor;
 use domain::turn::{Context, Permit};
-use eventlog::{Failure, Stored};
+use eventlog::Stored;
 use serde_json::{Map, Value};
 
 use crate::answer::EntryRef;
@@ -69,6 +70,36 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// All entries of one command, or none of them: what cannot be written down is that command's affair alone.
+    pub(crate) fn push_all(
+        &mut self,
+        events: impl Iterator<Item = (String, Tip, String, Value)>,
+        by: &Attribution,
+    ) -> Result<Vec<EntryRef>, CanonicalError> {
+        let (start, position) = (self.entries.len(), self.next_position);
+        let mut before = Vec::new();
+        let mut written = Vec::new();
+        for (stream, tip, kind, data) in events {
+            let known = self.tips.get(&stream).copied();
+            match self.push(&stream, tip, kind, data, by) {
+                Ok(entry) => written.push(entry),
+                Err(error) => {
+                    self.entries.truncate(start);
+                    self.next_position = position;
+                    for (stream, tip) in before.into_iter().rev() {
+                        match tip {
+                            Some(tip) => self.tips.insert(stream, tip),
+                            None => self.tips.remove(&stream),
+                        };
+                    }
+                    return Err(error);
+                }
+            }
+            before.push((stream, known));
+        }
+        Ok(written)
+    }
+
     /// Appends one entry to `stream`, whose end before this batch is `tip`.
     pub(crate) fn push(
         &mut self,
@@ -77,7 +108,7 @@ impl<'a> Maker<'a> {
         kind: String,
         mut data: Value,
         by: &Attribution,
-    ) -> Result<EntryRef, Failure> {
+    ) -> Result<EntryRef, CanonicalError> {
         let position = self.next_position;
         let tip = *self.tips.get(stream).unwrap_or(&tip);
         let sealed = lift_sealed(&mut data);
@@ -95,7 +126,7 @@ impl<'a> Maker<'a> {
             data,
             sealed,
         };
-        let bytes = entry.to_bytes().map_err(|error| Failure::Contradiction(error.to_string()))?;
+        let bytes = entry.to_bytes()?;
         let hash = entry::entry_hash(self.origin, &tip.hash, &bytes);
         self.tips.insert(stream.to_owned(), Tip { versions: tip.versions + 1, hash });
         self.entries.push(Stored {
@@ -190,5 +221,22 @@ mod tests {
         projections::recorded::merge_sealed(&mut data, &lifted);
         assert_eq!(data, whole);
         assert_eq!(lift_sealed(&mut json!({"a": 1})), None);
+    }
+
+    #[test]
+    fn what_cannot_be_written_takes_back_what_its_command_wrote_before() {
+        let by = Attribution {
+            actor: entry::Actor { kind: "system".to_owned(), id: "guildhall".to_owned() },
+            via: "system".to_owned(),
+            command: "cmd".to_owned(),
+        };
+        let event = |stream: &str, data: Value| (stream.to_owned(), Tip::NONE, "test.noted.v1".to_owned(), data);
+        let mut maker = Maker::new("test/log", 7, Time::from_micros(0), [0; 32]);
+        maker.push_all([event("a", json!({}))].into_iter(), &by).expect("short");
+        let before = (maker.tips.clone(), maker.entries.len(), maker.next_position);
+        let long = "x".repeat(chain::entry::MAX_ENTRY_BYTES);
+        let events = [event("a", json!({})), event("b", json!({})), event("a", json!({ "n": long }))];
+        assert!(maker.push_all(events.into_iter(), &by).is_err());
+        assert_eq!((maker.tips.clone(), maker.entries.len(), maker.next_position), before);
     }
 }

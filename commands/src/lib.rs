@@ -16,6 +16,7 @@ mod refusals;
 mod request;
 mod scene;
 mod seal;
+mod settling;
 mod writer;
 
 pub use answer::{Answer, EntryRef, SubmitError, Verdict};

@@ -11,7 +11,7 @@ use eventlog::{Failure, Reading};
 use identity::Credential;
 use projections::recorded;
 
-use crate::candidates::{Candidate, ReceiptId, decide_one};
+use crate::candidates::{Candidate, ReceiptId, decide_one, permit};
 use crate::entries::Tip;
 use crate::scene::BatchScene;
 
@@ -35,6 +35,18 @@ pub(crate) async fn load_keys(
     load_streams(reading, scene, loaded, &unknown).await
 }
 
+/// Loads the streams whose version a caller expects, whether or not the command reads them.
+pub(crate) async fn load_expected(
+    reading: &mut Reading<'_>,
+    scene: &mut BatchScene<'_>,
+    loaded: &mut Loaded,
+    candidates: &[Option<Candidate>],
+) -> Result<(), Failure> {
+    let expected = candidates.iter().flatten().filter_map(|candidate| Some(candidate.request.expected_version?.0));
+    let unknown = expected.filter(|stream| scene.state(*stream).is_none()).collect();
+    load_streams(reading, scene, loaded, &unknown).await
+}
+
 /// Loads what the rest of the batch is missing, in bulk, until every one of its commands could be decided.
 pub(crate) async fn load_missing(
     reading: &mut Reading<'_>,
@@ -42,11 +54,11 @@ pub(crate) async fn load_missing(
     loaded: &mut Loaded,
     rest: &[Option<Candidate>],
 ) -> Result<(), Failure> {
-    let mut open: Vec<&Candidate> = rest.iter().flatten().filter(|it| it.unsealed.is_none()).collect();
+    let mut open: Vec<&Candidate> = rest.iter().flatten().collect();
     loop {
         let mut streams = BTreeSet::new();
         let mut claims = BTreeSet::new();
-        open.retain(|candidate| match decide_one(scene, candidate) {
+        open.retain(|candidate| match decide_as_far(scene, candidate) {
             Err(Stop::Missing(missing)) => {
                 match missing {
                     Missing::Stream(stream) => streams.insert(stream),
@@ -62,6 +74,14 @@ pub(crate) async fn load_missing(
         load_claims(reading, scene, claims).await?;
         load_streams(reading, scene, loaded, &streams).await?;
     }
+}
+
+/// A command whose texts could not be sealed is only asked who sends it.
+fn decide_as_far(scene: &BatchScene<'_>, candidate: &Candidate) -> Result<(), Stop> {
+    if candidate.unsealed.is_some() {
+        return permit(scene, &candidate.request, candidate.context.now).map(drop);
+    }
+    decide_one(scene, candidate).map(drop)
 }
 
 pub(crate) async fn load_streams(

@@ -18,6 +18,11 @@ use crate::answer::{Answer, SubmitError};
 use crate::request::Request;
 use crate::writer::Writing;
 
+/// Most bytes of commands that wait or are being settled.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// What a job weighs beside what was sent.
+const JOB_BYTES: usize = 512;
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Most commands waiting; one more is answered with "busy".
@@ -72,6 +77,7 @@ pub(crate) enum Work {
 }
 
 pub(crate) struct Job {
+    pub weight: Weight,
     pub work: Work,
     pub id: CommandId,
     pub seed: [u8; 32],
@@ -92,6 +98,7 @@ pub struct Pipeline {
     jobs: mpsc::Sender<Job>,
     denials: mpsc::Sender<Denial>,
     waiting: Arc<AtomicUsize>,
+    held: Arc<AtomicUsize>,
     read_only: Arc<watch::Sender<Option<String>>>,
     compared: Arc<watch::Sender<u64>>,
 }
@@ -115,13 +122,14 @@ impl Pipeline {
         };
         let writing = Writing::new(writer, log.origin().to_owned(), vault, config, Arc::clone(&waiting), gates);
         let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
-        Ok((Self { jobs, denials, waiting, read_only, compared }, task))
+        Ok((Self { jobs, denials, waiting, held: Arc::default(), read_only, compared }, task))
     }
 
     /// Settles one command. The answer comes after its entries are durable.
     ///
     /// # Errors
-    /// See [`SubmitError`]; in every case nothing of this command was stored.
+    /// See [`SubmitError`]. Nothing of this command was stored, unless a failure says that its commit is unknown or the pipeline ended
+    /// under it: then the idempotency key tells.
     pub async fn submit(&self, request: Request) -> Result<Answer, SubmitError> {
         self.push(Work::Command(Box::new(request))).await
     }
@@ -154,6 +162,16 @@ impl Pipeline {
         self.read_only.borrow().clone()
     }
 
+    /// Whether there is still a writer behind the queue.
+    pub fn is_writing(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
+    /// Ends when the writer does, which only a bug makes it do while there is a pipeline.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
     /// How many commands are waiting or being settled.
     pub fn depth(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -167,24 +185,56 @@ impl Pipeline {
         let mut random = [0; 48];
         getrandom::fill(&mut random).map_err(|error| Failure::System(format!("randomness: {error}")))?;
         let (seed, id) = random.split_at(32);
+        let bytes = match &work {
+            Work::Command(request) => request.bytes + JOB_BYTES,
+            Work::Record { .. } => JOB_BYTES,
+        };
+        let Some(weight) = Weight::of(bytes, &self.held) else { return Err(busy()) };
         let job = Job {
+            weight,
             work,
             id: CommandId::from_bits(u128::from_be_bytes(id.try_into().expect("16 of 48 bytes"))),
             seed: seed.try_into().expect("32 of 48 bytes"),
             queued: Instant::now(),
             reply,
         };
-        match self.jobs.try_send(job) {
-            Ok(()) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics::counter!("guildhall_commands_busy_total").increment(1);
-                return Err(SubmitError::Busy { retry_after: Duration::from_secs(1) });
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(SubmitError::Stopping),
+        // Before the writer can see it and count it out again.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if let Err(refused) = self.jobs.try_send(job) {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(match refused {
+                mpsc::error::TrySendError::Full(_) => busy(),
+                mpsc::error::TrySendError::Closed(_) => SubmitError::Stopping,
+            });
         }
         answer.await.unwrap_or(Err(SubmitError::Stopping))
+    }
+}
+
+fn busy() -> SubmitError {
+    metrics::counter!("guildhall_commands_busy_total").increment(1);
+    SubmitError::Busy { retry_after: Duration::from_secs(1) }
+}
+
+/// What a job's text weighs on the queue, for as long as the job is there.
+#[derive(Default)]
+pub(crate) struct Weight {
+    pub bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    /// `None`: the queue holds as much as it may. One job is let in whatever it weighs.
+    fn of(bytes: usize, held: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = held.fetch_add(bytes, Ordering::Relaxed);
+        let weight = Self { bytes, held: Arc::clone(held) };
+        (before == 0 || before + bytes <= MAX_QUEUED_BYTES).then_some(weight)
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -222,4 +272,22 @@ pub(crate) fn is_denial(rejection: &Rejection) -> bool {
             | KeyNotFound
             | UnknownAction
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_full_by_bytes_too() {
+        let held = Arc::default();
+        let first = Weight::of(MAX_QUEUED_BYTES + 1, &held);
+        assert!(first.is_some(), "one is let in whatever it weighs");
+        assert!(Weight::of(1, &held).is_none());
+        drop(first);
+        let half = Weight::of(MAX_QUEUED_BYTES / 2, &held);
+        assert!(half.is_some() && Weight::of(MAX_QUEUED_BYTES / 2, &held).is_some());
+        assert!(Weight::of(MAX_QUEUED_BYTES, &held).is_none());
+        assert_eq!(held.load(Ordering::Relaxed), MAX_QUEUED_BYTES / 2, "what was refused or has gone weighs nothing");
+    }
 }

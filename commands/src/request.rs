@@ -22,6 +22,8 @@ pub struct Request {
     pub expected_version: Option<(Stream, u64)>,
     /// BLAKE3 over the action and everything the caller sent.
     pub digest: [u8; 32],
+    /// About how many bytes were sent.
+    pub bytes: usize,
 }
 
 /// Why a request could not be read; names the field.
@@ -50,7 +52,7 @@ impl Request {
         };
         object.insert("type".to_owned(), Value::String(action.to_owned()));
         // serde_json sorts object keys, so equal requests have equal bytes.
-        let digest = request_digest(&body, &evidence);
+        let (digest, bytes) = request_digest(&body, &evidence);
         let command: Command = serde_json::from_value(body).map_err(|e| unreadable(e.to_string()))?;
         let mut sealed_by_caller = false;
         let mut probe = command.clone();
@@ -60,14 +62,14 @@ impl Request {
         if sealed_by_caller {
             return Err(unreadable("expected a string where an object was sent".to_owned()));
         }
-        Ok(Self { credential, command, evidence, idempotency_key: None, expected_version: None, digest })
+        Ok(Self { credential, command, evidence, idempotency_key: None, expected_version: None, digest, bytes })
     }
 
     /// A command built in this process; two requests under one key must not differ, so the digest is the caller's business.
     pub fn of(credential: Credential, command: impl Into<Command>) -> Self {
         let command = command.into();
-        let digest = [0; 32];
-        Self { credential, command, evidence: Vec::new(), idempotency_key: None, expected_version: None, digest }
+        let (digest, bytes) = ([0; 32], 0);
+        Self { credential, command, evidence: Vec::new(), idempotency_key: None, expected_version: None, digest, bytes }
     }
 
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
@@ -76,13 +78,14 @@ impl Request {
     }
 }
 
-fn request_digest(body: &Value, evidence: &[Evidence]) -> [u8; 32] {
+fn request_digest(body: &Value, evidence: &[Evidence]) -> ([u8; 32], usize) {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(body.to_string().as_bytes());
+    let text = body.to_string();
+    hasher.update(text.as_bytes());
     hasher.update(&[0]);
     for item in evidence {
         hasher.update(item.kind.as_str().as_bytes());
         hasher.update(&item.digest.0);
     }
-    *hasher.finalize().as_bytes()
+    (*hasher.finalize().as_bytes(), text.len() + 100 * evidence.len())
 }

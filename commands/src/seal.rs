@@ -214,11 +214,14 @@ impl<'a> Sealer<'a> {
     }
 }
 
+/// Whose key seals what is said to a guild that does not exist. Nothing sealed so is ever stored.
+pub(crate) const NOBODY: &str = "nobody";
+
 /// The subject's name. A guild that does not exist has no key of its own: the command will be refused, and nothing stored.
 pub(crate) fn resolve(subject: Subject, context: &Context, guild: &dyn Fn(&GuildRef) -> Option<GuildId>) -> String {
     match subject {
         Subject::Id(id) => id,
-        Subject::Guild(reference) => guild(&reference).map_or_else(|| "nobody".to_owned(), |id| id.to_string()),
+        Subject::Guild(reference) => guild(&reference).map_or_else(|| NOBODY.to_owned(), |id| id.to_string()),
         Subject::New(prefix) => {
             let bits = domain::turn::derive_id(&context.seed, 1, context.now);
             match prefix {

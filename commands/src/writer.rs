@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::answer::SubmitError;
-use crate::pipeline::{Config, Denial, Gates, Job, Work};
+use crate::pipeline::{Config, Denial, Gates, Job, Weight, Work};
 
 use crate::deciding::{Clock, Core, Decided, Ending};
 
@@ -21,6 +21,8 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Batches settled one right behind the other before the rest of what a writer does gets its turn.
 const IN_A_ROW: usize = 32;
+/// A batch that has this much text takes no further command: it is one statement and one commit.
+const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Fewer commands than this are better off together: a commit costs as much for one.
 const WORTH_HALVING: usize = 8;
 
@@ -28,6 +30,8 @@ pub(crate) struct Writing {
     writer: Writer,
     /// Looks things up while the writer's own connection commits. Opened when first needed, and anew after a failure.
     beside: Option<Conn>,
+    /// The writer's session that `beside` goes with: another may have led to another database.
+    session: u64,
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
@@ -44,7 +48,7 @@ impl Writing {
         gates: Gates,
     ) -> Self {
         let core = Core::new(origin, vault);
-        Self { writer, beside: None, core, config, waiting, gates }
+        Self { writer, beside: None, session: 0, core, config, waiting, gates }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
@@ -103,7 +107,7 @@ impl Writing {
         }
     }
 
-    /// Records facts nobody waits for; tried again by the next refusal when the log is away.
+    /// Records facts nobody waits for. When the log is away they are lost, and the counter of failed batches says so.
     async fn record_refusals(&mut self, facts: Vec<Value>) {
         if facts.is_empty() || self.is_read_only() {
             return;
@@ -115,7 +119,14 @@ impl Writing {
             let _ = getrandom::fill(&mut seed);
             let id = u128::from_be_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
             let work = Work::Record { stream: "refusals", kind: "refusal.denied.v1".to_owned(), data };
-            Job { work, id: domain::ids::CommandId::from_bits(id), seed, queued: Instant::now(), reply }
+            Job {
+                weight: Weight::default(),
+                work,
+                id: domain::ids::CommandId::from_bits(id),
+                seed,
+                queued: Instant::now(),
+                reply,
+            }
         });
         let jobs: Vec<Job> = jobs.collect();
         self.waiting.fetch_add(jobs.len(), Ordering::Relaxed);
@@ -151,6 +162,11 @@ impl Writing {
             metrics::histogram!("guildhall_batch_seconds").record(started.elapsed().as_secs_f64());
             let Err(error) = outcome else { continue };
             match error {
+                CommitError::Failure(Failure::Contradiction(what)) if jobs.len() > 1 => {
+                    tracing::error!(%what, jobs = jobs.len(), "a batch contradicts the database: looking for the culprit");
+                    self.core.forget();
+                    halve(&mut stack, jobs);
+                }
                 CommitError::GuardTripped { name } => {
                     metrics::counter!("guildhall_guard_trips_total", "guard" => name.clone()).increment(1);
                     tracing::error!(guard = %name, jobs = jobs.len(), "a guard tripped: the rules let something through");
@@ -159,9 +175,7 @@ impl Writing {
                         let bug = SubmitError::Bug(format!("guard {name} refused what the rules allowed"));
                         answer(&self.waiting, jobs, vec![Err(bug)]);
                     } else {
-                        let later = jobs.split_off(jobs.len() / 2);
-                        stack.push(Next { jobs: later, decided: None });
-                        stack.push(Next { jobs, decided: None });
+                        halve(&mut stack, jobs);
                     }
                 }
                 CommitError::Failure(failure) => {
@@ -195,7 +209,7 @@ impl Writing {
         queue: Option<&mut mpsc::Receiver<Job>>,
     ) -> (Result<(), CommitError>, Option<Next>) {
         metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
-        let Self { writer, beside, core, config, waiting, gates } = self;
+        let Self { writer, beside, session, core, config, waiting, gates } = self;
         let log = writer.log().clone();
         let lock_started = Instant::now();
         let mut batch = match writer.begin().await {
@@ -203,6 +217,10 @@ impl Writing {
             Err(failure) => return (Err(failure.into()), None),
         };
         metrics::histogram!("guildhall_lock_seconds").record(lock_started.elapsed().as_secs_f64());
+        let now_in = *log.reconnected().borrow();
+        if std::mem::replace(session, now_in) != now_in {
+            *beside = None;
+        }
         if gates.is_unknown() {
             batch.rollback().await;
             let what = "the connection was lost: the log is being compared with what was published";
@@ -328,20 +346,29 @@ fn answer(waiting: &AtomicUsize, jobs: Vec<Job>, endings: Vec<Ending>) {
 /// Of many, only half of all that are under way: the other half is decided while this one commits. Callers who wait for an answer before
 /// they ask again would otherwise all be in one batch, and deciding and committing would take turns.
 async fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, under_way: &AtomicUsize, most: usize) -> Vec<Job> {
+    let mut bytes = first.weight.bytes;
     let mut jobs = vec![first];
     loop {
         let before = jobs.len();
         let half = under_way.load(Ordering::Relaxed).div_ceil(2);
         let most = if half < WORTH_HALVING { most } else { most.min(half) };
-        while jobs.len() < most {
+        while jobs.len() < most && bytes < MAX_BATCH_BYTES {
             let Ok(job) = queue.try_recv() else { break };
+            bytes += job.weight.bytes;
             jobs.push(job);
         }
-        if jobs.len() == before || jobs.len() >= most {
+        if jobs.len() == before || jobs.len() >= most || bytes >= MAX_BATCH_BYTES {
             return jobs;
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// The earlier half on top, so that order stays.
+fn halve(stack: &mut Vec<Next>, mut jobs: Vec<Job>) {
+    let later = jobs.split_off(jobs.len() / 2);
+    stack.push(Next { jobs: later, decided: None });
+    stack.push(Next { jobs, decided: None });
 }
 
 /// Commands to settle, and what was decided about them while the batch before them was being committed.
@@ -387,7 +414,12 @@ mod tests {
             let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::json!({}) };
             let id = domain::ids::CommandId::from_bits(1);
             writing.waiting.fetch_add(1, Ordering::Relaxed);
-            writing.settle(vec![Job { work, id, seed: [0; 32], queued: Instant::now(), reply }], None).await;
+            writing
+                .settle(
+                    vec![Job { weight: Weight::default(), work, id, seed: [0; 32], queued: Instant::now(), reply }],
+                    None,
+                )
+                .await;
             let refused = answer.await.unwrap();
             assert!(matches!(refused, Err(SubmitError::Failure(Failure::Diverged { position: 0, .. }))), "{refused:?}");
         }

@@ -129,7 +129,115 @@ on_both_engines!(
     another_writers_entries_are_seen_before_deciding,
     what_was_decided_behind_a_lost_batch_is_decided_again,
     nothing_is_decided_on_a_new_session_before_it_was_compared,
+    what_is_too_long_for_an_entry_costs_nobody_else_anything,
+    the_version_of_a_stream_that_the_command_does_not_read_is_looked_up,
+    a_key_that_does_not_open_fails_its_own_command_and_no_other,
+    text_is_never_sealed_for_a_guild_that_is_not_there_yet,
 );
+
+/// Several at once, queued in this order before the first is answered.
+async fn together(city: &City, requests: impl IntoIterator<Item = Request>) -> Vec<Result<Answer, SubmitError>> {
+    futures::future::join_all(requests.into_iter().map(|request| city.pipeline.submit(request))).await
+}
+
+async fn what_is_too_long_for_an_entry_costs_nobody_else_anything(city: City) {
+    let (citizen, key) = city.citizen_with("5.00", 100).await;
+    let ranks: Vec<Value> = (0..64).map(|n| json!({"name": format!("{n:0>63}"), "scopes": ["membership", "finance", "charter", "work", "lifecycle", "governance"]})).collect();
+    let evidence: Vec<String> = (0..100).map(|n| format!("e{n:0>62}")).collect();
+    let names: Vec<&Value> = ranks.iter().map(|rank| &rank["name"]).collect();
+    let rules = |class: &str| -> Vec<Value> {
+        let rule =
+            |n| json!({"id": format!("{class}{n}"), "class": class, "ranks": names, "required_evidence": evidence});
+        (0..100).map(rule).collect()
+    };
+    city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W", "ranks": ranks})).await;
+    let tier = |class: &str| json!({"class": class, "tier": {"tier": "automated", "rules": rules(class)}});
+    let governance = json!({
+        "default": {"tier": "principal-only", "decider": city.principal},
+        "classes": [tier("finance")],
+    });
+    let long = city.request("guild.set_governance", json!({"guild": "weavers", "governance": governance}));
+    let neighbour =
+        |n: u32| Request::parse(key, "treasury.withdraw", withdrawal(citizen, &format!("n{n}"), "1.00")).unwrap();
+    let before = city.log.head().await.unwrap().size;
+    let answers = together(&city, [neighbour(1), long, neighbour(2)]).await;
+    assert_eq!(code(answers[1].as_ref().unwrap()), "entry_too_long");
+    for answer in [&answers[0], &answers[2]] {
+        assert!(!answer.as_ref().unwrap().is_rejected(), "{answer:?}");
+    }
+    assert_eq!(city.log.head().await.unwrap().size, before + 2);
+}
+
+async fn the_version_of_a_stream_that_the_command_does_not_read_is_looked_up(city: City) {
+    let founded = city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"})).await;
+    let guild: Stream =
+        founded.entries.iter().find(|entry| entry.kind == "guild.founded.v1").unwrap().stream.parse().unwrap();
+    let versions = founded.entries.iter().filter(|entry| entry.stream == guild.to_string()).count() as u64;
+    let City { log, pipeline, key, principal, _home } = city;
+    drop(pipeline);
+    let pipeline = restart(&log, Config::default()).await;
+    let city = City { log, pipeline, key, principal, _home };
+    let register = |currency: &str, expected| {
+        let body = json!({"currency": currency, "scale": 2});
+        Request { expected_version: Some((guild, expected)), ..city.request("city.register_currency", body) }
+    };
+    let wrong = city.pipeline.submit(register("EUR", 0)).await.unwrap();
+    assert_eq!(code(&wrong), "version_conflict");
+    let right = city.pipeline.submit(register("EUR", versions)).await.unwrap();
+    assert!(!right.is_rejected(), "{:?}", right.verdict);
+}
+
+async fn a_key_that_does_not_open_fails_its_own_command_and_no_other(city: City) {
+    city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"})).await;
+    let City { log, pipeline, key, principal, _home } = city;
+    drop(pipeline);
+    // Another master key: no subject's key opens.
+    let pipeline = loop {
+        let vault = Arc::new(Vault::new(MasterKey::from_bytes([4; 32])));
+        match Pipeline::start(&log, vault, Config::default()).await {
+            Ok((pipeline, _)) => break pipeline,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let city = City { log, pipeline, key, principal, _home };
+    let rename = || city.request("guild.rename", json!({"guild": "weavers", "name": "The Weavers"}));
+    // Alone and first: nobody else loads what it needs to know who sends it.
+    let alone = tokio::time::timeout(std::time::Duration::from_secs(20), city.pipeline.submit(rename())).await.unwrap();
+    assert!(matches!(alone, Err(SubmitError::Failure(Failure::System(_)))), "{alone:?}");
+    let neighbour = city.request("city.register_currency", json!({"currency": "EUR", "scale": 2}));
+    let answers = tokio::time::timeout(std::time::Duration::from_secs(20), together(&city, [rename(), neighbour]));
+    let answers = answers.await.unwrap();
+    assert!(matches!(answers[0], Err(SubmitError::Failure(Failure::System(_)))), "{:?}", answers[0]);
+    assert!(!answers[1].as_ref().unwrap().is_rejected());
+}
+
+async fn text_is_never_sealed_for_a_guild_that_is_not_there_yet(city: City) {
+    const GUILDS: usize = 40;
+    let slug = |number: usize| format!("weavers-{number}");
+    let found = |number| city.request("guild.found", json!({"slug": slug(number), "kind": "project", "name": "W"}));
+    let rename = |number| city.request("guild.rename", json!({"guild": slug(number), "name": "The Weavers"}));
+    let answers = together(&city, (0..GUILDS).flat_map(|number| [found(number), rename(number)])).await;
+    let mut in_one_batch = 0;
+    for (number, pair) in answers.chunks(2).enumerate() {
+        assert!(!pair[0].as_ref().unwrap().is_rejected());
+        match &pair[1] {
+            // Sealed before the guild was there, decided when it was: as if the world had said no.
+            Err(SubmitError::Failure(Failure::Unavailable(_))) => {
+                in_one_batch += 1;
+                assert!(!city.pipeline.submit(rename(number)).await.unwrap().is_rejected(), "the second time it works");
+            }
+            Ok(answer) => assert!(!answer.is_rejected(), "{:?}", answer.verdict),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(in_one_batch > 0, "no pair met in one batch: this shows nothing");
+    for entry in city.log.read(0, 1000).await.unwrap() {
+        let entry: Value = serde_json::from_slice(&entry.bytes).unwrap();
+        for sealed in entry["sealed"].as_object().into_iter().flat_map(|sealed| sealed.values()) {
+            assert_ne!(sealed["subject"], "nobody", "{entry}");
+        }
+    }
+}
 
 async fn exactly_as_many_debits_pass_as_there_is_money(city: City) {
     let (citizen, key) = city.citizen_with("500.00", 100).await;

@@ -45,6 +45,7 @@ codes! {
     KeyTooWide = "key_too_wide", "a key gives nothing that the issuing credential lacks";
     TooManyKeys = "too_many_keys", "the citizen has too many living keys";
     OverlapTooLong = "overlap_too_long", "a rotated key works for at most 7 more days";
+    EntryTooLong = "entry_too_long", "what it would record is longer than an entry of the log can be (1 MiB)";
     // citizens
     CitizenNotFound = "citizen_not_found", "there is no such citizen";
     CitizenNotActive = "citizen_not_active", "the citizen is not active";

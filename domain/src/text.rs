@@ -103,6 +103,11 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// What a reader cannot see and a log keeps for ever. Lines and tabs are text; the isolating marks of mixed scripts are, too.
+fn is_invisible(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || ('\u{202a}'..='\u{202e}').contains(&c)
+}
+
 /// A string from a caller, an object from the log.
 struct TextVisitor;
 
@@ -114,8 +119,10 @@ impl<'de> de::Visitor<'de> for TextVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             Err(E::custom("a text may not be empty"))
+        } else if text.chars().any(is_invisible) {
+            Err(E::custom("a text may not hold control characters, or marks that turn the direction of writing"))
         } else if text.len() > MAX_TEXT_BYTES {
             Err(E::custom(format!("a text may have at most {MAX_TEXT_BYTES} bytes")))
         } else {

@@ -19,6 +19,7 @@ mod pages;
 mod reading;
 mod recorder;
 mod scram;
+mod seat;
 pub mod sql;
 mod tables;
 #[cfg(feature = "testing")]
@@ -37,5 +38,6 @@ pub use log::{Location, Log, LogConfig};
 pub use migrate::{Login, Migration, init_sqlite, migrate_postgres};
 pub use reading::Reading;
 pub use recorder::Recorder;
+pub use seat::Seat;
 pub use tables::{Head, Receipt, Stored};
 pub use writer::Writer;

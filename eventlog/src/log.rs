@@ -17,7 +17,7 @@ use crate::pages::{self, Span};
 use crate::sql::{self, Cell, Conn, Row};
 use crate::tables::{ENTRIES, HEAD, Head, PAYLOADS, SUBJECT_KEYS, Stored, hash, number, unreadable};
 use crate::vault::{Payload, WrappedKey};
-use crate::{Failure, Follower, Migration, Writer, migrate, writer};
+use crate::{Failure, Follower, Migration, Seat, Writer, migrate, writer};
 
 /// What one read returns at most, in bytes of entries: more of them come with the next one.
 const READ_BYTES: usize = 64 << 20;
@@ -277,6 +277,14 @@ impl Log {
         let conn = self.connect_writer().await?;
         self.inner.writes_alone.store(lock.is_some(), Ordering::Release);
         Ok(Writer::new(self.clone(), conn, lock))
+    }
+
+    /// The seat of the one process that may sign and anchor this log; `None` while another process sits there.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or refuses.
+    pub async fn take_seat(&self) -> Result<Option<Seat>, Failure> {
+        Seat::take(self).await
     }
 
     /// Counts how often a writer of this process had to open a new session. What it found was a continuation of what this process

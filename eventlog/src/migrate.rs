@@ -25,6 +25,8 @@ pub struct Migration<'a> {
 pub struct Login<'a> {
     pub role: &'a str,
     pub password: &'a str,
+    /// Whether a role that is there already gets this password too: running servers log in with the one it has.
+    pub replace: bool,
 }
 
 const SCHEMAS: [&str; 4] = ["log", "vault", "guard", "read"];
@@ -48,13 +50,14 @@ pub(crate) fn own(postgres: bool) -> &'static [Migration<'static>] {
 const MIGRATION_LOCK: i64 = 0x6775_696c_6468_616c;
 
 /// Creates or updates a PostgreSQL log as its owner, in one transaction, with `extra` for the schemas the log does not know.
-/// Running it again changes nothing. Without a login role only the owner can use the log (`--dev`).
+/// Running it again changes nothing. Without a login role only the owner can use the log (`--dev`). Answers whether the login role has
+/// the given password now: one that was there already keeps its own, unless it is to be replaced.
 pub async fn migrate_postgres(
     owner_url: &str,
     origin: &str,
     login: Option<Login<'_>>,
     extra: &[Migration<'_>],
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let options = owner_url.parse::<PgConnectOptions>().map_err(|error| Failure::system("the owner's URL", error))?;
     let options = options.application_name("guildhall migrate").disable_statement_logging();
     let mut conn = Conn::from(options.connect().await?);
@@ -76,12 +79,13 @@ pub async fn migrate_postgres(
     }
     conn.script("set local search_path to guard, log, vault, read").await?;
     settle_origin(&mut conn, origin).await?;
+    let mut given = false;
     if let Some(login) = login {
-        create_role(&mut conn, login).await?;
+        given = create_role(&mut conn, login).await?;
         grant(&mut conn, login.role).await?;
     }
     conn.commit().await?;
-    Ok(())
+    Ok(given)
 }
 
 /// Creates or updates `dir/log.db` with log, vault and, from `extra`, the guards. Running it again changes nothing.
@@ -188,9 +192,10 @@ async fn settle_origin(conn: &mut Conn, origin: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates the login role, or gives it this password and takes everything else away, its memberships first of all.
-async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<(), Failure> {
-    let Login { role, password } = login;
+/// Creates the login role, or takes everything it should not have away, its memberships first of all. Answers whether it has this
+/// password now.
+async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<bool, Failure> {
+    let Login { role, password, replace } = login;
     if !is_plain_name(role) {
         return Err(Failure::Contradiction(format!("{role:?} is no plain role name: [a-z_][a-z0-9_]*")));
     }
@@ -200,12 +205,12 @@ async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<(), Failure> {
         return Err(Failure::Owner { role: role.to_owned() });
     }
     let verb = if known.is_empty() { "create" } else { "alter" };
-    let secret = literal(&scram::verifier(password)?);
-    conn.script(&format!(
-        "{verb} role \"{role}\" login nosuperuser nocreatedb nocreaterole noreplication password {secret}"
-    ))
-    .await?;
-    strip_memberships(conn, role).await
+    let given = known.is_empty() || replace;
+    let secret = if given { format!(" password {}", literal(&scram::verifier(password)?)) } else { String::new() };
+    conn.script(&format!("{verb} role \"{role}\" login nosuperuser nocreatedb nocreaterole noreplication{secret}"))
+        .await?;
+    strip_memberships(conn, role).await?;
+    Ok(given)
 }
 
 /// As a member of another role it could do what that one can.

@@ -110,7 +110,7 @@ async fn template(socket_dir: &Path, extra: &[Migration<'_>]) -> String {
     if !exists(&mut admin, &name).await {
         let building = unique_name("b");
         execute(&mut admin, &format!("create database {building}")).await;
-        let login = Login { role: ROLE, password: "trusted" };
+        let login = Login { role: ROLE, password: "trusted", replace: true };
         let url = server_url(socket_dir, &building, "postgres");
         migrate_postgres(&url, ORIGIN, Some(login), extra).await.expect("a new database can be migrated");
         rename(&mut admin, &building, &name).await;

@@ -643,7 +643,7 @@ async fn a_log_migrated_by_a_newer_version_is_not_opened(city: City) {
         Location::Sqlite { dir } => eventlog::init_sqlite(dir, testing::ORIGIN, &[]).await,
         Location::Postgres { .. } => {
             let owner = city.owner_url.as_deref().unwrap();
-            eventlog::migrate_postgres(owner, testing::ORIGIN, None, &[]).await
+            eventlog::migrate_postgres(owner, testing::ORIGIN, None, &[]).await.map(drop)
         }
     };
     assert!(matches!(again, Err(Failure::NewerSchema { .. })), "{again:?}");

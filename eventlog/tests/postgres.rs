@@ -12,7 +12,7 @@ use eventlog::{
 use futures::StreamExt as _;
 
 /// A role of its own: two migrations of one role at once, in two databases, would meet in the cluster's catalogue.
-const LOGIN: Login<'static> = Login { role: "guildhall_migrated", password: "it's \\ trusted" };
+const LOGIN: Login<'static> = Login { role: "guildhall_migrated", password: "it's \\ trusted", replace: true };
 
 #[tokio::test]
 async fn the_owner_may_not_serve_unless_told_so() {
@@ -92,7 +92,7 @@ async fn migrating_twice_changes_nothing_and_a_changed_step_is_refused() {
     assert!(matches!(changed, Err(Failure::MigrationChanged { schema, version: 1 }) if schema == "read"));
     let renamed = migrate_postgres(&database.owner_url, "other/log", Some(LOGIN), &[]).await;
     assert!(matches!(renamed, Err(Failure::WrongOrigin { .. })));
-    let superuser = Login { role: "postgres", password: "x" };
+    let superuser = Login { role: "postgres", password: "x", replace: true };
     let refused = migrate_postgres(&database.owner_url, ORIGIN, Some(superuser), &[]).await;
     assert!(matches!(refused, Err(Failure::Owner { .. })));
     let url = database.url.replace(ROLE, LOGIN.role);
@@ -156,7 +156,7 @@ async fn a_role_that_could_rewrite_the_log_may_not_serve() {
     for (number, way) in ways.into_iter().enumerate() {
         // Roles belong to the whole cluster, so each needs a name that no other test uses.
         let role = format!("guildhall_way_{number}_{}", std::process::id());
-        let login = Login { role: &role, password: "trusted" };
+        let login = Login { role: &role, password: "trusted", replace: true };
         migrate_postgres(&database.owner_url, ORIGIN, Some(login), &[]).await.unwrap();
         let config = LogConfig { location: Location::Postgres { url: url(&role) }, ..database.config() };
         Log::open(config.clone()).await.unwrap();
@@ -178,17 +178,60 @@ async fn a_role_that_could_rewrite_the_log_may_not_serve() {
 }
 
 #[tokio::test]
+async fn migrating_again_leaves_the_password_that_servers_use() {
+    let database = testing::empty_postgres().await;
+    let role = format!("guildhall_again_{}", std::process::id());
+    let mut owner = Conn::from(testing::connect(&database.owner_url).await);
+    let mut stored = async || {
+        let sql = "select rolpassword from pg_authid where rolname = $1";
+        sql::query(&mut owner, sql, &[Kind::Text], &[Cell::Text(role.clone())]).await.unwrap()
+    };
+    let login = Login { role: &role, password: "the first", replace: false };
+    assert!(migrate_postgres(&database.owner_url, ORIGIN, Some(login), &[]).await.unwrap());
+    let first = stored().await;
+    let other = Login { password: "another", ..login };
+    assert!(!migrate_postgres(&database.owner_url, ORIGIN, Some(other), &[]).await.unwrap());
+    assert_eq!(stored().await, first);
+    let wanted = Login { replace: true, ..other };
+    assert!(migrate_postgres(&database.owner_url, ORIGIN, Some(wanted), &[]).await.unwrap());
+    assert_ne!(stored().await, first);
+    owner.script(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_sits_to_publish_is_alone_and_holds_no_migration_up() {
+    let database = testing::postgres(&[]).await;
+    let log = Log::open(database.config()).await.unwrap();
+    let epoch = log.head().await.unwrap().epoch;
+    let mut seat = log.take_seat().await.unwrap().unwrap();
+    assert_eq!(seat.epoch(), epoch + 1);
+    assert!(log.take_seat().await.unwrap().is_none(), "taken");
+    seat.check().await.unwrap();
+    let migrating = migrate_postgres(&database.owner_url, ORIGIN, None, &[]);
+    tokio::time::timeout(std::time::Duration::from_secs(20), migrating).await.unwrap().unwrap();
+    drop(seat);
+    // The server notices a session's end a moment later.
+    let next = loop {
+        match log.take_seat().await.unwrap() {
+            Some(seat) => break seat,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(next.epoch(), epoch + 2);
+}
+
+#[tokio::test]
 async fn the_password_reaches_the_server_as_a_verifier_only() {
     let database = testing::empty_postgres().await;
     let role = format!("guildhall_secret_{}", std::process::id());
-    let login = Login { role: &role, password: "a long secret" };
+    let login = Login { role: &role, password: "a long secret", replace: true };
     migrate_postgres(&database.owner_url, ORIGIN, Some(login), &[]).await.unwrap();
     let mut owner = Conn::from(testing::connect(&database.owner_url).await);
     let stored = "select rolpassword from pg_authid where rolname = $1";
     let stored = sql::query(&mut owner, stored, &[Kind::Text], &[Cell::Text(role.clone())]).await.unwrap();
     assert!(matches!(&stored[0][0], Cell::Text(text) if text.starts_with("SCRAM-SHA-256$4096:")), "{stored:?}");
     owner.script(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
-    let odd = Login { role: &role, password: "stra\u{df}e" };
+    let odd = Login { role: &role, password: "stra\u{df}e", replace: true };
     let refused = migrate_postgres(&database.owner_url, ORIGIN, Some(odd), &[]).await;
     assert!(matches!(refused, Err(Failure::Contradiction(_))));
 }

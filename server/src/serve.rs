@@ -88,10 +88,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut running = Running::start(settings).await?;
     let until = told_to_stop()?;
     greet(&mut running)?;
-    until.await;
+    let pipeline = running.city.pipeline.clone();
+    let writer_ended = tokio::select! {
+        () = until => false,
+        () = pipeline.ended() => true,
+    };
+    drop(pipeline);
     tracing::info!("stopping");
     running.stop().await;
     tracing::info!("stopped");
+    anyhow::ensure!(!writer_ended, "the writer ended by a bug, see above; what was answered is durable");
     Ok(())
 }
 

@@ -174,6 +174,42 @@ async fn a_city_does_not_start_with_another_citys_secrets() {
     Server::start(dir.path()).stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let doctor = || {
+        let output = guildhall(dir.path()).arg("doctor").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    Server::start(dir.path()).stop();
+    assert_eq!(doctor().0, Some(0), "{}", doctor().1);
+
+    let old = dir.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::copy(data.join("log.db"), old.join("log.db")).unwrap();
+    std::fs::rename(data.join("pepper.key"), old.join("pepper.key")).unwrap();
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("pepper.key is missing, and this city is not new"), "{said}");
+    std::fs::rename(old.join("pepper.key"), data.join("pepper.key")).unwrap();
+
+    // More is signed, then the old log comes back.
+    ran(&guildhall(dir.path()).args(["anchor", "now"]).output().unwrap(), 0);
+    ran(&guildhall(dir.path()).args(["anchor", "now"]).output().unwrap(), 0);
+    for leftover in ["log.db-wal", "log.db-shm"] {
+        let _ = std::fs::remove_file(data.join(leftover));
+    }
+    std::fs::copy(old.join("log.db"), data.join("log.db")).unwrap();
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("WRONG   published"), "{said}");
+
+    // A directory whose log is elsewhere gets no empty one.
+    std::fs::remove_file(data.join("log.db")).unwrap();
+    let refused = guildhall(dir.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is --database-url missing"), "{refused:?}");
+    assert!(!data.join("log.db").exists());
+}
+
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -48,6 +48,23 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
     assert!(refused.body["command"].as_str().unwrap().starts_with("cmd_"));
 
     let size = town.open.city.log.head().await.unwrap().size;
+    let beyond = town.get(&founder_key, &format!("/treasuries/{treasury}/balances?position={size}")).await;
+    let beyond = beyond.refused(422, "invalid_field");
+    assert_eq!(beyond.body["field"], "position", "nobody knows a balance of tomorrow");
+    town.get(&founder_key, &format!("/treasuries/{treasury}/balances?position={}", size - 1)).await.ok();
+    for blank in ["   ", "a\u{0}b", "a\u{202e}b"] {
+        let named = town.post(&founder_key, &format!("/guilds/{guild}/rename"), json!({ "name": blank })).await;
+        assert_eq!(
+            (named.status, &named.body["field"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("name")),
+            "{blank:?}"
+        );
+    }
+    town.get(&founder_key, "/guilds/%ff%fe").await.refused(422, "invalid_field");
+    let observer = town.citizen("Onlooker", &[]).await.1;
+    let entries = town.get(&observer, &format!("/streams/{treasury}/entries")).await;
+    entries.refused(403, "not_permitted");
+    let size = town.open.city.log.head().await.unwrap().size;
     let report = town.get_after(key, "/conservation", size - 1).await.ok();
     assert_eq!(
         (&report.body["conserved"], &report.body["currencies"][0]["external"]),

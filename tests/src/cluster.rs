@@ -32,7 +32,7 @@ impl Cluster {
         let initdb = ["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"];
         assert!(cluster.run("initdb", &initdb), "initdb failed in {data}");
         cluster.restart();
-        let login = Login { role: ROLE, password: "trusted" };
+        let login = Login { role: ROLE, password: "trusted", replace: true };
         let migrations = &projections::ddl::POSTGRES;
         eventlog::migrate_postgres(&cluster.url("postgres"), ORIGIN, Some(login), migrations).await.unwrap();
         cluster

@@ -115,10 +115,15 @@ fn explain(file: &PathBuf, policy: &PathBuf) -> ExitCode {
     let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
     let inputs = read(policy)
         .and_then(|text| Policy::parse(&text).map_err(|error| format!("{}: {error}", policy.display())))
-        .and_then(|policy| Ok((policy, read(file)?)));
+        .and_then(|policy| Ok((policy, read(file)?)))
+        .and_then(|(policy, text)| {
+            receipt::read(&text)
+                .map(|receipt| (policy, receipt))
+                .map_err(|error| format!("{}: {error}", file.display()))
+        });
     match inputs {
         Err(error) => could_not(&error),
-        Ok((policy, text)) => match receipt::explain(&text, &policy) {
+        Ok((policy, receipt)) => match receipt::explain(&receipt, &policy) {
             Ok(words) => {
                 print(&words);
                 ExitCode::SUCCESS

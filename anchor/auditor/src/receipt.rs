@@ -43,17 +43,41 @@ pub struct OpenedText {
 #[error("the receipt does not hold: {0}")]
 pub struct Unproven(pub String);
 
-/// Checks a receipt of any kind and says in words what it proves.
-pub fn explain(text: &str, policy: &Policy) -> Result<String, Unproven> {
+/// A receipt of either kind, read but not checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    Entry(Box<EntryReceipt>),
+    Promise(SignedReceipt),
+}
+
+/// Reads a receipt that carries its entry, a signed promise, or the answer of a command with the promise in it.
+///
+/// # Errors
+/// In words, when the text is none of these: nothing can then be said about what it claims.
+pub fn read(text: &str) -> Result<Receipt, String> {
     if text.starts_with(chain::proof::HEADER) {
-        return Err(Unproven("a bare proof names no entry; use the receipt that carries it".to_owned()));
+        return Err("a bare proof names no entry; use the receipt that carries it".to_owned());
     }
-    if let Ok(receipt) = serde_json::from_str::<EntryReceipt>(text) {
-        return explain_entry(&receipt, policy);
+    let document: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let promise = match document.get("receipt") {
+        Some(serde_json::Value::Null) => return Err("the answer of a command that recorded nothing".to_owned()),
+        Some(promise) => promise.to_string(),
+        None if document.get("entry").is_some() => {
+            let receipt = serde_json::from_str(text).map_err(|error| format!("a receipt with its entry: {error}"))?;
+            return Ok(Receipt::Entry(Box::new(receipt)));
+        }
+        None => text.to_owned(),
+    };
+    let wanted = "neither a receipt with its entry, nor a signed promise, nor the answer of a command";
+    serde_json::from_str(&promise).map(Receipt::Promise).map_err(|error| format!("{wanted}: {error}"))
+}
+
+/// Checks a receipt of any kind and says in words what it proves.
+pub fn explain(receipt: &Receipt, policy: &Policy) -> Result<String, Unproven> {
+    match receipt {
+        Receipt::Entry(receipt) => explain_entry(receipt, policy),
+        Receipt::Promise(signed) => explain_promise(signed, policy),
     }
-    let signed: SignedReceipt =
-        serde_json::from_str(text).map_err(|error| Unproven(format!("it is neither kind of receipt: {error}")))?;
-    explain_promise(&signed, policy)
 }
 
 fn explain_entry(receipt: &EntryReceipt, policy: &Policy) -> Result<String, Unproven> {
@@ -166,7 +190,7 @@ mod tests {
     }
 
     fn said(receipt: &EntryReceipt, policy: &Policy) -> Result<String, Unproven> {
-        explain(&serde_json::to_string(receipt).unwrap(), policy)
+        explain(&read(&serde_json::to_string(receipt).unwrap()).unwrap(), policy)
     }
 
     #[test]
@@ -205,9 +229,22 @@ mod tests {
         let entry = ReceiptEntry { stream: "city".to_owned(), version: 0, position: 0, entry_hash: Hash::ZERO };
         let sign = |seed| {
             let signed = SignedReceipt::sign(ORIGIN, vec![entry.clone()], &SigningKey::from_seed(ORIGIN, [seed; 32]));
-            explain(&serde_json::to_string(&signed).unwrap(), &policy)
+            explain(&read(&serde_json::to_string(&signed).unwrap()).unwrap(), &policy)
         };
         assert!(sign(7).unwrap().contains("promised"));
         assert!(sign(8).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_came_and_what_is_no_receipt_is_not_judged() {
+        let promise = r#"{"origin":"city.example/log","entries":[],"signature":""}"#;
+        let inner = read(promise);
+        let answer = format!(r#"{{"outcome":"done","entries":[],"receipt":{promise}}}"#);
+        assert_eq!(read(&answer), inner);
+        for nothing in
+            ["", "{}", "[]", "no JSON", r#"{"receipt":null}"#, r#"{"receipt":7}"#, "c2sp.org/tlog-proof@v1\n"]
+        {
+            assert!(read(nothing).is_err(), "{nothing}");
+        }
     }
 }

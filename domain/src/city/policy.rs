@@ -85,7 +85,8 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("query.treasury", Customer),
     ("query.proposal", Customer),
     ("query.governance_log", Customer),
-    ("query.entry", Observer),
+    // Entries say what `query.treasury` asks a customer for.
+    ("query.entry", Customer),
     ("query.receipt", Observer),
     ("query.feed", Customer),
     ("query.conservation", Observer),

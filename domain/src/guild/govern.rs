@@ -9,6 +9,7 @@ use crate::ids::{CitizenId, GuildId, ProposalId, Slug, Stream, TreasuryId};
 use crate::money::{Amount, AmountText, BASIS_POINTS, Currency};
 use crate::party::MemberId;
 use crate::rejection::{Code, Rejection};
+use crate::text::Sealed;
 use crate::treasury::event::HoldLeg;
 use crate::turn::{Mode, Outcome, Stop, Turn};
 
@@ -30,6 +31,8 @@ pub struct SpendRequest {
     /// What is set aside, and for whom, while a proposal is open.
     pub legs: Vec<HoldLeg>,
     pub mandate: Option<Slug>,
+    /// What a hold is said to be for.
+    pub purpose: Option<Sealed>,
 }
 
 /// Rules about a governed command: status, membership, scope, and the tier of its class.

@@ -38,7 +38,7 @@ pub(super) fn open(
     let hold = match spend {
         Some(spend) => {
             check_reservation(turn, guild, &spend)?;
-            Some(treasury::reserve(turn, spend.treasury, proposal, spend.currency, spend.legs, expires_at)?)
+            Some(treasury::reserve(turn, proposal, spend, expires_at)?)
         }
         None => None,
     };

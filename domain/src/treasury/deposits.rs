@@ -74,6 +74,7 @@ pub(super) fn withdraw(turn: &mut Turn<'_>, asked: &Withdraw, command: &Command)
         amount: terms::total(&legs)?,
         legs: legs.clone(),
         mandate: asked.mandate.clone(),
+        purpose: None,
     };
     authority::governed(turn, asked.treasury, command, Some(spend), |turn| {
         let paid = movements::paying(asked.treasury, &legs)?;

@@ -29,6 +29,7 @@ pub(super) fn place(turn: &mut Turn<'_>, asked: &PlaceHold, command: &Command) -
         amount,
         legs: legs.clone(),
         mandate: None,
+        purpose: asked.purpose.as_ref().map(Text::sealed),
     };
     authority::governed(turn, asked.treasury, command, Some(spend), |turn| {
         let expires_at = terms::expires_at(turn, asked.expires_at)?;
@@ -100,17 +101,16 @@ pub(super) fn expire(turn: &mut Turn<'_>, asked: &ExpireHold) -> Result<Outcome,
 /// Sets money aside for a proposal until it is decided.
 pub fn reserve(
     turn: &mut Turn<'_>,
-    treasury: TreasuryId,
     proposal: ProposalId,
-    currency: Currency,
-    legs: Vec<HoldLeg>,
+    spend: SpendRequest,
     expires_at: Time,
 ) -> Result<HoldId, Stop> {
+    let SpendRequest { treasury, currency, legs, purpose, .. } = spend;
     let amount = terms::total(&legs)?;
     can_set_aside(turn, treasury, &currency, amount)?;
     let hold = HoldId::from_bits(turn.fresh_id());
     let proposal = Some(proposal);
-    let placed = TreasuryEvent::HoldPlaced { hold, currency, amount, legs, expires_at, purpose: None, proposal };
+    let placed = TreasuryEvent::HoldPlaced { hold, currency, amount, legs, expires_at, purpose, proposal };
     turn.record(Stream::Treasury(treasury), placed)?;
     Ok(hold)
 }

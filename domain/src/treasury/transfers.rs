@@ -32,6 +32,7 @@ pub(super) fn offer(turn: &mut Turn<'_>, asked: &OfferTransfer, command: &Comman
         amount,
         legs: vec![leg],
         mandate: asked.mandate.clone(),
+        purpose: None,
     };
     authority::governed(turn, asked.treasury, command, Some(spend), |turn| {
         let effective_at = terms::effective_at(turn, asked.effective_at)?;
@@ -118,6 +119,7 @@ pub(super) fn split(turn: &mut Turn<'_>, asked: &SplitTransfer, command: &Comman
         amount,
         legs: legs.clone(),
         mandate: None,
+        purpose: None,
     };
     authority::governed(turn, asked.treasury, command, Some(spend), |turn| {
         let effective_at = terms::effective_at(turn, asked.effective_at)?;

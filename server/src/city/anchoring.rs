@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use crate::config::Settings;
 
 pub struct Anchoring {
-    /// Missing when another server of the same database publishes from the same place.
-    service: Option<Arc<Service>>,
+    /// Missing when another server of the same database publishes; and why.
+    service: Result<Arc<Service>, String>,
     layout: Layout,
     compared: Compared,
 }
@@ -48,11 +48,11 @@ impl Anchoring {
         )
         .await;
         let service = match opened {
-            Ok(service) => Some(Arc::new(service)),
+            Ok(service) => Ok(Arc::new(service)),
             // On SQLite there is one writer, so nobody else can be publishing for good reasons.
             Err(AnchorError::Locked(path)) if matches!(log.config().location, Location::Postgres { .. }) => {
                 tracing::warn!(path = %path.display(), "another server publishes from here; this one only writes");
-                None
+                Err("another server publishes from here".to_owned())
             }
             Err(error) => return Err(error).context("opening what was published"),
         };
@@ -62,14 +62,14 @@ impl Anchoring {
 
     /// Whether this process publishes, and so is the one to be asked for it.
     pub fn is_ours(&self) -> bool {
-        self.service.is_some()
+        self.service.is_ok()
     }
 
     /// Why no command may be accepted, if the log is not the one that was published.
     pub async fn startup_check(&self) -> anyhow::Result<Option<String>> {
         let verdict = match &self.service {
-            Some(service) => service.startup_check().await,
-            None => {
+            Ok(service) => service.startup_check().await,
+            Err(_) => {
                 let Compared { data_dir, log, key, store } = &self.compared;
                 anchor::compare(data_dir, log, key, store.as_ref()).await
             }
@@ -82,13 +82,13 @@ impl Anchoring {
 
     /// Starts publishing and anchoring.
     pub fn start(&self, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
-        let service = Arc::clone(self.service.as_ref()?);
+        let service = Arc::clone(self.service.as_ref().ok()?);
         Some(tokio::spawn(service.run(stopping)))
     }
 
     /// What was answered last is published too, so that the next start can check it.
     pub async fn last_checkpoint(&self) {
-        if let Some(service) = &self.service {
+        if let Ok(service) = &self.service {
             // The service has said what went wrong; the next start publishes.
             let _ = service.publish(false).await;
         }
@@ -100,8 +100,8 @@ impl Anchoring {
 
     pub async fn status(&self) -> anyhow::Result<Value> {
         match &self.service {
-            Some(service) => Ok(serde_json::to_value(service.status().await?)?),
-            None => Ok(json!({ "published_by": "another server" })),
+            Ok(service) => Ok(serde_json::to_value(service.status().await?)?),
+            Err(why) => Ok(json!({ "published_by": "another server", "trouble": why })),
         }
     }
 
@@ -122,7 +122,7 @@ impl Anchoring {
     }
 
     fn service(&self) -> anyhow::Result<&Service> {
-        self.service.as_deref().context("another server publishes this log: ask there")
+        self.service.as_deref().map_err(|why| anyhow::anyhow!("another server publishes this log, ask there: {why}"))
     }
 
     /// The published checkpoint.

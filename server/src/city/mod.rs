@@ -63,6 +63,13 @@ pub struct Open {
 pub async fn open_log(settings: &Settings, dir: &DataDir, create: bool) -> anyhow::Result<Log> {
     let origin = dir.origin(settings)?;
     let location = location(settings);
+    if let (Location::Sqlite { dir: place }, true) = (&location, create) {
+        anyhow::ensure!(
+            place.join("log.db").exists() || !dir.file("pepper.key").exists(),
+            "this city's log is not in {}: is --database-url missing, or was log.db lost? Restore it from a backup",
+            place.display()
+        );
+    }
     if let (Location::Sqlite { dir }, true) = (&location, create) {
         eventlog::init_sqlite(dir, &origin, &projections::ddl::SQLITE).await?;
     }
@@ -90,8 +97,8 @@ impl Open {
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
-        let named = secrets::check(&log, &pepper, &vault).await?;
         let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
+        let named = secrets::check(&log, &pepper, &vault, &signing_key).await?;
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
 
         let config = commands::Config {
@@ -108,7 +115,7 @@ impl Open {
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::name(&pipeline, &pepper, &vault).await?;
+            secrets::name(&log, &pipeline, &pepper, &vault, &signing_key).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
@@ -229,7 +236,11 @@ impl City {
 
     /// Numbers that nobody counts as they happen.
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
-    pub fn measure(&self) {
+    pub async fn measure(&self) {
+        if let Ok(head) = self.log.head().await {
+            metrics::gauge!("guildhall_log_size").set(head.size as f64);
+            metrics::gauge!("guildhall_projection_lag").set(head.size.saturating_sub(self.views_reached()) as f64);
+        }
         metrics::gauge!("guildhall_queue_depth").set(self.pipeline.depth() as f64);
         metrics::gauge!("guildhall_view_position").set(self.views_reached() as f64);
         metrics::gauge!("guildhall_read_only").set(f64::from(u8::from(self.pipeline.read_only().is_some())));

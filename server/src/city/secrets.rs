@@ -4,6 +4,8 @@
 //! cannot open. Neither would be noticed by anything that fails.
 
 use anyhow::{Context as _, ensure};
+use chain::Hash;
+use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::text::Digest;
 use eventlog::vault::Vault;
@@ -12,6 +14,7 @@ use identity::Pepper;
 use serde_json::{Value, json};
 
 const STREAM: &str = "log";
+const PAGE: usize = 1000;
 const KIND: &str = "log.secrets_named.v1";
 
 /// What the log says about the city's secrets.
@@ -26,28 +29,59 @@ pub enum Named {
 ///
 /// # Errors
 /// When one of them is another city's, with what to do about it.
-pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<Named> {
-    let Some(first) = log.read_stream(STREAM, 0, 1).await?.pop() else { return Ok(Named::NotYet) };
-    let entry: Value = serde_json::from_slice(&first.bytes).context("the first entry of the stream `log`")?;
-    if entry["type"] != KIND {
-        return Ok(Named::NotYet);
-    }
-    let ours = data(pepper, vault);
-    for (name, whence) in [("pepper", "pepper.key"), ("master_key", "master.key, or GUILDHALL_MASTER_KEY,")] {
+pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault, key: &SigningKey) -> anyhow::Result<Named> {
+    let Some(entry) = first_naming(log).await? else { return Ok(Named::NotYet) };
+    let ours = data(pepper, vault, key);
+    for (name, whence) in [
+        ("pepper", "pepper.key"),
+        ("master_key", "master.key, or GUILDHALL_MASTER_KEY,"),
+        ("signing_key", "signing.key"),
+    ] {
         ensure!(
-            entry["data"][name] == ours[name],
+            // A log that began before it named the signing key says nothing about that one.
+            entry["data"][name].is_null() || entry["data"][name] == ours[name],
             "{whence} is not this city's: copy it from the city's other server, or restore it from its backup"
         );
     }
     Ok(Named::AsTheseAre)
 }
 
-/// Says in the log which secrets the city has.
-pub async fn name(pipeline: &Pipeline, pepper: &Pepper, vault: &Vault) -> anyhow::Result<()> {
-    pipeline.record(KIND, data(pepper, vault)).await.context("recording which secrets this city has")?;
-    Ok(())
+/// Says in the log which secrets the city has, and looks whether another server was first.
+///
+/// # Errors
+/// Those of [`check`].
+pub async fn name(
+    log: &Log,
+    pipeline: &Pipeline,
+    pepper: &Pepper,
+    vault: &Vault,
+    key: &SigningKey,
+) -> anyhow::Result<()> {
+    pipeline.record(KIND, data(pepper, vault, key)).await.context("recording which secrets this city has")?;
+    check(log, pepper, vault, key).await.map(drop)
 }
 
-fn data(pepper: &Pepper, vault: &Vault) -> Value {
-    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()) })
+/// The first entry that names them: of a young city the first of its stream, of an older one somewhere behind its anchors.
+async fn first_naming(log: &Log) -> anyhow::Result<Option<Value>> {
+    let mut version = 0;
+    loop {
+        let entries = log.read_stream(STREAM, version, PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(None) };
+        version = last.version + 1;
+        for entry in &entries {
+            let entry: Value = serde_json::from_slice(&entry.bytes).context("an entry of the stream `log`")?;
+            if entry["type"] == KIND {
+                return Ok(Some(entry));
+            }
+        }
+    }
+}
+
+/// SHA-256 of the public key as auditors have it.
+fn public(key: &SigningKey) -> Hash {
+    chain::hash::sha256(&[key.vkey().as_bytes()])
+}
+
+fn data(pepper: &Pepper, vault: &Vault, key: &SigningKey) -> Value {
+    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()), "signing_key": public(key) })
 }

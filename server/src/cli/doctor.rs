@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anchor::Verdict;
+use chain::key::SigningKey;
 use clap::Args;
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::{Failure, Log};
@@ -139,7 +141,13 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         }
     };
     findings.ok("data", dir.path().display());
-    files(&dir, findings);
+    let named = dir.file("origin").exists() || settings.origin.is_some();
+    let log = if named { Some(open_log(settings, &dir, false).await) } else { None };
+    let size = match &log {
+        Some(Ok(log)) => log.head().await.ok().map(|head| head.size),
+        _ => None,
+    };
+    files(&dir, size, findings);
     space(dir.path(), findings);
     match control::read_only(&dir).await {
         None => findings.ok("server", "does not run here"),
@@ -150,17 +158,33 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
             "bring back the database that the reason speaks of; nothing was lost by refusing",
         ),
     }
-    if !dir.file("origin").exists() && settings.origin.is_none() {
-        findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one");
-        return;
-    }
-    match open_log(settings, &dir, false).await {
-        Ok(log) => examine_log(&log, findings).await,
-        Err(error) => findings.wrong("log", format!("{error:#}"), log_advice(&error)),
+    match log {
+        None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
+        Some(Ok(log)) => {
+            examine_log(&log, findings).await;
+            published(settings, &dir, &log, findings).await;
+        }
+        Some(Err(error)) => findings.wrong("log", format!("{error:#}"), log_advice(&error)),
     }
 }
 
-fn files(dir: &DataDir, findings: &mut Findings) {
+/// Whether the log still is what was signed and anchored about it: what `serve` asks before it takes a command.
+async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut Findings) {
+    const ADVICE: &str = "bring back the database that was published; the server would only read this one";
+    let Ok(seed) = dir.secret("signing.key", false) else { return };
+    let key = SigningKey::from_seed(log.origin(), *seed);
+    let store = anchor::Directory::new(settings.worm_dir());
+    match anchor::compare(dir.path(), log, &key, &store).await {
+        Ok(Verdict::Good) => findings.ok("published", "the log is what was signed and anchored"),
+        Ok(Verdict::ReadOnly { position, reason }) => {
+            findings.wrong("published", format!("from position {position} on: {reason}"), ADVICE);
+        }
+        Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
+    }
+}
+
+/// `size`: how many entries the log has, if it could be read. With one entry in it a key that is missing is lost, not late.
+fn files(dir: &DataDir, size: Option<u64>, findings: &mut Findings) {
     const ADVICE: &str = "chmod 600 it";
     for name in ["master.key", "pepper.key", "signing.key"] {
         match std::fs::metadata(dir.file(name)) {
@@ -171,6 +195,11 @@ fn files(dir: &DataDir, findings: &mut Findings) {
             Err(_) if name == "master.key" && std::env::var_os(MASTER_KEY_VARIABLE).is_some() => {
                 findings.ok("keys", "the master key comes from the environment");
             }
+            Err(_) if size.is_some_and(|size| size > 0) => findings.wrong(
+                "keys",
+                format!("{name} is missing, and this city is not new"),
+                "restore it from a backup, or copy it from the city's other server",
+            ),
             Err(_) => findings.warn(
                 "keys",
                 format!("{name} is not there yet"),

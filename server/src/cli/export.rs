@@ -15,9 +15,9 @@ use crate::control::{self, Ask, Ending};
 #[command(after_help = "\
 Examples:
   guildhall export --out ./export
-  guildhall export --out ./hashes --no-packs          shows how many entries there are, and none of them
-  guildhall export --out ./export --published         from the published files alone: needs neither database nor keys
-  auditor verify ./export --policy policy.txt         what to do with it
+  guildhall export --out ./hashes --no-packs  # how many entries there are, and none of them
+  guildhall export --out ./export --published # without database and keys
+  auditor verify ./export --policy policy.txt # what to do with it
 
 Publishes a checkpoint first, through the running server if there is one. The folder must be empty, or a former export of this log.")]
 pub struct ExportArgs {

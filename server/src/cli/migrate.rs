@@ -15,11 +15,11 @@ use crate::config::Settings;
 Examples:
   guildhall migrate --owner-url postgres://owner@db/city --login-role guildhall
   guildhall migrate --owner-url 'postgres:///city?host=/run/postgresql&user=owner' --origin city.example/log
-  guildhall migrate                    SQLite: creates or updates the log in the data directory (`serve` does it too)
+  guildhall migrate    # SQLite: creates or updates the log in the data directory; `serve` does too
 
 The server logs in as the login role, which can append to the log and never change it, and refuses to run as the owner.
-GUILDHALL_LOGIN_PASSWORD gives the role this password; otherwise a new one is made and shown once. Running it again changes
-nothing, except that it gives the role its password.")]
+A new role gets the password in GUILDHALL_LOGIN_PASSWORD, or one that is made and shown once. Running it again changes nothing: a role
+that is there keeps its password, unless GUILDHALL_LOGIN_PASSWORD or --new-password gives it another.")]
 pub struct MigrateArgs {
     /// The owner of the schemas: postgres://owner@host/database
     #[arg(long, value_name = "URL")]
@@ -27,6 +27,9 @@ pub struct MigrateArgs {
     /// The role the server logs in with
     #[arg(long, default_value = "guildhall", value_name = "ROLE")]
     login_role: String,
+    /// Give a role that is there a new password: servers that use the old one cannot log in any more
+    #[arg(long)]
+    new_password: bool,
     /// Make no login role: only the owner can then use the log, with --dev
     #[arg(long)]
     no_login_role: bool,
@@ -46,12 +49,15 @@ pub async fn run(settings: &Settings, args: MigrateArgs) -> anyhow::Result<ExitC
     // Here the log gets its name, so a new one may be drawn.
     let origin = dir.origin(&Settings { database_url: None, ..settings.clone() })?;
     let (password, made) = password()?;
-    let login = (!args.no_login_role).then(|| Login { role: &args.login_role, password: &password });
-    eventlog::migrate_postgres(&owner_url, &origin, login, &projections::ddl::POSTGRES).await?;
+    let replace = args.new_password || !made;
+    let login = (!args.no_login_role).then(|| Login { role: &args.login_role, password: &password, replace });
+    let given = eventlog::migrate_postgres(&owner_url, &origin, login, &projections::ddl::POSTGRES).await?;
     println!("the log {origin} is up to date");
     if login.is_some() {
         println!("the server logs in as {} and owns nothing", args.login_role);
-        if made {
+        if !given {
+            println!("it keeps the password it has; --new-password gives it another");
+        } else if made {
             println!(
                 "\n    password: {}\n\nIt is shown only now; put it into ~/.pgpass or the database URL.",
                 password.as_str()

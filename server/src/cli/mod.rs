@@ -28,11 +28,11 @@ const COULD_NOT: u8 = 2;
 
 const OVERVIEW: &str = "\
 Examples:
-  guildhall serve                      start here: SQLite in ./guildhall-data, http://127.0.0.1:7117
-  guildhall demo                       see a treasury played through the API, replayed, anchored, audited
-  guildhall doctor                     what is wrong, and what to do about it
-  guildhall replay --check             compare every table with the log
-  guildhall export --out ./export      what an auditor needs
+  guildhall serve                  # SQLite in ./guildhall-data, http://127.0.0.1:7117
+  guildhall demo                   # a treasury played through the API, replayed, anchored, audited
+  guildhall doctor                 # what is wrong, and what to do about it
+  guildhall replay --check         # compare every table with the log
+  guildhall export --out ./export  # what an auditor needs
 
 Settings come from built-in defaults, ./guildhall.toml (or --config FILE), the environment and flags; later wins.
 In the environment a setting is GUILDHALL_ and its name, with __ for a dot: GUILDHALL_LISTEN, GUILDHALL_LIMITS__PAGE.

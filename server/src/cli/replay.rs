@@ -19,9 +19,9 @@ const SHOWN: u64 = 100;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  guildhall replay --check             does every row of every table follow from the log? (changes nothing, takes no lock)
-  guildhall replay --check --json      the same, for scripts
-  guildhall replay                     make all tables again and swap them in; the city goes on meanwhile
+  guildhall replay --check         # does every row follow from the log? changes nothing
+  guildhall replay --check --json  # the same, for scripts
+  guildhall replay                 # make all tables again and swap them in; the city goes on
 
 Exit codes of --check: 0 every row is as the log says, 1 there are differences, 2 could not check.")]
 pub struct ReplayArgs {

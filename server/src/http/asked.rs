@@ -80,13 +80,20 @@ impl Asked {
 
     /// `at_least=`: waits until the tables have reached that position.
     pub async fn wait(&mut self) -> Result<(), Problem> {
-        let Some(position) = self.take::<u64>("at_least")? else { return Ok(()) };
+        match self.take::<u64>("at_least")? {
+            Some(position) => self.reach(position, "at_least").await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the tables have reached the position that this parameter names.
+    pub async fn reach(&self, position: u64, parameter: &str) -> Result<(), Problem> {
         let most = Duration::from_secs(self.app.city.settings.limits.wait_seconds);
         if self.app.city.views_reach(position, most).await? {
             return Ok(());
         }
         let detail = format!("position {position} was not reached within {} s", most.as_secs());
-        Err(Problem::new(BEHIND).field("at_least").detail(detail).retry_after(Duration::from_secs(1)))
+        Err(Problem::new(BEHIND).field(parameter).detail(detail).retry_after(Duration::from_secs(1)))
     }
 }
 

@@ -24,10 +24,16 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
     let presented = match presented(headers) {
         Ok(presented) => presented,
         Err(problem) => {
-            stranger(app)?;
+            // On record before the limit: how many there were is part of it.
             pipeline.denied("none", action, &problem.code);
+            stranger(app)?;
             return Err(problem);
         }
+    };
+    // Looking an id up costs reads of the database, and anybody can make up ids: a few at a time, so that those who are known go on.
+    let _turn = match app.city.standing.knows(presented.id()) {
+        true => None,
+        false => app.lookups.acquire().await.ok(),
     };
     match app.city.standing.permit(&presented, action, fresh).await {
         Ok((credential, permit)) => {
@@ -36,13 +42,13 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
         }
         Err(Refusal::Failure(failure)) => Err(failure.into()),
         Err(Refusal::Rejected(rejection)) => {
+            let who = name(app, presented.id(), &rejection).await;
+            pipeline.denied(&who, action, rejection.code.as_str());
             if rejection.code == Code::CredentialInvalid {
                 stranger(app)?;
             } else {
                 share(app, presented.id())?;
             }
-            let who = name(app, presented.id(), &rejection).await;
-            pipeline.denied(&who, action, rejection.code.as_str());
             Err(Problem::rejected(&rejection))
         }
     }

@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware;
@@ -44,12 +45,17 @@ use rate::Buckets;
 use routes::{COMMANDS, CommandRoute, QUESTIONS, QuestionRoute};
 pub use standing::{Fresh, Refusal, Standing, now};
 
+/// Keys looked for at a time, of the many connections there are for reading.
+const LOOKUPS: usize = 4;
+
 /// What every handler needs.
 pub struct App {
     pub city: Arc<City>,
     rates: Buckets<KeyId>,
     /// One bucket for everybody without a good key: their addresses are a proxy's, or theirs to choose.
     strangers: Buckets<()>,
+    /// Turns for those whose key is not in memory and has to be looked for.
+    lookups: Semaphore,
     feeds: Arc<Semaphore>,
     metrics: PrometheusHandle,
     started: Instant,
@@ -61,6 +67,7 @@ impl App {
         Arc::new(Self {
             rates: Buckets::new(limits.requests_per_second, limits.burst),
             strangers: Buckets::new(limits.strangers_per_second, limits.strangers_per_second),
+            lookups: Semaphore::new(LOOKUPS),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
             metrics,
             started: Instant::now(),
@@ -93,9 +100,12 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+type PathParams = Result<RawPathParams, RawPathParamsRejection>;
+
 fn command_route(route: &'static CommandRoute) -> MethodRouter<Arc<App>> {
-    post(move |State(app): State<Arc<App>>, path: RawPathParams, headers: HeaderMap, body: Body| async move {
+    post(move |State(app): State<Arc<App>>, path: PathParams, headers: HeaderMap, body: Body| async move {
         let settled = async {
+            let path = path.map_err(|_| Problem::invalid("path", "an address is UTF-8 behind its percent signs"))?;
             let caller = guard::admit(&app, &headers, route.action, Fresh::WriterAsksAgain).await?;
             command::settle(&app, route, caller, &path, &headers, body).await
         };
@@ -105,8 +115,10 @@ fn command_route(route: &'static CommandRoute) -> MethodRouter<Arc<App>> {
 
 fn question_route(route: &'static QuestionRoute) -> MethodRouter<Arc<App>> {
     get(
-        move |State(app): State<Arc<App>>, path: RawPathParams, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+        move |State(app): State<Arc<App>>, path: PathParams, RawQuery(query): RawQuery, headers: HeaderMap| async move {
             let answered = async {
+                let path =
+                    path.map_err(|_| Problem::invalid("path", "an address is UTF-8 behind its percent signs"))?;
                 let caller = guard::admit(&app, &headers, route.action, Fresh::Head).await?;
                 let mut asked = Asked::new(Arc::clone(&app), caller, &path, query.as_deref(), headers)?;
                 asked.wait().await?;

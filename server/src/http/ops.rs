@@ -28,12 +28,14 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     let lag = head.as_ref().ok().map(|head| head.size.saturating_sub(reached));
     let read_only = city.pipeline.read_only();
     let stopping = city.is_stopping();
-    let ready = lag.is_some_and(|lag| lag <= MAX_LAG) && read_only.is_none() && !stopping;
+    let writing = city.pipeline.is_writing();
+    let ready = lag.is_some_and(|lag| lag <= MAX_LAG) && read_only.is_none() && writing && !stopping;
     let body = json!({
         "ready": ready,
         "log": if head.is_ok() { "reachable" } else { "unreachable" },
         "lag": lag,
         "read_only": read_only,
+        "writing": writing,
         "stopping": stopping,
         "uptime_seconds": app.started.elapsed().as_secs(),
     });
@@ -45,7 +47,7 @@ pub async fn metrics(State(app): State<Arc<App>>, request: Request) -> Result<Re
     if !is_local(&request) {
         guard::admit(&app, request.headers(), "admin.metrics", Fresh::Head).await?;
     }
-    app.city.measure();
+    app.city.measure().await;
     let text = app.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }

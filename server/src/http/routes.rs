@@ -138,6 +138,13 @@ pub const OPEN: &[(&str, &str)] = &[
     ("/tile/{*path}", "hashes: public by design"),
 ];
 
+/// Where an action is taken, as `METHOD /path`; none for what has no address of its own.
+pub fn addresses(action: &str) -> Vec<String> {
+    let commands = COMMANDS.iter().filter(|route| route.action == action).map(|route| ("POST", route.path));
+    let questions = QUESTIONS.iter().filter(|route| route.action == action).map(|route| ("GET", route.path));
+    commands.chain(questions).map(|(method, path)| format!("{method} /v1{path}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

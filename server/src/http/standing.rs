@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::Time;
-use domain::ids::Stream;
+use domain::ids::{KeyId, Stream};
 use domain::turn::{Claim, Missing, Permit, Scene, State, Stop};
 use domain::{Code, Rejection};
 use eventlog::{Failure, Log};
@@ -91,6 +91,11 @@ impl Standing {
             return Ok(permitted);
         }
         self.ask(presented, action, None).await
+    }
+
+    /// Whether a key is in memory, good or not.
+    pub fn knows(&self, key: KeyId) -> bool {
+        self.known().contains_key(&Stream::Key(key))
     }
 
     /// Whether a credential that was good before still is.

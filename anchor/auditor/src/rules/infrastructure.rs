@@ -29,6 +29,8 @@ pub struct AnchoredData {
 pub struct SecretsNamed {
     pepper: Hash,
     master_key: Hash,
+    #[serde(default)]
+    signing_key: Option<Hash>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -542,7 +542,7 @@ fn a_stream_begins_with_its_beginning_and_once() {
 #[test]
 fn the_citys_secrets_are_named_once_and_for_all() {
     let (mut city, _, _) = City::founded();
-    let named = |pepper: &str| json!({"pepper": pepper.repeat(32), "master_key": "66".repeat(32)});
+    let named = |pepper: &str| json!({"pepper": pepper.repeat(32), "master_key": "66".repeat(32), "signing_key": "77".repeat(32)});
     city.act(None).add("log", "log.secrets_named.v1", named("44"));
     city.act(None).add("log", "log.secrets_named.v1", named("44"));
     city.clean();

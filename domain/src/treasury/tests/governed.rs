@@ -2,14 +2,15 @@
 
 use super::bank::*;
 use crate::citizen::command::DeprovisionCitizen;
+use crate::event::Event;
 use crate::guild::command::{MarkDormant, Propose, Ratify, RejectProposal, SetGovernance};
 use crate::guild::governance::{Class, ClassTier, Governance, Limit, Mandate, Ratifiers, Tier};
 use crate::ids::{CitizenId, GuildId, HoldId, ProposalId, TreasuryId};
 use crate::money::Account;
 use crate::rejection::Code;
-use crate::testing::{World, currency, money, slug};
+use crate::testing::{World, currency, money, slug, text};
 use crate::treasury::command::*;
-use crate::treasury::event::Owner;
+use crate::treasury::event::{Owner, TreasuryEvent};
 use crate::turn::Outcome;
 
 /// What Ann decides alone everywhere, unless a class says otherwise.
@@ -92,7 +93,13 @@ fn a_proposed_hold_is_confirmed_a_proposed_split_paid_and_a_proposed_offer_made(
     let teller = of(bank.teller);
     let expires_at = bank.world.now.plus_days(20);
     let hold = PlaceHold { treasury, ..place(bank.ann, vec![to(teller, "10.00")], expires_at) };
+    let hold = PlaceHold { purpose: Some(text("yarn")), ..hold };
     let proposal = World::proposal(bank.ann(hold));
+    let purpose = bank.world.find(|_, event| match event {
+        Event::Treasury(TreasuryEvent::HoldPlaced { purpose, .. }) => purpose.clone(),
+        _ => None,
+    });
+    assert_eq!(purpose, Some(text("yarn").sealed()), "what it is for goes with the money");
     let hold = reserved(&bank, treasury);
     ratify(&mut bank, guild, proposal);
     let confirmed = bank.treasury(treasury).hold(hold).unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::http::asked::{self, Asked};
 use crate::http::problem::Problem;
+use crate::http::routes::addresses;
 
 /// `GET /v1/whoami`
 pub async fn whoami(asked: Asked) -> Result<Response, Problem> {
@@ -32,11 +33,11 @@ pub async fn whoami(asked: Asked) -> Result<Response, Problem> {
     }))
 }
 
-/// `GET /v1/actions`: the policy table, and what of it the caller's tier reaches.
+/// `GET /v1/actions`: the policy table, where each action is taken, and what of it the caller's tier reaches.
 pub async fn actions(asked: Asked) -> Result<Response, Problem> {
     asked.nothing_else()?;
     let tier = asked.caller.permit.tier;
-    let line = |(action, lowest): &(&str, Tier)| json!({ "action": action, "lowest_tier": lowest, "reached": *lowest <= tier });
+    let line = |(action, lowest): &(&str, Tier)| json!({ "action": action, "lowest_tier": lowest, "reached": *lowest <= tier, "addresses": addresses(action) });
     let actions: Vec<Value> = POLICY.iter().map(line).collect();
     asked::json(&json!({ "version": policy::version(), "actions": actions }))
 }

@@ -18,6 +18,13 @@ use crate::http::problem::Problem;
 pub async fn balances(mut asked: Asked) -> Result<Response, Problem> {
     let as_of = as_of(&mut asked)?;
     asked.nothing_else()?;
+    if let AsOf::Position(position) = as_of {
+        let size = asked.app.city.log.head().await?.size;
+        if position >= size {
+            return Err(Problem::invalid("position", format!("the log has {size} entries so far")));
+        }
+        asked.reach(position, "position").await?;
+    }
     let treasury = existing(&asked).await?;
     let balances = queries::balances::balances(&mut asked.views().await?, treasury.treasury, as_of).await?;
     asked::json(&json!({ "treasury": treasury, "balances": balances }))
