@@ -131,6 +131,18 @@ impl FromStr for HolderId {
 
 text_serde!(HolderId);
 
+impl From<CitizenId> for HolderId {
+    fn from(citizen: CitizenId) -> Self {
+        Self::Citizen(citizen)
+    }
+}
+
+impl From<GuildId> for HolderId {
+    fn from(guild: GuildId) -> Self {
+        Self::Guild(guild)
+    }
+}
+
 impl From<MemberId> for HolderId {
     fn from(member: MemberId) -> Self {
         match member {

@@ -47,12 +47,13 @@ fn citizen_of_tier(world: &mut World, tier: Tier) -> CitizenId {
 #[test]
 fn founding_registers_the_first_principal_with_a_treasury_and_a_key() {
     let world = World::new();
-    let types: Vec<_> = world.log.iter().map(|(_, event, _)| event.to_parts().0).take(6).collect();
+    let types: Vec<_> = world.log.iter().map(|(_, event, _)| event.to_parts().0).take(7).collect();
     let expected = [
         "city.founded.v1",
         "citizen.registered.v1",
         "treasury.opened.v1",
         "citizen.role_assigned.v1",
+        "grant.granted.v1",
         "key.issued.v1",
         "citizen.key_attached.v1",
     ];

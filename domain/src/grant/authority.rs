@@ -67,8 +67,9 @@ pub(super) fn over_source(
     }
 }
 
-/// Who may take a grant away or narrow it: its holder, who granted it, whoever is above it in a chain of delegation, the owner of its
-/// source, a coordinator of the city. `Some`: a guild decides later.
+/// Who may take a grant away or narrow it: its holder, whoever is above it in a chain of delegation, the owner of its source, a
+/// coordinator of the city; the guild that gave it, by its governance, and where no guild did, who granted it. `Some`: a guild
+/// decides later.
 pub(super) fn over_grant(
     turn: &mut Turn<'_>,
     holder: HolderId,
@@ -77,15 +78,16 @@ pub(super) fn over_grant(
 ) -> Result<Option<Outcome>, Stop> {
     let found = living(turn, holder, grant)?;
     let (source, granted_by, parent) = (found.source(), found.granted_by(), found.parent());
+    let guild = guild_over(source, parent, holder);
     if asked(turn) {
         let caller = turn.caller()?;
-        let own = holder == HolderId::Citizen(caller) || granted_by == Some(caller);
+        let own = holder == HolderId::Citizen(caller) || (guild.is_none() && granted_by == Some(caller));
         let above = parent.is_some_and(|above| above.holder == HolderId::Citizen(caller));
         if own || above || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
             return Ok(None);
         }
     }
-    match guild_over(source, parent, holder) {
+    match guild {
         Some(guild) => by_guild(turn, guild, command),
         None => Err(Code::NotTheGranter.into()),
     }

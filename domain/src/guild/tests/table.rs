@@ -2,16 +2,21 @@
 
 use super::hall::*;
 use crate::citizen::command::*;
-use crate::city::command::{DefineRole, FoundCity, RegisterCurrency};
+use crate::city::command::{AssignSource, DefineRole, FoundCity, RegisterAction, RegisterCurrency};
 use crate::command::{Command, Governed};
+use crate::event::Event;
+use crate::grant::command::*;
+use crate::grant::event::GrantEvent;
+use crate::grant::kind::{CapabilityKind, Source};
+use crate::grant::scope::{Effect, Scope};
 use crate::guild::command::*;
 use crate::guild::default_ranks;
 use crate::guild::event::{GuildKind, Rank};
 use crate::guild::governance::*;
-use crate::ids::{CitizenId, HoldId, KeyId, ProposalId, TreasuryId};
+use crate::ids::{CitizenId, GrantId, GuildId, HoldId, KeyId, ProposalId, TreasuryId};
 use crate::key::command::{IssueKey, RevokeKey, RotateKey};
 use crate::money::{Account, Currency, LegRole};
-use crate::party::{Actor, CitizenKind, Tier as CityTier};
+use crate::party::{Actor, CitizenKind, HolderId, Tier as CityTier};
 use crate::rejection::Code;
 use crate::testing::{World, currency, join, money, reference, slug, text};
 use crate::text::Digest;
@@ -54,6 +59,39 @@ pub fn last_hold(world: &World) -> HoldId {
         _ => None,
     });
     id.expect("a hold or an offer").parse().unwrap()
+}
+
+fn tool(guild: GuildId, holder: HolderId) -> GrantCapability {
+    GrantCapability {
+        holder,
+        kind: CapabilityKind::Tool,
+        reference: "lathe".parse().unwrap(),
+        source: Source::Guild(guild),
+        scope: Scope::default(),
+        delegable: true,
+        expires_at: None,
+    }
+}
+
+fn skill(holder: HolderId) -> ImportCapability {
+    ImportCapability {
+        holder,
+        kind: CapabilityKind::Template,
+        reference: "review".parse().unwrap(),
+        source: Source::FsSkills,
+        scope: Scope::default(),
+        expires_at: None,
+        details: None,
+    }
+}
+
+/// The grant that began last, anywhere.
+fn last_grant(world: &World) -> GrantId {
+    let id = world.log.iter().rev().find_map(|(_, event, _)| match event {
+        Event::Grant(GrantEvent::Granted(granted)) => Some(granted.grant),
+        _ => None,
+    });
+    id.expect("a grant")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +196,18 @@ impl Stage {
         let treasury = self.hall.treasury();
         self.carry(hold(treasury, "5.00", self.hall.world.now.plus_days(3)));
         (treasury, last_hold(&self.hall.world))
+    }
+
+    /// The guild gave itself a capability.
+    fn granted(&mut self) -> GrantId {
+        self.carry(tool(self.hall.guild, self.hall.guild.into()));
+        last_grant(&self.hall.world)
+    }
+
+    /// A source said that the guild has a capability.
+    fn imported(&mut self) -> GrantId {
+        assert_eq!(self.hall.city(skill(self.hall.guild.into())), DONE);
+        last_grant(&self.hall.world)
     }
 
     fn child(&mut self) -> GuildRefs {
@@ -355,6 +405,46 @@ fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
         }
         "treasury.settle" => (ann, SettleTreasury { treasury, as_of: now }.into()),
         "treasury.set_auto_accept" => (ann, SetAutoAccept { treasury, from: vec![stage.eves()] }.into()),
+        "city.assign_source" => (principal, AssignSource { source: Source::FsSkills, owner: Some(eve) }.into()),
+        "city.register_action" => {
+            let (kind, action) = (CapabilityKind::Tool, "list".parse().unwrap());
+            (principal, RegisterAction { kind, action, effect: Effect::Read }.into())
+        }
+        "grant.grant" => (ann, tool(guild, guild.into()).into()),
+        "grant.import" => (principal, skill(guild.into()).into()),
+        "grant.revoke" => {
+            let grant = stage.granted();
+            (ann, RevokeGrant { holder: guild.into(), grant, reason: None }.into())
+        }
+        "grant.attenuate" => {
+            let (grant, scope) = (stage.granted(), Scope { read_only: true, ..Scope::default() });
+            (ann, AttenuateGrant { holder: guild.into(), grant, scope, expires_at: None }.into())
+        }
+        "grant.delegate" => {
+            let (grant, holder) = (stage.granted(), guild.into());
+            (ann, DelegateGrant { holder, grant, to: eve.into(), scope: None, delegable: false, expires_at: None }.into())
+        }
+        "grant.reverify" => {
+            let grant = stage.imported();
+            (ann, ReverifyGrant { holder: guild.into(), grant }.into())
+        }
+        "grant.record_verifications" => {
+            let finding = Finding { holder: guild.into(), grant: stage.imported(), verdict: Verdict::Alive };
+            return (Actor::System, RecordVerifications { findings: vec![finding] }.into());
+        }
+        "grant.expire" => {
+            let ends = Some(now.plus_days(1));
+            stage.carry(GrantCapability { expires_at: ends, ..tool(guild, guild.into()) });
+            let grant = last_grant(&stage.hall.world);
+            stage.hall.world.pass_days(2);
+            return (Actor::System, ExpireGrant { holder: guild.into(), grant }.into());
+        }
+        "grant.prune" => {
+            let grant = stage.granted();
+            stage.carry(RevokeGrant { holder: guild.into(), grant, reason: None });
+            stage.hall.world.pass_days(30);
+            return (Actor::System, PruneGrant { holder: guild.into(), grant }.into());
+        }
         missing => panic!("{missing} has no scenario yet: add the state it needs and who sends it"),
     };
     let kind = CitizenKind::Human;
