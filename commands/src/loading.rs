@@ -61,9 +61,10 @@ pub(crate) async fn load_missing(
         open.retain(|candidate| match decide_as_far(scene, candidate) {
             Err(Stop::Missing(missing)) => {
                 match missing {
-                    Missing::Stream(stream) => streams.insert(stream),
-                    Missing::Claim(claim) => claims.insert(claim),
-                };
+                    Missing::Stream(stream) => streams.extend([stream]),
+                    Missing::Streams(several) => streams.extend(several),
+                    Missing::Claim(claim) => claims.extend([claim]),
+                }
                 true
             }
             _ => false,

@@ -53,6 +53,8 @@ pub(crate) fn each_text(command: &mut Command, see: &mut dyn FnMut(Subject, &mut
         Command::OfferTransfer(c) => optional(see, id(&c.treasury), &mut c.memo),
         Command::SplitTransfer(c) => optional(see, id(&c.treasury), &mut c.memo),
         Command::FreezeTreasury(c) => see(id(&c.treasury), &mut c.reason, None),
+        Command::ImportCapability(c) => optional(see, id(&c.holder), &mut c.details),
+        Command::RevokeGrant(c) => optional(see, id(&c.holder), &mut c.reason),
         // Listed one by one, so that a new command with a text cannot be forgotten.
         Command::RegisterCurrency(_)
         | Command::DefineRole(_)
@@ -92,7 +94,16 @@ pub(crate) fn each_text(command: &mut Command, see: &mut dyn FnMut(Subject, &mut
         | Command::ExpireTransfer(_)
         | Command::UnfreezeTreasury(_)
         | Command::SettleTreasury(_)
-        | Command::SetAutoAccept(_) => {}
+        | Command::SetAutoAccept(_)
+        | Command::AssignSource(_)
+        | Command::RegisterAction(_)
+        | Command::GrantCapability(_)
+        | Command::AttenuateGrant(_)
+        | Command::DelegateGrant(_)
+        | Command::ReverifyGrant(_)
+        | Command::RecordVerifications(_)
+        | Command::ExpireGrant(_)
+        | Command::PruneGrant(_) => {}
     }
 }
 

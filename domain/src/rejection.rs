@@ -110,6 +110,8 @@ codes! {
     // capabilities
     HolderNotActive = "holder_not_active", "the holder is not active";
     TooManyActions = "too_many_actions", "the city knows of at most 10000 actions";
+    HolderNotFound = "holder_not_found", "there is no such holder";
+    GrantNotFound = "grant_not_found", "there is no such grant, or it was pruned";
     GrantNotLiving = "grant_not_living", "the holder has no living grant of that id";
     GrantExists = "grant_exists", "the holder has a living grant of that kind and ref";
     GrantNotExpired = "grant_not_expired", "the grant's time is not over yet";

@@ -12,6 +12,7 @@ use crate::ids::{Malformed, text_serde};
 pub struct Time(i64);
 
 pub const DAY_MICROS: i64 = 86_400_000_000;
+pub const HOUR_MICROS: i64 = DAY_MICROS / 24;
 const EXPECTED: &str = "an RFC 3339 time between the years 1970 and 9999, e.g. 2026-05-01T12:00:00Z";
 /// 9999-12-30T21:59:59.999999Z: the calendar library keeps a day free for every offset.
 const MAX_MICROS: i64 = 253_402_207_199_999_999;

@@ -2,32 +2,26 @@
 
 use eventlog::Migration;
 
-/// Guards on PostgreSQL, in schema `guard`.
-pub const GUARDS_POSTGRES: &str = concat!(
-    include_str!("../../migrations/read/guards/postgres.sql"),
-    include_str!("../../migrations/read/guards/shared.sql")
-);
-/// Guards on SQLite, in `log.db`.
-pub const GUARDS_SQLITE: &str = concat!(
-    include_str!("../../migrations/read/guards/sqlite.sql"),
-    include_str!("../../migrations/read/guards/shared.sql")
-);
-/// Views on PostgreSQL, in schema `read`.
-pub const VIEWS_POSTGRES: &str = concat!(
-    include_str!("../../migrations/read/views/postgres.sql"),
-    include_str!("../../migrations/read/views/shared.sql")
-);
-/// Views on SQLite, in `views.db`, which [`crate::views::ViewsDb`] makes by itself.
-pub const VIEWS_SQLITE: &str = concat!(
-    include_str!("../../migrations/read/views/sqlite.sql"),
-    include_str!("../../migrations/read/views/shared.sql")
-);
+/// What both engines write alike comes after what each writes in its own way.
+macro_rules! ddl {
+    ($($file:literal)*) => {
+        concat!($(include_str!(concat!("../../migrations/read/", $file, ".sql"))),*)
+    };
+}
 
-/// For [`eventlog::migrate_postgres`].
-pub const POSTGRES: [Migration<'static>; 2] = [
-    Migration { schema: "guard", version: 1, ddl: GUARDS_POSTGRES },
-    Migration { schema: "read", version: 1, ddl: VIEWS_POSTGRES },
+/// Views on SQLite, in `views.db`, which [`crate::views::ViewsDb`] makes by itself, always whole.
+pub const VIEWS_SQLITE: &str = ddl!("views/sqlite" "views/shared" "views/2-sqlite" "views/2-shared");
+
+/// For [`eventlog::migrate_postgres`]: guards in schema `guard`, views in schema `read`.
+pub const POSTGRES: [Migration<'static>; 4] = [
+    Migration { schema: "guard", version: 1, ddl: ddl!("guards/postgres" "guards/shared") },
+    Migration { schema: "read", version: 1, ddl: ddl!("views/postgres" "views/shared") },
+    Migration { schema: "guard", version: 2, ddl: ddl!("guards/2-postgres" "guards/2-shared") },
+    Migration { schema: "read", version: 2, ddl: ddl!("views/2-postgres" "views/2-shared") },
 ];
 
-/// For [`eventlog::init_sqlite`].
-pub const SQLITE: [Migration<'static>; 1] = [Migration { schema: "guard", version: 1, ddl: GUARDS_SQLITE }];
+/// For [`eventlog::init_sqlite`]: guards in `log.db`, beside the log.
+pub const SQLITE: [Migration<'static>; 2] = [
+    Migration { schema: "guard", version: 1, ddl: ddl!("guards/sqlite" "guards/shared") },
+    Migration { schema: "guard", version: 2, ddl: ddl!("guards/2-sqlite" "guards/2-shared") },
+];

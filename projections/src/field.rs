@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use domain::ids::{CitizenId, GuildId, HoldId, KeyId, MovementId, ProposalId, Slug, TreasuryId};
+use domain::grant::kind::{CapabilityRef, Source};
+use domain::grant::scope::Action;
+use domain::ids::{CitizenId, GrantId, GuildId, HoldId, KeyId, MovementId, ProposalId, Slug, TreasuryId};
 use domain::money::Currency;
-use domain::party::MemberId;
+use domain::party::{HolderId, MemberId};
 use domain::text::Digest;
 use domain::time::Time;
 use eventlog::sql::{Cell, Kind};
@@ -129,7 +131,24 @@ macro_rules! as_text {
         })*
     };
 }
-as_text!(CitizenId, GuildId, HoldId, KeyId, MovementId, ProposalId, TreasuryId, MemberId, Slug, Currency, Digest);
+as_text!(
+    CitizenId,
+    GrantId,
+    GuildId,
+    HoldId,
+    KeyId,
+    MovementId,
+    ProposalId,
+    TreasuryId,
+    HolderId,
+    MemberId,
+    Slug,
+    Currency,
+    Digest,
+    CapabilityRef,
+    Source,
+    Action
+);
 
 fn text(value: &impl Display) -> Cell {
     Cell::Text(value.to_string())

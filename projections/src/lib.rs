@@ -18,6 +18,7 @@ pub mod replay;
 mod sheet;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod uses;
 pub mod views;
 
 pub use projector::Tables;

@@ -93,6 +93,7 @@ fn fits(event: &Event, stream: &str) -> bool {
             | (Event::Guild(_), Stream::Guild(_))
             | (Event::Treasury(_), Stream::Treasury(_))
             | (Event::Key(_), Stream::Key(_))
+            | (Event::Grant(_), Stream::Inventory(_))
     )
 }
 

@@ -43,33 +43,39 @@ pub struct Sheet<R: Record> {
 
 struct Pending<R> {
     living: Option<R>,
-    /// Row by row what was before the batch, and what is now.
-    rows: Vec<(Option<R>, R)>,
+    /// Row by row what was before the batch, and what is now: nothing, for a row that was removed.
+    rows: Vec<(Option<R>, Option<R>)>,
 }
 
 impl<R: Record> Pending<R> {
     /// The next state of a row; what was before the first one stays.
-    fn add(&mut self, before: Option<R>, now: R) {
-        match self.rows.iter_mut().find(|(_, known)| known.is_same_row(&now)) {
+    fn add(&mut self, before: Option<R>, now: Option<R>) {
+        let same = |known: &Option<R>| match (known, now.as_ref().or(before.as_ref())) {
+            (Some(known), Some(row)) => known.is_same_row(row),
+            _ => false,
+        };
+        match self.rows.iter_mut().find(|(_, known)| same(known)) {
             Some((_, known)) => *known = now,
             None => self.rows.push((before, now)),
         }
     }
 }
 
-/// Updates first: a row that ends makes room for the one that follows it.
+/// Removals and updates first: a row that ends makes room for the one that follows it.
 fn net_changes<'a, R: Record>(pending: impl Iterator<Item = &'a Pending<R>>) -> Vec<Change> {
-    let (mut updates, mut inserts) = (Vec::new(), Vec::new());
-    for (before, now) in pending.flat_map(|pending| &pending.rows) {
-        match before {
-            Some(before) if before != now => updates.push((before.cells(), now.cells())),
-            Some(_) => {}
-            None => inserts.push(now.cells()),
+    let (mut keys, mut updates, mut inserts) = (Vec::new(), Vec::new(), Vec::new());
+    for change in pending.flat_map(|pending| &pending.rows) {
+        match change {
+            (Some(before), Some(now)) if before != now => updates.push((before.cells(), now.cells())),
+            (Some(before), None) => keys.push(before.cells()[..R::TABLE.key].to_vec()),
+            (None, Some(now)) => inserts.push(now.cells()),
+            (Some(_), Some(_)) | (None, None) => {}
         }
     }
-    let updates = Change::Update { table: R::TABLE, rows: updates };
-    let inserts = Change::Insert { table: R::TABLE, rows: inserts };
-    [updates, inserts].into_iter().filter(|change| !change.is_empty()).collect()
+    let table = R::TABLE;
+    let (removals, updates) = (Change::Delete { table, keys }, Change::Update { table, rows: updates });
+    let inserts = Change::Insert { table, rows: inserts };
+    [removals, updates, inserts].into_iter().filter(|change| !change.is_empty()).collect()
 }
 
 impl<R: Record> Sheet<R> {
@@ -107,8 +113,20 @@ impl<R: Record> Sheet<R> {
             Pending { living, rows: Vec::new() }
         });
         let before = pending.living.take().filter(|living| living.is_same_row(&row));
-        pending.add(before, row.clone());
+        pending.add(before, Some(row.clone()));
         pending.living = row.is_living().then_some(row);
+    }
+
+    /// Takes the living row out of the table, if there is one.
+    pub fn remove(&mut self, key: &R::Key) {
+        if let Some(row) = self.get(key).cloned() {
+            let pending = self.staged.entry(key.clone()).or_insert_with(|| Pending {
+                living: None,
+                rows: Vec::new(),
+            });
+            pending.living = None;
+            pending.add(Some(row), None);
+        }
     }
 
     /// Changes the living row, if there is one.

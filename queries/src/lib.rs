@@ -14,6 +14,7 @@ pub mod entries;
 pub mod governance;
 pub mod guilds;
 pub mod holds;
+pub mod inventory;
 pub mod keys;
 mod page;
 pub mod position;

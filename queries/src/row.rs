@@ -3,9 +3,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use domain::ids::{CitizenId, CommandId, GuildId, HoldId, KeyId, MovementId, ProposalId, Slug, TreasuryId};
+use domain::grant::kind::{CapabilityRef, Source};
+use domain::grant::scope::{Action, Scope};
+use domain::ids::{CitizenId, CommandId, GrantId, GuildId, HoldId, KeyId, MovementId, ProposalId, Slug, TreasuryId};
 use domain::money::{Amount, Currency};
-use domain::party::MemberId;
+use domain::party::{HolderId, MemberId};
 use domain::text::{Digest, Sealed};
 use domain::time::Time;
 use eventlog::Failure;
@@ -79,6 +81,7 @@ from_cell! {
     Value: Text(text, _scale) => serde_json::from_str(&text).ok();
     Sealed: Text(text, _scale) => serde_json::from_str(&text).ok();
     Vec<String>: Text(text, _scale) => serde_json::from_str(&text).ok();
+    Scope: Text(text, _scale) => serde_json::from_str(&text).ok();
 }
 
 macro_rules! from_text {
@@ -94,7 +97,23 @@ macro_rules! from_text {
     };
 }
 from_text!(
-    CitizenId, CommandId, GuildId, HoldId, KeyId, MovementId, ProposalId, TreasuryId, MemberId, Slug, Currency, Digest
+    CitizenId,
+    CommandId,
+    GrantId,
+    GuildId,
+    HoldId,
+    KeyId,
+    MovementId,
+    ProposalId,
+    TreasuryId,
+    HolderId,
+    MemberId,
+    Slug,
+    Currency,
+    Digest,
+    CapabilityRef,
+    Source,
+    Action
 );
 
 impl<T: FromCell> FromCell for Option<T> {
@@ -172,7 +191,13 @@ never_absent!(
     MemberId,
     Slug,
     Currency,
-    Digest
+    Digest,
+    Scope,
+    GrantId,
+    HolderId,
+    CapabilityRef,
+    Source,
+    Action
 );
 
 pub(crate) fn is_absent(value: &impl Absent) -> bool {

@@ -92,6 +92,10 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("query.conservation", Observer),
     ("query.keys", Observer),
     ("query.audit", Gate),
+    // Whose capabilities may be used up, the question itself asks.
+    ("query.inventory", Customer),
+    ("capability.check", Customer),
+    ("capability.assert", Customer),
     ("admin.anchor", Principal),
     ("admin.replay", Principal),
     ("admin.metrics", Coordinator),

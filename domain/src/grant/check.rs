@@ -1,6 +1,6 @@
 //! Whether a holder may do something with a capability now, and why not. Pure: the caller brings the chain of grants.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::scope::{Action, Effect, Rate, Scope};
 use crate::ids::GrantId;
@@ -10,12 +10,14 @@ use crate::time::Time;
 pub const MAX_AGE_SECONDS: u32 = 86_400;
 
 /// What a check has to know about one grant of a chain of delegation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
     pub grant: GrantId,
     pub scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// Absent: the city itself is the source, so that its knowledge is never old.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_since: Option<Time>,
     pub stale: bool,
     pub living: bool,
@@ -39,24 +41,56 @@ pub enum Denied {
     RateLimited,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "allowed")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    #[serde(rename = "true")]
     Yes {
         grant: GrantId,
         /// What the whole chain allows.
         scope: Scope,
-        #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<Time>,
     },
-    #[serde(rename = "false")]
     No {
         because: Denied,
         /// The grant of the chain that says no.
-        #[serde(skip_serializing_if = "Option::is_none")]
         grant: Option<GrantId>,
     },
+}
+
+impl Answer {
+    pub const fn is_yes(&self) -> bool {
+        matches!(self, Self::Yes { .. })
+    }
+}
+
+/// As one object, of which `allowed` is what most callers read.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Said<'a> {
+            allowed: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            because: Option<Denied>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            grant: Option<GrantId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            scope: Option<&'a Scope>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            expires_at: Option<Time>,
+        }
+        let said = match self {
+            Self::Yes { grant, scope, expires_at } => Said {
+                allowed: true,
+                because: None,
+                grant: Some(*grant),
+                scope: Some(scope),
+                expires_at: *expires_at,
+            },
+            Self::No { because, grant } => {
+                Said { allowed: false, because: Some(*because), grant: *grant, scope: None, expires_at: None }
+            }
+        };
+        said.serialize(serializer)
+    }
 }
 
 /// The chain begins with the holder's own grant and goes up to the one that was not delegated; empty = there is none.

@@ -121,3 +121,23 @@ pub enum GrantEvent {
     #[serde(rename = "grant.pruned.v1")]
     Pruned { grant: GrantId },
 }
+
+impl GrantEvent {
+    /// The grant that it happened to.
+    pub fn grant(&self) -> GrantId {
+        match self {
+            Self::Granted(begun) => begun.grant,
+            Self::Delegated { grant, .. }
+            | Self::DelegationEnded { grant, .. }
+            | Self::Attenuated { grant, .. }
+            | Self::ReverificationRequested { grant }
+            | Self::Verified { grant }
+            | Self::VerificationFailed { grant, .. }
+            | Self::WentStale { grant }
+            | Self::Revoked { grant, .. }
+            | Self::Expired { grant, .. }
+            | Self::Orphaned { grant, .. }
+            | Self::Pruned { grant } => *grant,
+        }
+    }
+}

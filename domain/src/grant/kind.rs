@@ -4,12 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::ids::{GuildId, Malformed, text_serde};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CapabilityKind {
     Credential,
     Tool,
@@ -33,11 +30,44 @@ impl CapabilityKind {
         Self::McpServer,
     ];
 
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Tool => "tool",
+            Self::Automation => "automation",
+            Self::Template => "template",
+            Self::OauthConnection => "oauth_connection",
+            Self::GuildRole => "guild_role",
+            Self::DataAccess => "data_access",
+            Self::McpServer => "mcp_server",
+        }
+    }
+
     /// Kinds that follow from memberships and roles: nobody grants them by hand.
     pub const fn is_computed(self) -> bool {
         matches!(self, Self::GuildRole | Self::DataAccess)
     }
 }
+
+impl fmt::Display for CapabilityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CapabilityKind {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let expected =
+                "credential, tool, automation, template, oauth_connection, guild_role, data_access or mcp_server";
+            Malformed::new(expected, text)
+        })
+    }
+}
+
+text_serde!(CapabilityKind);
 
 /// The name by which a source knows a capability: 1 to 200 bytes, printable, not padded, and nothing that looks like a secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,9 +13,10 @@ mod ending;
 pub mod event;
 pub mod kind;
 pub mod scope;
+pub mod uses;
 mod state;
 #[cfg(test)]
 mod tests;
-mod verification;
+pub mod verification;
 
 pub use state::{Grant, Inventory};

@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::ids::Stream;
 use crate::party::{Actor, CitizenKind};
 use crate::rejection::{Code, Rejection};
-use crate::time::{DAY_MICROS, Time};
+use crate::time::{DAY_MICROS, HOUR_MICROS, Time};
 use crate::turn::{Outcome, Stop, Turn};
 
 /// Most findings of one command.
@@ -18,6 +18,25 @@ pub const MAX_FINDINGS: usize = 1000;
 pub const FRESHNESS_MICROS: i64 = DAY_MICROS;
 /// Days that an ended grant stays in the table.
 pub const PRUNE_AFTER_DAYS: u32 = 30;
+
+/// A healthy grant is verified again after this: early enough that an hourly round never lets one get old.
+const VERIFY_AFTER_MICROS: i64 = 18 * HOUR_MICROS;
+/// The first attempt after one that failed; each further one waits twice as long, up to an hour.
+const RETRY_AFTER_MICROS: i64 = HOUR_MICROS / 12;
+/// More failed attempts than this in a row, and somebody should look.
+pub const STUCK_AFTER: u64 = 10;
+
+/// When a grant that was verified at this time is to be verified again.
+pub const fn next_verification(verified_at: Time) -> Time {
+    Time::from_micros(verified_at.micros().saturating_add(VERIFY_AFTER_MICROS))
+}
+
+/// When to ask again after so many attempts in a row that failed.
+pub fn next_attempt(failed_at: Time, failed_attempts: u64) -> Time {
+    let doubled = failed_attempts.saturating_sub(1).min(4);
+    let wait = (RETRY_AFTER_MICROS << doubled).min(HOUR_MICROS);
+    Time::from_micros(failed_at.micros().saturating_add(wait))
+}
 
 /// Only the city's own workers and services verify: a finding is a fact about the world, not an opinion.
 pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Outcome, Stop> {
@@ -68,7 +87,7 @@ pub fn is_old(since: Time, now: Time) -> bool {
 
 pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command) -> Result<Outcome, Stop> {
     let grant = living(turn, c.holder, c.grant)?;
-    if !grant.source().is_imported() {
+    if !grant.source().is_imported() || grant.parent().is_some() {
         return Err(Rejection::new(Code::NothingToVerify).field("grant").into());
     }
     if grant.reverify {

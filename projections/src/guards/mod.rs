@@ -5,6 +5,7 @@
 
 mod balances;
 mod claims;
+pub(crate) mod grants;
 pub(crate) mod members;
 mod postings;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::sheet::{Journal, Sheet, Staged};
 
 pub use balances::Balance;
 pub use claims::{UniqueClaim, claims_taken};
+pub use grants::CapabilityGrant;
 pub use members::Member;
 pub use postings::Posting;
 pub(crate) use postings::first_treasury;
@@ -27,12 +29,13 @@ pub(crate) use postings::first_treasury;
 /// Rows of each table that a writer keeps in memory, at least.
 const REMEMBERED: usize = 50_000;
 
-/// The four guard tables.
+/// The five guard tables.
 pub struct GuardTables {
     balances: Sheet<Balance>,
     postings: Journal<Posting>,
     members: Sheet<Member>,
     claims: Journal<UniqueClaim>,
+    grants: Sheet<CapabilityGrant>,
 }
 
 impl Tables for GuardTables {
@@ -42,6 +45,7 @@ impl Tables for GuardTables {
             postings: Journal::default(),
             members: Sheet::new(capacity, fresh),
             claims: Journal::default(),
+            grants: Sheet::new(capacity, fresh),
         }
     }
 
@@ -57,12 +61,13 @@ impl Tables for GuardTables {
             (Event::Guild(event), Stream::Guild(guild)) => {
                 members::fold(&mut self.members, recorded.position, guild, event)
             }
+            (Event::Grant(event), Stream::Inventory(_)) => grants::fold(&mut self.grants, event),
             _ => {}
         }
     }
 
     fn each(&mut self) -> Vec<&mut dyn Staged> {
-        vec![&mut self.balances, &mut self.postings, &mut self.members, &mut self.claims]
+        vec![&mut self.balances, &mut self.postings, &mut self.members, &mut self.claims, &mut self.grants]
     }
 }
 

@@ -1,7 +1,9 @@
-//! `currencies` and `roles`: what the city as a whole has defined.
+//! `currencies`, `roles`, `capability_sources` and `capability_actions`: what the city as a whole has defined.
 
 use domain::city::event::CityEvent;
-use domain::ids::Slug;
+use domain::grant::kind::Source;
+use domain::grant::scope::Action;
+use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 
 use crate::field::{Json, word};
@@ -17,6 +19,14 @@ record! {
     Role in "roles" by (role: Slug) { tier: String, actions: Json<Vec<String>>, mfa_required: bool, position: u64 }
 }
 
+record! {
+    CapabilitySource in "capability_sources" by (source: Source) { owner: Option<CitizenId> }
+}
+
+record! {
+    CapabilityAction in "capability_actions" by (kind: String, action: Action) { effect: String }
+}
+
 pub(super) fn fold(currencies: &mut Sheet<Currency>, roles: &mut Sheet<Role>, recorded: &Recorded, event: &CityEvent) {
     let (position, at) = (recorded.position, recorded.at);
     match event {
@@ -30,6 +40,28 @@ pub(super) fn fold(currencies: &mut Sheet<Currency>, roles: &mut Sheet<Role>, re
             let (tier, actions) = (word(tier), Json(actions.clone()));
             roles.put(Role { role: role.clone(), tier, actions, mfa_required: *mfa_required, position });
         }
-        CityEvent::Founded { .. } | CityEvent::PrincipalChanged { .. } => {}
+        CityEvent::Founded { .. }
+        | CityEvent::PrincipalChanged { .. }
+        | CityEvent::SourceAssigned { .. }
+        | CityEvent::ActionRegistered { .. } => {}
+    }
+}
+
+pub(super) fn fold_capabilities(
+    sources: &mut Sheet<CapabilitySource>,
+    actions: &mut Sheet<CapabilityAction>,
+    event: &CityEvent,
+) {
+    match event {
+        CityEvent::SourceAssigned { source, owner } => {
+            sources.get(&(*source,));
+            sources.put(CapabilitySource { source: *source, owner: *owner });
+        }
+        CityEvent::ActionRegistered { kind, action, effect } => {
+            let (kind, action, effect) = (word(kind), action.clone(), word(effect));
+            actions.get(&(kind.clone(), action.clone()));
+            actions.put(CapabilityAction { kind, action, effect });
+        }
+        _ => {}
     }
 }

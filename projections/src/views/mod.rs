@@ -11,6 +11,7 @@ mod db;
 mod governance;
 mod guilds;
 mod holds;
+mod inventory;
 mod keys;
 mod proposals;
 mod roster;
@@ -32,12 +33,13 @@ use crate::sheet::{Journal, Sheet, Staged};
 
 pub use accounts::Account;
 pub use citizens::Citizen;
-pub use city::{Currency, Role};
+pub use city::{CapabilityAction, CapabilitySource, Currency, Role};
 pub use conservation::Conservation;
 pub use db::ViewsDb;
 pub use governance::Decision;
 pub use guilds::Guild;
 pub use holds::Hold;
+pub use inventory::{Happening, HeldGrant};
 pub use keys::Key;
 pub use proposals::Proposal;
 pub use roster::Membership;
@@ -75,6 +77,10 @@ pub struct ViewTables {
     holds: Sheet<Hold>,
     transfers: Sheet<Transfer>,
     conservation: Sheet<Conservation>,
+    sources: Sheet<CapabilitySource>,
+    actions: Sheet<CapabilityAction>,
+    inventory: Sheet<HeldGrant>,
+    history: Journal<Happening>,
 }
 
 impl Tables for ViewTables {
@@ -94,6 +100,10 @@ impl Tables for ViewTables {
             holds: Sheet::new(capacity, fresh),
             transfers: Sheet::new(capacity, fresh),
             conservation: Sheet::new(capacity, fresh),
+            sources: Sheet::new(capacity, fresh),
+            actions: Sheet::new(capacity, fresh),
+            inventory: Sheet::new(capacity, fresh),
+            history: Journal::default(),
         }
     }
 
@@ -101,7 +111,14 @@ impl Tables for ViewTables {
         let Some(event) = &recorded.event else { return };
         let Ok(stream) = recorded.stream.parse::<Stream>() else { return };
         match (event, stream) {
-            (Event::City(event), Stream::City) => city::fold(&mut self.currencies, &mut self.roles, recorded, event),
+            (Event::City(event), Stream::City) => {
+                city::fold(&mut self.currencies, &mut self.roles, recorded, event);
+                city::fold_capabilities(&mut self.sources, &mut self.actions, event);
+            }
+            (Event::Grant(event), Stream::Inventory(_)) => {
+                inventory::fold(&mut self.inventory, recorded, event);
+                inventory::note(&mut self.history, recorded, event);
+            }
             (Event::Citizen(event), Stream::Citizen(id)) => citizens::fold(&mut self.citizens, recorded, id, event),
             (Event::Key(event), Stream::Key(id)) => keys::fold(&mut self.keys, recorded, id, event),
             (Event::Guild(event), Stream::Guild(id)) => {
@@ -139,6 +156,10 @@ impl Tables for ViewTables {
             &mut self.holds,
             &mut self.transfers,
             &mut self.conservation,
+            &mut self.sources,
+            &mut self.actions,
+            &mut self.inventory,
+            &mut self.history,
         ]
     }
 }

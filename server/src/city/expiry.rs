@@ -1,4 +1,5 @@
-//! Records what time alone brings about: holds, offers and proposals past their end give back what they set aside.
+//! Records what time alone brings about: holds, offers and proposals past their end give back what they set aside, grants past
+//! theirs end, and those that ended long ago leave the table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use commands::{Request, Verdict};
 use domain::Command;
+use domain::time::{DAY_MICROS, Time};
+use domain::grant::command::{ExpireGrant, PruneGrant};
+use domain::grant::verification::PRUNE_AFTER_DAYS;
 use domain::guild::command::ExpireProposal;
 use domain::treasury::command::{ExpireHold, ExpireTransfer};
 use identity::Credential;
 use queries::QueryError;
-use queries::due::{DueHold, DueProposal, DueTransfer};
+use queries::due::{DueGrant, DueHold, DueProposal, DueTransfer};
 
 use super::City;
 use crate::http::now;
@@ -57,7 +61,17 @@ async fn due(city: &City) -> Result<Vec<(String, Command)>, QueryError> {
     for DueProposal { proposal, guild, .. } in queries::due::proposals(&mut conn, now).await? {
         due.push((proposal.to_string(), ExpireProposal { guild: guild.into(), proposal }.into()));
     }
+    for DueGrant { grant_id: grant, holder } in queries::due::grants_to_expire(&mut conn, now).await? {
+        due.push((grant.to_string(), ExpireGrant { holder, grant }.into()));
+    }
+    for DueGrant { grant_id: grant, holder } in queries::due::grants_to_prune(&mut conn, long_ago(now)).await? {
+        due.push((grant.to_string(), PruneGrant { holder, grant }.into()));
+    }
     Ok(due)
+}
+
+fn long_ago(now: Time) -> Time {
+    Time::from_micros(now.micros() - i64::from(PRUNE_AFTER_DAYS) * DAY_MICROS)
 }
 
 async fn expire(city: &City, id: String, command: Command) -> String {

@@ -21,6 +21,7 @@ use commands::Pipeline;
 use eventlog::vault::Vault;
 use eventlog::{Failure, Location, Log, LogConfig, Migration};
 use identity::Pepper;
+use projections::uses::UsesDb;
 use projections::views::ViewsDb;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -43,6 +44,7 @@ pub struct City {
     pub signing_key: SigningKey,
     pub standing: Standing,
     pub views: ViewsDb,
+    pub uses: UsesDb,
     pub anchoring: Anchoring,
     reached: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -122,11 +124,12 @@ impl Open {
         let standing = Standing::new(log.clone(), pepper);
         let city = Arc::new(City {
             settings,
-            log,
             vault,
             pipeline,
             signing_key,
             standing,
+            uses: UsesDb::new(&log),
+            log,
             views,
             anchoring,
             reached,

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use eventlog::sql::Conn;
 use queries::PageRequest;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::App;
 use super::guard::Caller;
@@ -37,6 +38,20 @@ impl Asked {
         Ok(Self { app, caller, headers, path, query: parse_query(query.unwrap_or_default())? })
     }
 
+    /// Takes the fields of a body as parameters: texts, numbers and booleans.
+    pub fn with_fields(&mut self, fields: Map<String, Value>) -> Result<(), Problem> {
+        for (name, value) in fields {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Number(number) => number.to_string(),
+                Value::Bool(flag) => flag.to_string(),
+                _ => return Err(Problem::invalid(&name, "a text, a number or a boolean")),
+            };
+            self.query.insert(name, text);
+        }
+        Ok(())
+    }
+
     /// A parameter of the path.
     pub fn path<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         let text = self.path.get(name).map(String::as_str).unwrap_or_default();
@@ -47,6 +62,11 @@ impl Asked {
     pub fn take<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.query.remove(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|error| Problem::invalid(name, error))
+    }
+
+    /// A parameter that must be there.
+    pub fn need<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, Problem> {
+        self.take(name)?.ok_or_else(|| Problem::invalid(name, "is missing"))
     }
 
     /// `limit=`, within what one page may hold.

@@ -35,10 +35,7 @@ pub async fn settle(
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(headers)?;
     let expected_version = expected_version(headers)?;
-    let limits = &app.city.settings.limits;
-    let bytes = read_body(headers, body, limits.body_bytes).await?;
-    let mut fields =
-        json::read(&bytes, limits.json_depth).map_err(|error| Problem::new(MALFORMED_JSON).detail(error))?;
+    let mut fields = read_fields(app, headers, body).await?;
     merge_path(&mut fields, path)?;
 
     let asked = Asked { action: route.action, fields, idempotency_key, expected_version };
@@ -48,6 +45,13 @@ pub async fn settle(
         Some(problem) => marked(answer, problem.into_response()),
         None => marked(answer, (answer_status(answer), axum::Json(settled.told(&app.city))).into_response()),
     })
+}
+
+/// The fields of a body, within what a body may be.
+pub async fn read_fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+    let limits = &app.city.settings.limits;
+    let bytes = read_body(headers, body, limits.body_bytes).await?;
+    json::read(&bytes, limits.json_depth).map_err(|error| Problem::new(MALFORMED_JSON).detail(error))
 }
 
 /// A command as it was asked for, wherever from.

@@ -42,7 +42,7 @@ use asked::Asked;
 pub use keys::fresh_key_id;
 use problem::Problem;
 use rate::Buckets;
-use routes::{COMMANDS, CommandRoute, QUESTIONS, QuestionRoute};
+use routes::{ASSERTIONS, COMMANDS, CommandRoute, QUESTIONS, QuestionRoute};
 pub use standing::{Fresh, Refusal, Standing, now};
 
 /// Keys looked for at a time, of the many connections there are for reading.
@@ -84,6 +84,9 @@ pub fn router(app: Arc<App>) -> Router {
     }
     for route in QUESTIONS {
         v1 = v1.route(route.path, question_route(route));
+    }
+    for route in ASSERTIONS {
+        v1 = v1.route(route.path, assertion_route(route));
     }
     Router::new()
         .nest("/v1", v1)
@@ -127,6 +130,21 @@ fn question_route(route: &'static QuestionRoute) -> MethodRouter<Arc<App>> {
             in_time(&app, answered).await
         },
     )
+}
+
+fn assertion_route(route: &'static QuestionRoute) -> MethodRouter<Arc<App>> {
+    post(move |State(app): State<Arc<App>>, path: PathParams, headers: HeaderMap, body: Body| async move {
+        let answered = async {
+            let path = path.map_err(|_| Problem::invalid("path", "an address is UTF-8 behind its percent signs"))?;
+            let caller = guard::admit(&app, &headers, route.action, Fresh::Head).await?;
+            let fields = command::read_fields(&app, &headers, body).await?;
+            let mut asked = Asked::new(Arc::clone(&app), caller, &path, None, headers)?;
+            asked.with_fields(fields)?;
+            asked.wait().await?;
+            (route.answer)(asked).await
+        };
+        in_time(&app, answered).await
+    })
 }
 
 /// A command that is cut off here is still settled: its answer waits under its idempotency key.

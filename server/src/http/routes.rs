@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use super::asked::Asked;
 use super::feed;
 use super::problem::Problem;
-use super::questions::{citizens, city, entries, guilds, receipts, treasuries};
+use super::questions::{citizens, city, entries, guilds, inventory, receipts, treasuries};
 
 /// One kind of command. The parameters of its path are fields of the command.
 pub struct CommandRoute {
@@ -87,6 +87,18 @@ commands! {
     "/treasuries/{treasury}/unfreeze" => "treasury.unfreeze";
     "/treasuries/{treasury}/settle" => "treasury.settle";
     "/treasuries/{treasury}/auto-accept" => "treasury.set_auto_accept";
+
+    "/capability-sources" => "city.assign_source";
+    "/capability-actions" => "city.register_action";
+    "/holders/{holder}/grants" => "grant.grant";
+    "/holders/{holder}/grants/import" => "grant.import";
+    "/holders/{holder}/grants/{grant}/revoke" => "grant.revoke";
+    "/holders/{holder}/grants/{grant}/attenuate" => "grant.attenuate";
+    "/holders/{holder}/grants/{grant}/delegate" => "grant.delegate";
+    "/holders/{holder}/grants/{grant}/reverify" => "grant.reverify";
+    "/holders/{holder}/grants/{grant}/expire" => "grant.expire";
+    "/holders/{holder}/grants/{grant}/prune" => "grant.prune";
+    "/verifications" => "grant.record_verifications";
 }
 
 /// Commands that no address takes, and why.
@@ -122,12 +134,28 @@ questions! {
     "/treasuries/{treasury}/holds" => "query.treasury", treasuries::holds;
     "/treasuries/{treasury}/transfers" => "query.treasury", treasuries::transfers;
 
+    "/capability-sources" => "query.inventory", inventory::sources;
+    "/capability-actions" => "query.inventory", inventory::actions;
+    "/capabilities/{kind}" => "query.inventory", inventory::holders;
+    "/holders/{holder}/grants" => "query.inventory", inventory::of_holder;
+    "/holders/{holder}/check" => "capability.check", inventory::check;
+    "/grants/stuck" => "query.inventory", inventory::stuck;
+    "/grants/{grant}" => "query.inventory", inventory::grant;
+    "/grants/{grant}/history" => "query.inventory", inventory::history;
+
     "/entries" => "query.feed", entries::entries;
     "/entries/stream" => "query.feed", feed::stream;
     "/streams/{stream}/entries" => "query.entry", entries::of_stream;
     "/receipts/{position}" => "query.receipt", receipts::receipt;
     "/checkpoint" => "query.receipt", receipts::checkpoint;
 }
+
+/// Questions whose asking leaves something behind outside the log: POST, below `/v1`, with their parameters as a JSON object.
+pub const ASSERTIONS: &[QuestionRoute] = &[QuestionRoute {
+    path: "/holders/{holder}/assert",
+    action: "capability.assert",
+    answer: |asked| Box::pin(inventory::assert(asked)),
+}];
 
 /// Addresses that ask for no credential, and why none is needed.
 pub const OPEN: &[(&str, &str)] = &[
@@ -142,7 +170,8 @@ pub const OPEN: &[(&str, &str)] = &[
 pub fn addresses(action: &str) -> Vec<String> {
     let commands = COMMANDS.iter().filter(|route| route.action == action).map(|route| ("POST", route.path));
     let questions = QUESTIONS.iter().filter(|route| route.action == action).map(|route| ("GET", route.path));
-    commands.chain(questions).map(|(method, path)| format!("{method} /v1{path}")).collect()
+    let assertions = ASSERTIONS.iter().filter(|route| route.action == action).map(|route| ("POST", route.path));
+    commands.chain(questions).chain(assertions).map(|(method, path)| format!("{method} /v1{path}")).collect()
 }
 
 #[cfg(test)]
@@ -164,7 +193,7 @@ mod tests {
 
     #[test]
     fn every_question_takes_a_known_action() {
-        for route in QUESTIONS {
+        for route in QUESTIONS.iter().chain(ASSERTIONS) {
             assert!(domain::city::policy::lowest_tier(route.action).is_some(), "{}: {}", route.path, route.action);
         }
     }

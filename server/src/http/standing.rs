@@ -141,7 +141,8 @@ impl Standing {
                     let state = self.load(stream, head, slack).await?;
                     view.0.insert(stream, state);
                 }
-                Err(Stop::Missing(Missing::Claim(_))) => {
+                // Neither question reads many streams at once, or asks for claims.
+                Err(Stop::Missing(Missing::Streams(_) | Missing::Claim(_))) => {
                     return Err(Refusal::Rejected(Rejection::new(Code::UnknownAction)));
                 }
             }

@@ -4,5 +4,6 @@ pub mod citizens;
 pub mod city;
 pub mod entries;
 pub mod guilds;
+pub mod inventory;
 pub mod receipts;
 pub mod treasuries;
