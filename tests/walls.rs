@@ -193,6 +193,11 @@ fn violations(engine: Engine, town: &Town, member: &str) -> Vec<String> {
             "insert into guild_members (guild, member, kind, joined_position, status, city_suspended) \
              select guild, member, kind, joined_position + 1, 'active', 0 from guild_members where member = '{member}'"
         ),
+        // Every citizen has a living grant from being registered; a dead one beside it is fine, a second living one is not.
+        "insert into capability_grants (grant_id, holder_kind, holder, kind, reference, status) \
+         select grant_id || 'X', holder_kind, holder, kind, reference, 'stale' from capability_grants"
+            .to_owned(),
+        "update capability_grants set status = 'asleep'".to_owned(),
         "insert into unique_claims (scope, key, value, position) select scope, key, 'other', 9 from unique_claims"
             .to_owned(),
         "update postings set position = 9".to_owned(),

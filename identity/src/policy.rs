@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    const QUESTIONS: [&str; 15] = [
+    const QUESTIONS: [&str; 18] = [
         "query.city",
         "query.citizen",
         "query.guild",
@@ -54,6 +54,9 @@ mod tests {
         "query.conservation",
         "query.keys",
         "query.audit",
+        "query.inventory",
+        "query.check",
+        "query.assert",
         "admin.anchor",
         "admin.replay",
         "admin.metrics",

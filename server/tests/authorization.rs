@@ -5,7 +5,7 @@ mod support;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use guildhall::http::routes::{COMMANDS, OPEN, QUESTIONS};
+use guildhall::http::routes::{ASSERTIONS, COMMANDS, OPEN, QUESTIONS};
 use serde_json::json;
 use support::Town;
 
@@ -22,10 +22,12 @@ fn filled(path: &str) -> String {
         ("{treasury}", "try"),
         ("{hold}", "hld"),
         ("{offer}", "hld"),
+        ("{grant}", "grt"),
+        ("{holder}", "cit"),
     ];
     let filled =
         places.iter().fold(path.to_owned(), |path, (place, prefix)| path.replace(place, &format!("{prefix}_{ULID}")));
-    let filled = filled.replace("{stream}", "city").replace("{position}", "0");
+    let filled = filled.replace("{stream}", "city").replace("{position}", "0").replace("{kind}", "tool");
     assert!(!filled.contains('{'), "{filled}");
     format!("/v1{filled}")
 }
@@ -33,7 +35,8 @@ fn filled(path: &str) -> String {
 fn table() -> Vec<(Method, String, &'static str)> {
     let commands = COMMANDS.iter().map(|route| (Method::POST, filled(route.path), route.action));
     let questions = QUESTIONS.iter().map(|route| (Method::GET, filled(route.path), route.action));
-    commands.chain(questions).collect()
+    let assertions = ASSERTIONS.iter().map(|route| (Method::POST, filled(route.path), route.action));
+    commands.chain(questions).chain(assertions).collect()
 }
 
 fn request(method: &Method, path: &str, key: Option<&str>) -> Request<Body> {

@@ -94,8 +94,8 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("query.audit", Gate),
     // Whose capabilities may be used up, the question itself asks.
     ("query.inventory", Customer),
-    ("capability.check", Customer),
-    ("capability.assert", Customer),
+    ("query.check", Customer),
+    ("query.assert", Customer),
     ("admin.anchor", Principal),
     ("admin.replay", Principal),
     ("admin.metrics", Coordinator),

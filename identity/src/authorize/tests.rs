@@ -235,7 +235,15 @@ fn workers_found_the_city_and_record_expiries_and_nothing_else() {
         .map(|(action, _)| *action)
         .filter(|action| authorize(&Folded::default(), &Credential::System, action, NOW).is_ok())
         .collect();
-    let expected = ["city.found", "guild.expire_proposal", "treasury.expire_hold", "treasury.expire_transfer"];
+    let expected = [
+        "city.found",
+        "guild.expire_proposal",
+        "treasury.expire_hold",
+        "treasury.expire_transfer",
+        "grant.record_verifications",
+        "grant.expire",
+        "grant.prune",
+    ];
     assert_eq!(allowed, expected);
     let made_up = authorize(&Folded::default(), &Credential::System, "city.expire_everything", NOW).map_err(refused);
     assert_refused(made_up, Code::NotPermitted, Verdict::Forbidden);

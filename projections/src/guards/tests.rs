@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used)]
 
 use domain::event::Event;
+use domain::grant::event::{EndedBy, GrantEvent, Granted};
+use domain::grant::kind::{CapabilityKind, Source};
+use domain::grant::scope::Scope;
 use domain::guild::event::GuildEvent;
-use domain::ids::{HoldId, Stream, TreasuryId};
+use domain::ids::{GrantId, HoldId, InventoryId, Stream, TreasuryId};
 use domain::money::{self, LegRole, Legs};
-use domain::party::MemberId;
+use domain::party::{HolderKind, MemberId};
 use domain::time::Time;
 use domain::treasury::event::{MovementKind, TreasuryEvent};
 use domain::turn::Claim;
 use eventlog::CommitError;
 use eventlog::sql::{self, Cell, Change, Conn, SqlError};
 
-use super::{Balance, Member, Posting, UniqueClaim, claims_taken};
+use super::{Balance, CapabilityGrant, Member, Posting, UniqueClaim, claims_taken};
 use crate::record::Record;
 use crate::replay::guard_session;
 use crate::testing::{Town, amount, beginning, citizen, currency, deposit, found, guild, member_added, moved, payment};
@@ -300,6 +303,58 @@ async fn what_another_server_changed_is_read_again() {
         let tail = crate::recorded::decode_all(&town.log.read(2, 10).await.unwrap()).unwrap();
         town.guards.observe(&tail);
         town.append(&[deposit(5, one, "USD", 1, 2)]).await.unwrap();
+    })
+    .await;
+}
+
+fn granted(number: u128, person: u128, reference: &str) -> (Stream, Event) {
+    let begun = Granted {
+        grant: GrantId::from_bits(number),
+        holder: citizen(person).into(),
+        holder_kind: HolderKind::Human,
+        kind: CapabilityKind::Tool,
+        reference: reference.parse().unwrap(),
+        source: Source::City,
+        scope: Scope::default(),
+        delegable: false,
+        granted_by: Some(citizen(1)),
+        expires_at: None,
+        parent: None,
+        verified: false,
+        details: None,
+    };
+    in_inventory(person, GrantEvent::Granted(Box::new(begun)))
+}
+
+fn in_inventory(person: u128, event: GrantEvent) -> (Stream, Event) {
+    (Stream::Inventory(InventoryId::of(citizen(person).into())), event.into())
+}
+
+#[tokio::test]
+async fn a_second_living_grant_of_one_name_is_refused_and_one_after_the_end_is_not() {
+    on_both(async |mut town| {
+        town.append(&[beginning(2, 1), vec![granted(1, 1, "lathe")], vec![granted(2, 2, "lathe")]]).await.unwrap();
+        const GUARD: &str = "one_living_grant|capability_grants.holder_kind";
+        tripped(town.append(&[vec![granted(3, 1, "lathe")]]).await, GUARD);
+        tripped(town.append(&[vec![granted(4, 1, "anvil"), granted(5, 1, "anvil")]]).await, GUARD);
+        let end = |number| {
+            let (grant, by) = (GrantId::from_bits(number), EndedBy::Actor);
+            in_inventory(1, GrantEvent::Revoked { grant, by, reason: None })
+        };
+        let ended_and_again = vec![end(1), granted(6, 1, "lathe"), end(6), granted(7, 1, "lathe")];
+        town.append(&[ended_and_again]).await.unwrap();
+        let pruned = in_inventory(1, GrantEvent::Pruned { grant: GrantId::from_bits(1) });
+        let begun_and_pruned = [
+            granted(8, 1, "tongs"),
+            end(8),
+            in_inventory(1, GrantEvent::Pruned { grant: GrantId::from_bits(8) }),
+        ];
+        town.append(&[vec![pruned], begun_and_pruned.to_vec()]).await.unwrap();
+        let mut conn = town.log.reader().await.unwrap();
+        let rows = sql::select(&mut conn, CapabilityGrant::TABLE, "order by t.grant_id", &[]).await.unwrap();
+        let left: Vec<CapabilityGrant> = rows.into_iter().map(|row| CapabilityGrant::read(row).unwrap()).collect();
+        let left: Vec<(u128, &str)> = left.iter().map(|row| (row.grant_id.bits(), row.status.as_str())).collect();
+        assert_eq!(left, [(2, "active"), (6, "revoked"), (7, "active")]);
     })
     .await;
 }

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 
 use domain::citizen::event::CitizenEvent;
+use domain::event::Event;
+use domain::grant::event::{EndedBy, FailureKind, GrantEvent, Granted};
+use domain::grant::kind::{CapabilityKind, Source};
+use domain::grant::scope::Scope;
 use domain::guild::event::{Ending, GuildEvent, Spend, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{HoldId, KeyId, ProposalId, Stream, TreasuryId};
+use domain::ids::{GrantId, HoldId, InventoryId, KeyId, ProposalId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
-use domain::party::{MemberId, MemberKind};
+use domain::party::{HolderKind, MemberId, MemberKind};
 use domain::text::Digest;
 use domain::time::Time;
 use domain::treasury::event::{FreezeSide, HoldLeg, MovementKind, TreasuryEvent};
@@ -26,6 +30,9 @@ pub struct Life {
     members: HashMap<(u128, u128), bool>,
     proposals: Vec<(u128, ProposalId)>,
     keys: Vec<(u128, KeyId)>,
+    /// Living grants with their holders, and the ended.
+    grants: Vec<(u128, GrantId)>,
+    ended: Vec<(u128, GrantId)>,
     citizens: u128,
     guilds: u128,
 }
@@ -44,6 +51,8 @@ impl Life {
             members: HashMap::new(),
             proposals: Vec::new(),
             keys: Vec::new(),
+            grants: Vec::new(),
+            ended: Vec::new(),
             citizens,
             guilds,
         }
@@ -70,7 +79,7 @@ impl Life {
     /// The next command's events; sometimes none.
     pub fn act(&mut self) -> Act {
         let (treasury, index) = (self.treasury(), self.below(3) as usize);
-        match self.below(16) {
+        match self.below(20) {
             0..=3 => self.deposit(treasury, index),
             4 | 5 => self.pay(treasury, index),
             6 => self.place_hold(treasury, index),
@@ -80,6 +89,8 @@ impl Life {
             10..=12 => self.membership(),
             13 => self.proposal(),
             14 => self.key(),
+            15 | 16 => self.grant(),
+            17 | 18 => self.grant_life(),
             _ => self.standing(treasury),
         }
     }
@@ -267,6 +278,58 @@ impl Life {
         vec![(Stream::Key(key), KeyEvent::Revoked {}.into()), (Stream::Citizen(citizen(person)), role.into())]
     }
 
+    fn grant(&mut self) -> Act {
+        let (person, grant) = (1 + self.below(self.citizens), GrantId::from_bits(self.id()));
+        let imported = self.below(2) == 0;
+        self.grants.push((person, grant));
+        let begun = Granted {
+            grant,
+            holder: citizen(person).into(),
+            holder_kind: HolderKind::Human,
+            kind: CapabilityKind::Template,
+            // Each is another capability: no two living ones of one name.
+            reference: format!("skill-{grant}").parse().expect("a ref"),
+            source: if imported { Source::FsSkills } else { Source::City },
+            scope: Scope { read_only: self.below(2) == 0, ..Scope::default() },
+            delegable: false,
+            granted_by: (!imported).then(|| citizen(1)),
+            expires_at: None,
+            parent: None,
+            verified: imported,
+            details: imported.then(|| sealed(5)),
+        };
+        vec![in_inventory(person, GrantEvent::Granted(Box::new(begun)))]
+    }
+
+    fn grant_life(&mut self) -> Act {
+        if self.below(4) == 0 && !self.ended.is_empty() {
+            let place = self.below(self.ended.len() as u128) as usize;
+            let (person, grant) = self.ended.swap_remove(place);
+            return vec![in_inventory(person, GrantEvent::Pruned { grant })];
+        }
+        if self.grants.is_empty() {
+            return Vec::new();
+        }
+        let place = self.below(self.grants.len() as u128) as usize;
+        let (person, grant) = self.grants[place];
+        let event = match self.below(7) {
+            0 => GrantEvent::Verified { grant },
+            1 => GrantEvent::VerificationFailed { grant, failure: FailureKind::TimedOut },
+            2 => GrantEvent::WentStale { grant },
+            3 => GrantEvent::Attenuated { grant, scope: Scope::default(), expires_at: Some(Time::from_micros(9)) },
+            4 => GrantEvent::ReverificationRequested { grant },
+            end => {
+                self.grants.swap_remove(place);
+                self.ended.push((person, grant));
+                match end {
+                    5 => GrantEvent::Revoked { grant, by: EndedBy::Actor, reason: Some(sealed(6)) },
+                    _ => GrantEvent::Orphaned { grant, by: EndedBy::Source },
+                }
+            }
+        };
+        vec![in_inventory(person, event)]
+    }
+
     fn standing(&mut self, treasury: TreasuryId) -> Act {
         let event = if self.below(2) == 0 {
             TreasuryEvent::Frozen { side: FreezeSide::City, reason: sealed(9) }
@@ -275,4 +338,8 @@ impl Life {
         };
         vec![(Stream::Treasury(treasury), event.into())]
     }
+}
+
+fn in_inventory(person: u128, event: GrantEvent) -> (Stream, Event) {
+    (Stream::Inventory(InventoryId::of(citizen(person).into())), event.into())
 }

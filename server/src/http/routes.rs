@@ -138,7 +138,7 @@ questions! {
     "/capability-actions" => "query.inventory", inventory::actions;
     "/capabilities/{kind}" => "query.inventory", inventory::holders;
     "/holders/{holder}/grants" => "query.inventory", inventory::of_holder;
-    "/holders/{holder}/check" => "capability.check", inventory::check;
+    "/holders/{holder}/check" => "query.check", inventory::check;
     "/grants/stuck" => "query.inventory", inventory::stuck;
     "/grants/{grant}" => "query.inventory", inventory::grant;
     "/grants/{grant}/history" => "query.inventory", inventory::history;
@@ -153,7 +153,7 @@ questions! {
 /// Questions whose asking leaves something behind outside the log: POST, below `/v1`, with their parameters as a JSON object.
 pub const ASSERTIONS: &[QuestionRoute] = &[QuestionRoute {
     path: "/holders/{holder}/assert",
-    action: "capability.assert",
+    action: "query.assert",
     answer: |asked| Box::pin(inventory::assert(asked)),
 }];
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::governance::Class;
+use super::grant::{Holder, HolderKind};
 use super::treasury::{Movement, Role};
-use super::values::{Account, CitizenId, GuildId, HoldId, KeyId, ProposalId, Stream, TreasuryId};
+use super::values::{Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId};
 use super::{Actor, Entry, Notes, World};
 
 /// What an act owes before it ends.
@@ -39,6 +40,23 @@ pub enum Due {
         citizen: Option<CitizenId>,
     },
     Dissolved(GuildId),
+    HolderOf {
+        holder: Holder,
+        kind: HolderKind,
+    },
+    /// The inventory agrees with the membership.
+    GuildRole {
+        guild: GuildId,
+        member: Member,
+    },
+    /// The inventory agrees with the roles.
+    DataAccess {
+        citizen: CitizenId,
+        role: Slug,
+    },
+    /// The grant above, or the first of the chain, says that this one hangs on it.
+    DelegationNoted(GrantId),
+    DescendantsEnded(Vec<GrantId>),
 }
 
 /// Money that left a hold and must leave the balance in the same act.
@@ -69,6 +87,8 @@ pub struct Act {
     pub passed: Vec<ProposalId>,
     /// Proposals closed as passed: what they asked for.
     pub closed: Vec<(ProposalId, Box<str>, Class)>,
+    /// Grants that another says hang on it.
+    pub delegated: BTreeSet<GrantId>,
     /// Guilds whose members, ranks or proposals changed.
     pub touched: BTreeSet<GuildId>,
 }
@@ -94,6 +114,7 @@ impl Act {
         self.captures.clear();
         self.passed.clear();
         self.closed.clear();
+        self.delegated.clear();
         self.touched.clear();
     }
 }
@@ -180,6 +201,14 @@ impl World {
                 let decided = by_city || self.act.has_decided(*guild, Class::Membership);
                 notes.expect(decided, || format!("{guild} removes a member without a recorded decision"));
             }
+            Due::HolderOf { holder, kind } => self.settle_holder(*holder, *kind, notes),
+            Due::GuildRole { guild, member } => self.settle_guild_role(*guild, *member, notes),
+            Due::DataAccess { citizen, role } => self.settle_data_access(*citizen, role, notes),
+            Due::DelegationNoted(grant) => {
+                let noted = self.act.delegated.contains(grant);
+                notes.expect(noted, || format!("the grant above {grant} does not say that it hangs on it"));
+            }
+            Due::DescendantsEnded(grants) => self.settle_descendants(grants, notes),
             Due::Dissolved(guild) => {
                 let treasury = self.treasuries.get(&TreasuryId { 0: guild.0 });
                 let empty = treasury.is_none_or(|treasury| treasury.is_empty());

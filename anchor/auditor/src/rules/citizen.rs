@@ -152,13 +152,17 @@ pub fn apply(event: &Event, id: CitizenId, world: &mut World, notes: &mut Notes)
         Event::Deprovisioned(_) => {
             notes.expect(!citizen.deprovisioned, || format!("{id} is deprovisioned twice"));
             citizen.deprovisioned = true;
+            let due = citizen.roles.iter().map(|role| (position, Due::DataAccess { citizen: id, role: role.clone() }));
+            world.act.due.extend(due);
             world.act.deprovisioned.push(id);
         }
         Event::RoleAssigned(Role { role }) => {
+            world.act.due.push((position, Due::DataAccess { citizen: id, role: role.clone() }));
             let new = citizen.roles.insert(role.clone());
             notes.expect(new, || format!("{id} is assigned the role {role} twice"));
         }
         Event::RoleUnassigned(Role { role }) => {
+            world.act.due.push((position, Due::DataAccess { citizen: id, role: role.clone() }));
             let held = citizen.roles.remove(role);
             notes.expect(held, || format!("{id} does not hold the role {role}"));
         }

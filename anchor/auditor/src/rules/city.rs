@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::grant::{CapabilityKind, Source};
 use super::values::{CitizenId, Currency, Slug};
 use super::{Notes, World, events};
 
@@ -13,6 +14,8 @@ events! {
     "city.currency_registered.v1" => CurrencyRegistered(CurrencyRegistered), [], "one scale of 0 to 18 per code, for ever";
     "city.role_defined.v1" => RoleDefined(RoleDefined), [], "once per name, never a seed role";
     "city.principal_changed.v1" => PrincipalChanged(PrincipalChanged), [], "the city never loses its last principal";
+    "city.source_assigned.v1" => SourceAssigned(SourceAssigned), [], "an imported source; its owner is registered";
+    "city.action_registered.v1" => ActionRegistered(ActionRegistered), [], "an action has one effect at a time";
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +62,29 @@ pub struct PrincipalChanged {
     active: bool,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceAssigned {
+    source: Source,
+    owner: Option<CitizenId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    Read,
+    Write,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read to hold the data to its shape")]
+pub struct ActionRegistered {
+    kind: CapabilityKind,
+    action: Box<str>,
+    effect: Effect,
+}
+
 /// Whether a role of this name can be held.
 pub fn role_exists(world: &World, role: &Slug) -> bool {
     SEED_ROLES.contains(&role.as_str()) || world.roles.contains(role)
@@ -82,6 +108,12 @@ pub fn apply(event: &Event, world: &mut World, notes: &mut Notes) {
             notes.expect(!exists, || format!("the role {role} is defined twice"));
             world.roles.insert(role.clone());
         }
+        Event::SourceAssigned(SourceAssigned { source, owner }) => {
+            notes.expect(source.is_imported(), || "a source that is not imported has an owner".to_owned());
+            let known = owner.is_none_or(|owner| world.citizens.contains_key(&owner));
+            notes.expect(known, || "the owner of a source is not registered".to_owned());
+        }
+        Event::ActionRegistered(_) => {}
         Event::PrincipalChanged(PrincipalChanged { citizen, active: true }) => {
             notes
                 .expect(world.citizens.contains_key(citizen), || format!("{citizen} is a principal but not a citizen"));

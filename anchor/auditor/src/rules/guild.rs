@@ -305,6 +305,16 @@ impl Guild {
         self.members.get(&Member::Citizen(citizen)).is_some_and(|member| member.standing != Standing::Gone)
     }
 
+    /// The rank of an active member of a guild that is not dissolved.
+    pub fn active_rank(&self, member: Member) -> Option<&Slug> {
+        let active = self.members.get(&member).filter(|membership| membership.is_active() && !self.is_dissolved());
+        active.map(|membership| &membership.rank)
+    }
+
+    pub fn rank_names(&self) -> &[Slug] {
+        &self.ranks
+    }
+
     fn has_active_founder(&self) -> bool {
         self.members.values().any(|member| member.is_active() && self.ranks.first() == Some(&member.rank))
     }

@@ -7,6 +7,7 @@ pub mod act;
 pub mod citizen;
 pub mod city;
 pub mod governance;
+pub mod grant;
 pub mod guild;
 pub mod infrastructure;
 pub mod key;
@@ -64,6 +65,7 @@ pub enum Event {
     Guild(Box<guild::Event>),
     Treasury(treasury::Event),
     Key(key::Event),
+    Grant(grant::Event),
     Infrastructure(infrastructure::Event),
     /// None that FORMAT.md knows, and why.
     Unreadable(String),
@@ -71,7 +73,7 @@ pub enum Event {
 
 /// Every event type that has rules, or a reason to have none.
 pub fn covered() -> impl Iterator<Item = &'static Covered> {
-    [city::COVERED, citizen::COVERED, guild::COVERED, treasury::COVERED, key::COVERED, infrastructure::COVERED]
+    [city::COVERED, citizen::COVERED, guild::COVERED, treasury::COVERED, key::COVERED, grant::COVERED, infrastructure::COVERED]
         .into_iter()
         .flatten()
 }
@@ -94,6 +96,7 @@ impl Event {
                 .map(|(texts, event)| (texts, event.map(|event| Self::Guild(Box::new(event)))))?,
             "citizen" => citizen::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Citizen)))?,
             "city" => city::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::City)))?,
+            "grant" => grant::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Grant)))?,
             "key" => key::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Key)))?,
             _ => infrastructure::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Infrastructure)))?,
         })
@@ -107,7 +110,8 @@ impl Event {
             Self::Guild(event) => matches!(**event, guild::Event::Founded(_)),
             Self::Treasury(event) => matches!(event, treasury::Event::Opened(_)),
             Self::Key(event) => matches!(event, key::Event::Issued(_)),
-            Self::Infrastructure(_) | Self::Unreadable(_) => false,
+            // An inventory begins with whatever is granted first.
+            Self::Grant(_) | Self::Infrastructure(_) | Self::Unreadable(_) => false,
         }
     }
 }
@@ -187,6 +191,7 @@ pub struct World {
     pub keys: HashMap<KeyId, key::Key>,
     /// References of deposits and withdrawals: taken for ever. The first 16 bytes of a hash stand for each.
     pub references: HashSet<u128>,
+    pub inventories: grant::Inventories,
     pub anchored: infrastructure::Anchored,
     pub act: Act,
 }
@@ -201,7 +206,7 @@ impl World {
             self.begin_act(entry, notes);
         }
         let opens = entry.event.opens();
-        let free = matches!(entry.event, Event::Infrastructure(_) | Event::Unreadable(_));
+        let free = matches!(entry.event, Event::Grant(_) | Event::Infrastructure(_) | Event::Unreadable(_));
         notes.expect(free || opens == (entry.version == 0), || {
             if opens {
                 "a stream begins twice".to_owned()
@@ -215,6 +220,7 @@ impl World {
             (Event::Guild(event), Stream::Guild(id)) => guild::apply(event, *id, entry, self, notes),
             (Event::Treasury(event), Stream::Treasury(id)) => treasury::apply(event, *id, entry, self, notes),
             (Event::Key(event), Stream::Key(id)) => key::apply(event, *id, self, notes),
+            (Event::Grant(event), Stream::Inventory(id)) => grant::apply(event, *id, entry, self, notes),
             (Event::Infrastructure(event), stream) => infrastructure::apply(event, stream, entry, self, notes),
             (Event::Unreadable(why), _) => notes.add(why.as_str()),
             (_, stream) => notes.add(format!("an event of another kind in the stream {stream}")),

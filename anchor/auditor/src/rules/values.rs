@@ -83,6 +83,8 @@ pub type HoldId = Id<{ prefix(b"hld") }>;
 pub type ProposalId = Id<{ prefix(b"prp") }>;
 pub type SquadId = Id<{ prefix(b"sqd") }>;
 pub type KeyId = Id<{ prefix(b"key") }>;
+pub type GrantId = Id<{ prefix(b"grt") }>;
+pub type InventoryId = Id<{ prefix(b"inv") }>;
 
 impl<const PREFIX: u32> Id<PREFIX> {
     /// The milliseconds since 1970 in the first 48 bits.
@@ -368,6 +370,7 @@ pub enum Stream {
     Guild(GuildId),
     Treasury(TreasuryId),
     Key(KeyId),
+    Inventory(InventoryId),
     /// None that FORMAT.md knows.
     Unknown(Box<str>),
 }
@@ -383,6 +386,7 @@ impl Stream {
                 Some("gld_") => Id::from_text(text).map(Self::Guild),
                 Some("cit_") => Id::from_text(text).map(Self::Citizen),
                 Some("key_") => Id::from_text(text).map(Self::Key),
+                Some("inv_") => Id::from_text(text).map(Self::Inventory),
                 _ => None,
             },
         };
@@ -400,6 +404,7 @@ impl fmt::Display for Stream {
             Self::Guild(id) => fmt::Display::fmt(id, formatter),
             Self::Treasury(id) => fmt::Display::fmt(id, formatter),
             Self::Key(id) => fmt::Display::fmt(id, formatter),
+            Self::Inventory(id) => fmt::Display::fmt(id, formatter),
             Self::Unknown(name) => write!(formatter, "{name:?}"),
         }
     }

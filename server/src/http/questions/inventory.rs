@@ -151,7 +151,7 @@ async fn may_use(asked: &Asked, holder: HolderId) -> Result<(), Problem> {
         },
         _ => false,
     };
-    if own { Ok(()) } else { Err(Problem::rejected(&Rejection::new(Code::NotTheHolder))) }
+    if own { Ok(()) } else { Err(Problem::rejected(&Rejection::new(Code::NotPermitted).detail("uses are the holder's, a service's or the gate's"))) }
 }
 
 async fn existing(asked: &Asked) -> Result<HolderId, Problem> {

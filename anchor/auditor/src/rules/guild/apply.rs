@@ -75,6 +75,24 @@ impl Case<'_> {
         );
         self.notes.expect(by_city || self.guild.status != Status::Dissolved, || "a dissolved guild changes".to_owned());
         match event {
+            Event::MemberAdded(MemberAdded { member, .. })
+            | Event::RankChanged(RankChanged { member, .. })
+            | Event::FounderAppointed(FounderAppointed { member, .. })
+            | Event::MemberSuspended(Who { member })
+            | Event::MemberReinstated(Who { member })
+            | Event::MemberCitySuspended(Who { member })
+            | Event::MemberCityReinstated(Who { member })
+            | Event::MemberLeft(Who { member })
+            | Event::MemberRemoved(Who { member }) => self.due(Due::GuildRole { guild: self.id, member: *member }),
+            Event::Dissolved(_) => {
+                for member in self.guild.members.keys() {
+                    let due = Due::GuildRole { guild: self.id, member: *member };
+                    self.world.act.due.push((self.entry.position, due));
+                }
+            }
+            _ => {}
+        }
+        match event {
             Event::Founded(_) => {}
             Event::Renamed(_) => self.decided_first(Class::Charter),
             Event::ParentProposed(Parent { parent }) => {

@@ -1,0 +1,165 @@
+//! Capabilities over HTTP: given, handed on, used up, taken away, and why not.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Reply, Town};
+
+/// A guild with a lathe that its member may hand on, and two people.
+struct Workshop {
+    town: Town,
+    guild: String,
+    founder_key: String,
+    ann: (String, String),
+    ben: (String, String),
+    grant: String,
+}
+
+impl Workshop {
+    async fn open(rate: &str) -> Self {
+        let town = Town::start().await;
+        let (_, founder_key) = town.citizen("Ada", &["worker"]).await;
+        let guild = town.guild(&founder_key, "smiths").await;
+        let ann = town.citizen("Ann", &["customer"]).await;
+        let ben = town.citizen("Ben", &["customer"]).await;
+        let join = json!({ "member": ann.0, "rank": "member" });
+        town.post(&founder_key, &format!("/guilds/{guild}/members"), join).await.ok();
+        let granted = json!({
+            "kind": "tool", "ref": "lathe", "source": guild, "delegable": true,
+            "scope": { "allow_actions": ["turn", "look"], "rate_limit": rate },
+        });
+        let reply = town.post(&founder_key, &format!("/holders/{}/grants", ann.0), granted).await.ok();
+        let held = town.get_after(&ann.1, &format!("/holders/{}/grants?kind=tool", ann.0), reply.position()).await.ok();
+        let grant = held.body["items"][0]["grant_id"].as_str().unwrap().to_owned();
+        Self { town, guild, founder_key, ann, ben, grant }
+    }
+
+    async fn check(&self, holder: &str, action: &str, position: u64) -> Value {
+        let path = format!("/holders/{holder}/check?kind=tool&ref=lathe&action={action}");
+        self.town.get_after(&self.ben.1, &path, position).await.ok().body
+    }
+
+    async fn assert(&self, key: &str, holder: &str, position: u64) -> Reply {
+        let asked = json!({ "kind": "tool", "ref": "lathe", "action": "turn", "at_least": position });
+        self.town.post(key, &format!("/holders/{holder}/assert"), asked).await
+    }
+
+    /// Ben gets the lathe from Ann; answers with the position of that.
+    async fn hand_on(&self, more: Value) -> u64 {
+        let mut asked = json!({ "to": self.ben.0 });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let path = format!("/holders/{}/grants/{}/delegate", self.ann.0, self.grant);
+        self.town.post(&self.ann.1, &path, asked).await.ok().position()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capability_is_given_checked_narrowed_and_taken_away() {
+    let shop = Workshop::open("100/h").await;
+    let (ann, ann_key) = &shop.ann;
+    let yes = shop.check(ann, "turn", 0).await;
+    assert_eq!((&yes["allowed"], &yes["effect"]), (&json!(true), &json!("write")), "{yes}");
+    let no = shop.check(ann, "sell", 0).await;
+    assert_eq!((&no["allowed"], &no["because"]), (&json!(false), &json!("action_not_allowed")), "{no}");
+    let no = shop.check(&shop.ben.0, "turn", 0).await;
+    assert_eq!(no["because"], "no_grant");
+
+    let narrow = json!({ "scope": { "allow_actions": ["turn", "look"], "rate_limit": "100/h", "read_only": true } });
+    let path = format!("/holders/{ann}/grants/{}", shop.grant);
+    let narrowed = shop.town.post(ann_key, &format!("{path}/attenuate"), narrow).await.ok().position();
+    assert_eq!(shop.check(ann, "look", narrowed).await["because"], "read_only", "nobody said that looking only reads");
+    let reads = json!({ "kind": "tool", "action": "look", "effect": "read" });
+    let reads = shop.town.post(&shop.town.key, "/capability-actions", reads).await.ok().position();
+    assert_eq!(shop.check(ann, "look", reads).await["allowed"], true);
+    assert_eq!(shop.check(ann, "turn", reads).await["because"], "read_only");
+    let wider = shop.town.post(ann_key, &format!("{path}/attenuate"), json!({ "scope": {} })).await;
+    assert_eq!(wider.refused(422, "scope_wider").field(), "scope");
+
+    let gone = shop.town.post(ann_key, &format!("{path}/revoke"), json!({ "reason": "worn out" })).await.ok().position();
+    assert_eq!(shop.check(ann, "look", gone).await["because"], "no_grant");
+    let history = shop.town.get(&shop.founder_key, &format!("/grants/{}/history", shop.grant)).await.ok();
+    let events: Vec<&str> =
+        history.body["items"].as_array().unwrap().iter().map(|item| item["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["grant.granted.v1", "grant.attenuated.v1", "grant.revoked.v1"]);
+    assert!(!history.text.contains("worn out"), "a reason is for the holder's eyes");
+    let own = shop.town.get(ann_key, &format!("/grants/{}", shop.grant)).await.ok();
+    assert_eq!((&own.body["status"], &own.body["reason"]["text"]), (&json!("revoked"), &json!("worn out")));
+    let ended = shop.town.get(ann_key, &format!("/holders/{ann}/grants?kind=tool&ended=true")).await.ok();
+    assert_eq!(ended.body["items"].as_array().unwrap().len(), 1);
+    shop.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uses_are_charged_up_the_chain_and_only_by_those_whose_they_are() {
+    let shop = Workshop::open("3/h").await;
+    let (ann, ben) = (&shop.ann, &shop.ben);
+    let position = shop.hand_on(json!({})).await;
+    assert_eq!(shop.check(&ben.0, "turn", position).await["chain"].as_array().unwrap().len(), 2);
+    shop.assert(&ben.1, &ann.0, position).await.refused(403, "not_permitted");
+    for (key, holder) in [(&ann.1, &ann.0), (&ben.1, &ben.0), (&shop.town.key, &ben.0)] {
+        assert_eq!(shop.assert(key, holder, position).await.ok().body["allowed"], true);
+    }
+    let used_up = shop.assert(&ben.1, &ben.0, position).await.ok().body;
+    assert_eq!((&used_up["allowed"], &used_up["because"]), (&json!(false), &json!("rate_limited")), "{used_up}");
+    assert_eq!(used_up["grant"], shop.grant, "Ben's own has a use left; Ann's, from which he has it, does not");
+    assert!(used_up["free_at"].is_string());
+    assert_eq!(shop.check(&ben.0, "turn", position).await["allowed"], true, "a check uses nothing, and counts nothing");
+
+    let path = format!("/holders/{}/grants/{}/revoke", ann.0, shop.grant);
+    let gone = shop.town.post(&shop.founder_key, &path, json!({})).await.ok().position();
+    assert_eq!(shop.check(&ben.0, "turn", gone).await["because"], "no_grant", "it ended with the one above it");
+    shop.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_what_can_be_asked_from_both_sides() {
+    let shop = Workshop::open("100/h").await;
+    let position = shop.hand_on(json!({ "scope": { "allow_actions": ["look"], "rate_limit": "1/d" } })).await;
+    let key = &shop.ben.1;
+    let holders = shop.town.get_after(key, "/capabilities/tool?ref=lathe", position).await.ok();
+    let holders: Vec<&str> =
+        holders.body["items"].as_array().unwrap().iter().map(|item| item["holder"].as_str().unwrap()).collect();
+    assert_eq!(holders, [shop.ann.0.as_str(), shop.ben.0.as_str()]);
+    let roles = shop.town.get(key, &format!("/holders/{}/grants?source=membership", shop.ann.0)).await.ok();
+    assert_eq!(roles.body["items"][0]["reference"], format!("{}/member", shop.guild));
+    let access = shop.town.get(key, &format!("/holders/{}/grants?kind=data_access", shop.ann.0)).await.ok();
+    assert_eq!(access.body["items"].as_array().unwrap().len(), 2, "{}", access.text);
+    shop.town.get(key, "/holders/cit_01J80000000000000000000001/grants").await.refused(404, "holder_not_found");
+    shop.town.get(key, "/holders/nobody/grants").await.refused(422, "invalid_field");
+    shop.town.get(key, "/grants/grt_01J80000000000000000000001").await.refused(404, "grant_not_found");
+    assert_eq!(shop.town.get(key, "/capability-actions").await.refused(422, "invalid_field").field(), "kind");
+    let stuck = shop.town.get(key, "/grants/stuck").await.ok();
+    assert_eq!(stuck.body["items"], json!([]));
+    shop.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_secret_is_no_ref_and_is_not_repeated() {
+    let shop = Workshop::open("100/h").await;
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ";
+    let granted = json!({ "kind": "tool", "ref": secret, "source": shop.guild });
+    let refused = shop.town.post(&shop.founder_key, &format!("/holders/{}/grants", shop.ann.0), granted).await;
+    let refused = refused.refused(422, "invalid_field");
+    assert_eq!(refused.field(), "ref");
+    assert!(!refused.text.contains(secret), "{}", refused.text);
+    shop.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_by_itself_when_its_time_is_over() {
+    let shop = Workshop::open("100/h").await;
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1500);
+    let position = shop.hand_on(json!({ "expires_at": format!("{soon:.6}") })).await;
+    assert_eq!(shop.check(&shop.ben.0, "turn", position).await["allowed"], true);
+    for _ in 0..100 {
+        if shop.check(&shop.ben.0, "turn", 0).await["because"] == "no_grant" {
+            let key = &shop.ben.1;
+            let ended = shop.town.get(key, &format!("/holders/{}/grants?ended=true&kind=tool", shop.ben.0)).await.ok();
+            assert_eq!(ended.body["items"][0]["status"], "expired");
+            return shop.town.end().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the grant's end was never recorded: {}", shop.check(&shop.ben.0, "turn", 0).await);
+}
