@@ -15,17 +15,15 @@ pub struct Seat {
 
 impl Seat {
     pub(crate) async fn take(log: &Log) -> Result<Option<Self>, Failure> {
-        let Some(mut session) = log.session().await? else {
+        let Some(mut session) = log.seat_session().await? else {
             return Ok(Some(Self { session: None, epoch: log.head().await?.epoch }));
         };
         let free = format!("select case when pg_try_advisory_lock({LOCK}) then 1 else 0 end");
         if number(&mut session, &free).await? == 0 {
             return Ok(None);
         }
-        session.begin().await?;
-        sql::execute(&mut session, "update head set epoch = epoch + 1", &[]).await?;
-        let epoch = number(&mut session, "select epoch from head").await?;
-        session.commit().await?;
+        // One statement by itself: nothing of it is left standing in the way of writers, whatever becomes of this process.
+        let epoch = number(&mut session, "update head set epoch = epoch + 1 returning epoch").await?;
         Ok(Some(Self { session: Some(session), epoch }))
     }
 
