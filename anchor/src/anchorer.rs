@@ -120,12 +120,13 @@ impl Anchorer {
     /// the one that was on its way. With none on record, the store must be as empty as this memory.
     pub async fn goes_on_from(&self, recorded: Option<&Anchored>) -> Result<bool, AnchorError> {
         let Some(recorded) = recorded else {
-            return Ok(self.last.is_some() || self.staged.is_some() || self.newest_in_store().await?.is_none());
+            return Ok(self.last.is_some() || self.staged.is_some() || self.store.list("anchors").await?.is_empty());
         };
         let last = self.last.as_ref().is_some_and(|last| last.seq > recorded.seq || last == recorded);
-        let on_its_way = self.staged.as_ref().is_some_and(|staged| {
-            staged.key == recorded.key && sha256(&[staged.body.as_bytes()]) == recorded.sha256
-        });
+        let on_its_way = self
+            .staged
+            .as_ref()
+            .is_some_and(|staged| staged.key == recorded.key && sha256(&[staged.body.as_bytes()]) == recorded.sha256);
         Ok(last || on_its_way)
     }
 
@@ -136,10 +137,15 @@ impl Anchorer {
     /// When the store is not the one that the anchors on record are in.
     pub async fn adopt(&mut self, recorded: Option<&Anchored>) -> Result<Option<Anchored>, AnchorError> {
         let newest = self.newest_in_store().await?;
-        let other = |what: String| AnchorError::Store(format!("{what}: is this the store that this log is anchored in?"));
+        let other =
+            |what: String| AnchorError::Store(format!("{what}: is this the store that this log is anchored in?"));
         match (&newest, recorded) {
-            (None, Some(recorded)) => return Err(other(format!("anchor {} is on record, and none is here", recorded.seq))),
-            (Some(newest), Some(recorded)) if newest.seq < recorded.seq || (newest.seq == recorded.seq && newest != recorded) => {
+            (None, Some(recorded)) => {
+                return Err(other(format!("anchor {} is on record, and none is here", recorded.seq)));
+            }
+            (Some(newest), Some(recorded))
+                if newest.seq < recorded.seq || (newest.seq == recorded.seq && newest != recorded) =>
+            {
                 return Err(other(format!("anchor {} is on record, and not here", recorded.seq)));
             }
             (Some(newest), _) => {

@@ -22,8 +22,10 @@ impl Seat {
         if number(&mut session, &free).await? == 0 {
             return Ok(None);
         }
-        // One statement by itself: nothing of it is left standing in the way of writers, whatever becomes of this process.
-        let epoch = number(&mut session, "update head set epoch = epoch + 1 returning epoch").await?;
+        // No transaction around it: nothing of this stands in the way of writers, whatever becomes of this process. The lock is held, so
+        // the epoch read is the one that was raised.
+        sql::execute(&mut session, "update head set epoch = epoch + 1", &[]).await?;
+        let epoch = number(&mut session, "select epoch from head").await?;
         Ok(Some(Self { session: Some(session), epoch }))
     }
 

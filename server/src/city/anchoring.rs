@@ -60,7 +60,9 @@ impl Anchoring {
         let opener = Opener { config, log: log.clone(), key: key.clone(), store, recorder: pipeline.clone() };
         let service = opener.open().await.context("opening what was published")?;
         if service.is_none() {
-            tracing::warn!("another server publishes from this data directory; this one only writes, until that one ends");
+            tracing::warn!(
+                "another server publishes from this data directory; this one only writes, until that one ends"
+            );
         }
         let ours = watch::Sender::new(service.is_some());
         Ok(Self { service: RwLock::new(service), ours, layout: Layout::within(&settings.data_dir), opener })

@@ -75,7 +75,9 @@ pub async fn settle(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    bail!("the server that founded this city has not said which secrets it has: start that one first, and copy its secrets here")
+    bail!(
+        "the server that founded this city has not said which secrets it has: start that one first, and copy its secrets here"
+    )
 }
 
 /// The first entry that names them: of a young city the first of its stream, of an older one somewhere behind its anchors.

@@ -168,7 +168,11 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
             published(settings, &dir, &log, findings).await;
         }
         Some(Err(error)) if is_missing(&error) && dir.file("pepper.key").exists() => {
-            findings.wrong("log", format!("{error:#}"), "this directory has the keys of a city: restore its log from a backup");
+            findings.wrong(
+                "log",
+                format!("{error:#}"),
+                "this directory has the keys of a city: restore its log from a backup",
+            );
         }
         Some(Err(error)) => findings.wrong("log", format!("{error:#}"), log_advice(&error)),
     }
@@ -184,7 +188,9 @@ async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
     let (vault, pepper) = (Vault::new(master), Pepper::new(*pepper));
     match city::secrets::check(log, &pepper, &vault, &SigningKey::from_seed(log.origin(), *seed)).await {
         Ok(_) => findings.ok("keys", "are the ones that the log names"),
-        Err(error) => findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city"),
+        Err(error) => {
+            findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city")
+        }
     }
 }
 

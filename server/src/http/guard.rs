@@ -93,4 +93,3 @@ fn limited(wait: std::time::Duration) -> Problem {
     metrics::counter!("guildhall_rate_limited_total").increment(1);
     Problem::new(RATE_LIMITED).retry_after(wait)
 }
-

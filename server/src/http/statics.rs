@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use chain::tile::{BundleId, TileId};
 
 use super::App;
-use super::questions::receipts;
 use super::problem::{NOT_FOUND, Problem};
+use super::questions::receipts;
 
 /// Published tiles never change.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
