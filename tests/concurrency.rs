@@ -10,7 +10,7 @@ use guildhall_tests::hall::Hall;
 use guildhall_tests::http::Http;
 use guildhall_tests::ledger::{Ledger, Purse};
 use guildhall_tests::load::Load;
-use guildhall_tests::server::Place;
+use guildhall_tests::server::{Place, copy_dir};
 use guildhall_tests::town::{CURRENCY, Town};
 use guildhall_tests::{Engine, block_on, programs};
 
@@ -117,15 +117,26 @@ fn of_two_servers_with_places_of_their_own_one_publishes() {
         let refused = programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(2);
         assert!(refused.stderr.contains("another server publishes this log"), "{}", refused.stderr);
 
-        // Once the first is gone, the second goes on: the anchors so far were made before it was copied.
+        programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(0);
+
+        // Once the first is gone, the second does not go on by itself: it does not know what the first signed last.
         first.stop();
+        let refused = programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(2);
+        assert!(refused.stderr.contains("was anchored last from another place"), "{}", refused.stderr);
+        let without = programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "adopt"])).expect(2);
+        assert!(without.stderr.contains("is on record, and not here"), "{}", without.stderr);
+        copy_dir(&place.home.dir.join("worm"), &twin.dir.join("worm"));
+        programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "adopt"])).expect(0);
         programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(0);
 
-        // A restart does not take over from whoever has anchors that are not here.
+        // A restart does not take over from whoever anchored last.
         let first = place.home.serve();
         town.fund(&http, "after the restart", "1").await;
         let refused = programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(2);
-        assert!(refused.stderr.contains("is on record and not here"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("was anchored last from another place"), "{}", refused.stderr);
+        let size = place.home.log().await.head().await.unwrap().size;
+        let pending = http.get(&town.founder, &format!("/v1/receipts/{}", size - 1)).await;
+        assert_eq!((pending.0, &pending.1["code"]), (503, &serde_json::json!("published_elsewhere")), "{pending:?}");
         programs::run(&programs::guildhall(), &twin.arguments(&["anchor", "now"])).expect(0);
 
         let out = twin_dir.path().join("export");
@@ -133,6 +144,39 @@ fn of_two_servers_with_places_of_their_own_one_publishes() {
         programs::run(&programs::guildhall(), &twin.arguments(&["export", "--out", out])).expect(0);
         programs::run(&programs::auditor(), &["verify", out, "--policy", &format!("{out}/policy")]).expect(0);
         drop((first, second));
+    });
+}
+
+/// From one place: the second takes over by itself, with everything the first knew.
+#[test]
+fn of_two_servers_on_one_data_directory_the_second_publishes_when_the_first_is_gone() {
+    block_on(async {
+        let place = Place::new(Engine::Postgres).await;
+        let mut first = place.home.serve();
+        let http = first.first_caller();
+        let town = Town::found(&http).await;
+        programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(0);
+        let second = place.home.beside();
+        let second = second.serve();
+        let beside = http.at(&second.base);
+        town.fund(&beside, "through the second", "1").await;
+        first.stop();
+        town.fund(&beside, "alone", "1").await;
+        let size = place.home.log().await.head().await.unwrap().size;
+        loop {
+            let receipt = beside.get(&town.founder, &format!("/v1/receipts/{}", size - 1)).await;
+            match receipt.0 {
+                200 => break,
+                202 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                _ => panic!("{receipt:?}"),
+            }
+        }
+        programs::run(&programs::guildhall(), &place.home.arguments(&["anchor", "now"])).expect(0);
+        let out = place.home.dir.join("../export");
+        let out = out.to_str().unwrap();
+        programs::run(&programs::guildhall(), &place.home.arguments(&["export", "--out", out])).expect(0);
+        programs::run(&programs::auditor(), &["verify", out, "--policy", &format!("{out}/policy")]).expect(0);
+        drop(second);
     });
 }
 

@@ -113,25 +113,54 @@ impl Anchorer {
         let place = folder.clone();
         let (last, staged) =
             blocking(move || Ok((load(&place.join("last.json"))?, load(&place.join("staged.json"))?))).await?;
-        let mut anchorer = Self { store, layout, policy, recorder, software, folder, last, staged };
-        if anchorer.last.is_none() && anchorer.staged.is_none() {
-            anchorer.last = anchorer.newest_in_store().await?;
-        }
-        Ok(anchorer)
+        Ok(Self { store, layout, policy, recorder, software, folder, last, staged })
     }
 
-    /// Whether the anchor of this number was made here, or another one after it, or can be gone on from in the store.
-    pub async fn knows(&mut self, seq: u64) -> Result<bool, AnchorError> {
-        let prefix = format!("anchors/{seq:020}-");
-        if self.last.as_ref().is_some_and(|last| last.seq >= seq)
-            || self.staged.as_ref().is_some_and(|staged| staged.key.starts_with(&prefix))
-        {
-            return Ok(true);
+    /// Whether the newest anchor on record was made here, so that the next one can be: it is the last one of this place's memory, or
+    /// the one that was on its way. With none on record, the store must be as empty as this memory.
+    pub async fn goes_on_from(&self, recorded: Option<&Anchored>) -> Result<bool, AnchorError> {
+        let Some(recorded) = recorded else {
+            return Ok(self.last.is_some() || self.staged.is_some() || self.store.list("anchors").await?.is_empty());
+        };
+        let last = self.last.as_ref().is_some_and(|last| last.seq > recorded.seq || last == recorded);
+        let on_its_way = self
+            .staged
+            .as_ref()
+            .is_some_and(|staged| staged.key == recorded.key && sha256(&[staged.body.as_bytes()]) == recorded.sha256);
+        Ok(last || on_its_way)
+    }
+
+    /// Makes this the place where anchoring goes on: after the newest anchor in the store, which is put on record if it is not yet.
+    /// What was on its way here and lost is dropped.
+    ///
+    /// # Errors
+    /// When the store is not the one that the anchors on record are in.
+    pub async fn adopt(&mut self, recorded: Option<&Anchored>) -> Result<Option<Anchored>, AnchorError> {
+        let newest = self.newest_in_store().await?;
+        let other =
+            |what: String| AnchorError::Store(format!("{what}: is this the store that this log is anchored in?"));
+        match (&newest, recorded) {
+            (None, Some(recorded)) => {
+                return Err(other(format!("anchor {} is on record, and none is here", recorded.seq)));
+            }
+            (Some(newest), Some(recorded))
+                if newest.seq < recorded.seq || (newest.seq == recorded.seq && newest != recorded) =>
+            {
+                return Err(other(format!("anchor {} is on record, and not here", recorded.seq)));
+            }
+            (Some(newest), _) => {
+                let next = recorded.map_or(0, |recorded| recorded.seq + 1);
+                if newest.seq > next {
+                    return Err(other(format!("anchors {next} to {} are here, and not on record", newest.seq)));
+                }
+                if newest.seq == next {
+                    self.put_on_record(newest).await?;
+                }
+            }
+            (None, None) => {}
         }
-        let Some(newest) = self.newest_in_store().await?.filter(|newest| newest.seq >= seq) else { return Ok(false) };
-        // What was staged here and never written was overtaken.
-        (self.last, self.staged) = (Some(newest), None);
-        Ok(true)
+        self.remember(newest.clone()).await?;
+        Ok(newest)
     }
 
     pub fn last(&self) -> Option<&Anchored> {
@@ -167,7 +196,7 @@ impl Anchorer {
         Ok(listed)
     }
 
-    /// The newest anchor in the store, for a server whose own memory of it is gone.
+    /// The newest anchor in the store.
     async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
         let Some(key) = self.store.list("anchors").await?.pop() else { return Ok(None) };
         let bytes = self.store.get(&key).await?.unwrap_or_default();
@@ -240,20 +269,36 @@ impl Anchorer {
             self.keep(&staged).await?;
         }
         // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
-        let data = serde_json::to_value(&anchored).map_err(|error| AnchorError::unreadable(&staged.key, error))?;
-        self.recorder.record(ANCHORED, data).await?;
-        let (place, bytes) = (self.folder.clone(), to_json(&anchored));
-        blocking(move || {
-            files::replace(&place.join("last.json"), &bytes)?;
-            // Still staged after a crash here: finishing it again records it again, and nothing else.
-            std::fs::remove_file(place.join("staged.json")).map_err(AnchorError::file(place.join("staged.json")))
-        })
-        .await?;
-        self.staged = None;
-        self.last = Some(anchored.clone());
+        self.put_on_record(&anchored).await?;
+        self.remember(Some(anchored.clone())).await?;
         metrics::counter!("guildhall_anchors_total").increment(1);
         tracing::info!(seq = anchored.seq, size = anchored.size, key = anchored.key, "anchored");
         Ok(anchored)
+    }
+
+    async fn put_on_record(&self, anchored: &Anchored) -> Result<(), AnchorError> {
+        let data = serde_json::to_value(anchored).map_err(|error| AnchorError::unreadable(&anchored.key, error))?;
+        self.recorder.record(ANCHORED, data).await?;
+        Ok(())
+    }
+
+    /// The last anchor, with nothing on its way after it.
+    async fn remember(&mut self, last: Option<Anchored>) -> Result<(), AnchorError> {
+        let (place, bytes) = (self.folder.clone(), last.as_ref().map(to_json));
+        blocking(move || {
+            if let Some(bytes) = bytes {
+                files::replace(&place.join("last.json"), &bytes)?;
+            }
+            // Still staged after a crash here: finishing it again records it again, and nothing else.
+            let staged = place.join("staged.json");
+            match std::fs::remove_file(&staged) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AnchorError::file(staged)(error)),
+                _ => Ok(()),
+            }
+        })
+        .await?;
+        (self.last, self.staged) = (last, None);
+        Ok(())
     }
 
     async fn keep(&mut self, staged: &Staged) -> Result<(), AnchorError> {

@@ -27,12 +27,12 @@ pub enum AnchorError {
     /// Another server of this log publishes.
     #[error("another server publishes this log; this one only writes, until that one ends")]
     Seated,
-    /// The log says more was anchored than is known here.
+    /// The log was anchored from another place.
     #[error(
-        "anchor {recorded} is on record and not here: publishing goes on where its anchors are; share that server's data directory and \
-         anchor.directory, or move them here"
+        "this log was anchored last from another place, or this place's memory of it in anchoring/ is gone: servers that take turns at \
+         publishing share a data directory; if the other place is gone for good, `guildhall anchor adopt` goes on from here"
     )]
-    AnchoredElsewhere { recorded: u64 },
+    Elsewhere,
     /// Another process publishes from here.
     #[error("another guildhall publishes here: {} is locked", .0.display())]
     Locked(PathBuf),

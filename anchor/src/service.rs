@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::note::SigningKey;
@@ -71,20 +72,21 @@ pub struct Status {
 #[derive(Default)]
 struct OnRecord {
     read: u64,
-    newest: Option<u64>,
+    newest: Option<Anchored>,
 }
 
 impl OnRecord {
-    /// The sequence number of the newest one. Reads on where it ended: whoever waits for the seat asks every second.
-    async fn newest(&mut self, log: &Log) -> Result<Option<u64>, AnchorError> {
+    /// The newest one. Reads on where it ended: whoever waits for the seat asks every second.
+    async fn newest(&mut self, log: &Log) -> Result<Option<&Anchored>, AnchorError> {
         loop {
             let entries = log.read_stream("log", self.read, 1000).await?;
-            let Some(last) = entries.last() else { return Ok(self.newest) };
+            let Some(last) = entries.last() else { return Ok(self.newest.as_ref()) };
             for entry in &entries {
                 let entry: Value =
                     serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
                 if entry["type"] == ANCHORED {
-                    self.newest = entry["data"]["seq"].as_u64().max(self.newest);
+                    let anchored = serde_json::from_value(entry["data"].clone());
+                    self.newest = Some(anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?);
                 }
             }
             self.read = last.version + 1;
@@ -106,6 +108,7 @@ pub struct Service {
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
+    elsewhere: AtomicBool,
 }
 
 impl Service {
@@ -144,6 +147,7 @@ impl Service {
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
+            elsewhere: AtomicBool::new(false),
         })
     }
 
@@ -214,20 +218,45 @@ impl Service {
         if let Some(reason) = self.publisher.lock().await.refused() {
             return Err(AnchorError::Fork(reason.to_owned()));
         }
-        // Before sitting down, so that whoever has the anchors goes on; and after it, because until then they could write another.
-        self.all_anchors_here().await?;
+        // Before sitting down, so that whoever published last goes on; and after it, because until then they could anchor once more.
+        self.is_the_place().await?;
         let held = self.log.take_seat().await?.ok_or(AnchorError::Seated)?;
-        self.all_anchors_here().await?;
+        self.is_the_place().await?;
         Ok(held)
     }
 
-    /// Nothing was anchored that is not known here: otherwise the next anchor would be the second of its number.
-    async fn all_anchors_here(&self) -> Result<(), AnchorError> {
-        let mut anchorer = self.anchorer.lock().await;
-        match self.on_record.lock().await.newest(&self.log).await? {
-            Some(recorded) if !anchorer.knows(recorded).await? => Err(AnchorError::AnchoredElsewhere { recorded }),
-            _ => Ok(()),
+    /// The log was anchored from here last. Otherwise the next anchor could be the second of its number, and what another place signed
+    /// since its last anchor is not known here, so that signing could contradict it.
+    async fn is_the_place(&self) -> Result<(), AnchorError> {
+        let anchorer = self.anchorer.lock().await;
+        let mut on_record = self.on_record.lock().await;
+        let recorded = on_record.newest(&self.log).await?;
+        if anchorer.goes_on_from(recorded).await? { Ok(()) } else { Err(AnchorError::Elsewhere) }
+    }
+
+    /// Makes this the place that publishes: the operator says that the one before is gone for good. The log was compared with the
+    /// anchors; what the other place signed after its last one is not known here.
+    pub async fn adopt(&self) -> Result<Option<Anchored>, AnchorError> {
+        let mut seat = self.seat.lock().await;
+        if let Some(reason) = self.publisher.lock().await.refused() {
+            return Err(AnchorError::Fork(reason.to_owned()));
         }
+        let mut held = match seat.take() {
+            Some(held) => held,
+            None => self.log.take_seat().await?.ok_or(AnchorError::Seated)?,
+        };
+        held.check().await?;
+        let mut anchorer = self.anchorer.lock().await;
+        let mut on_record = self.on_record.lock().await;
+        let adopted = anchorer.adopt(on_record.newest(&self.log).await?).await?;
+        *seat = Some(held);
+        self.trouble.send_replace(None);
+        Ok(adopted)
+    }
+
+    /// Whether another place publishes, as far as the last attempt showed.
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed)
     }
 
     /// Publishes and anchors now.
@@ -251,6 +280,8 @@ impl Service {
     }
 
     fn note<T>(&self, result: Result<T, AnchorError>, what: &'static str) -> Result<T, AnchorError> {
+        let elsewhere = matches!(result, Err(AnchorError::Seated | AnchorError::Elsewhere));
+        self.elsewhere.store(elsewhere, Ordering::Relaxed);
         match &result {
             Ok(_) => {
                 self.trouble.send_replace(None);

@@ -17,10 +17,10 @@ use serde_json::Value;
 
 use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
-use crate::candidates::{ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
+use crate::candidates::{Candidate, ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
 use crate::entries::{Attribution, Maker, Tip};
 use crate::loading::{Loaded, infra_tip, load_expected, load_keys, load_missing, stored_answers};
-use crate::pipeline::{Job, Work};
+use crate::pipeline::{Job, Work, is_denial};
 use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::scene::BatchScene;
@@ -189,7 +189,7 @@ impl Core {
         load_expected(reading, &mut scene, &mut loaded, &candidates).await?;
         let ids: Vec<Option<ReceiptId>> =
             candidates.iter().map(|it| it.as_ref().and_then(|it| receipt_id(&scene, &it.request))).collect();
-        let stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
+        let mut stored = if careful { stored_answers(reading, &ids).await? } else { HashMap::new() };
         // Asked for once, and then known: whoever retries again costs no second look.
         self.answers.extend(stored.iter().map(|(id, answer)| (id.clone(), answer.clone())));
 
@@ -212,6 +212,12 @@ impl Core {
                 settled.endings.push(ending);
                 continue;
             }
+            if candidate.unsealed.is_some()
+                && let Some(ending) = self.late_answer(reading, &settled, &mut stored, id_of_known, candidate).await?
+            {
+                settled.endings.push(ending);
+                continue;
+            }
             if let Some(failure) = &candidate.unsealed {
                 settled.endings.push(Err(SubmitError::Failure(failure.clone())));
                 continue;
@@ -225,6 +231,13 @@ impl Core {
                     Err(Stop::Rejected(rejection)) => break Err(rejection),
                 }
             };
+            // What is denied gets no receipt that would meet the one of an earlier request, so that one is looked for here.
+            if verdict.as_ref().is_err_and(is_denial)
+                && let Some(ending) = self.late_answer(reading, &settled, &mut stored, id_of_known, candidate).await?
+            {
+                settled.endings.push(ending);
+                continue;
+            }
             if candidate.unfounded && verdict.as_ref().is_ok_and(|(_, decision)| !decision.events.is_empty()) {
                 // The guild was founded earlier in this very batch: its key is there for the next one.
                 let again = Failure::Unavailable("the guild was founded a moment ago: send this again".to_owned());
@@ -302,6 +315,21 @@ impl Core {
         }
         self.folded = Some(size);
         Ok(())
+    }
+
+    /// The answer to an earlier request of this key, from before memory begins.
+    async fn late_answer(
+        &self,
+        reading: &mut Reading<'_>,
+        settled: &Settled,
+        stored: &mut HashMap<ReceiptId, ([u8; 32], Bytes)>,
+        id: Option<&ReceiptId>,
+        candidate: &Candidate,
+    ) -> Result<Option<Ending>, Failure> {
+        let Some(id) = id else { return Ok(None) };
+        let found = stored_answers(reading, &[Some(id.clone())]).await?;
+        stored.extend(found);
+        Ok(self.known_answer(settled, stored, id, &candidate.request))
     }
 
     fn known_answer(

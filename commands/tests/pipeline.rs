@@ -120,6 +120,7 @@ on_both_engines!(
     a_retry_after_a_key_rotation_is_recognised,
     a_lost_answer_is_found_again_under_its_key,
     a_retry_after_a_restart_is_recognised,
+    a_retry_is_recognised_also_when_its_sender_could_not_ask_for_it_any_more,
     a_rejection_leaves_nothing_and_is_remembered,
     a_denied_caller_is_recorded_and_a_flood_is_summarised,
     an_expected_version_is_checked_under_the_lock,
@@ -321,6 +322,28 @@ async fn a_retry_after_a_restart_is_recognised(city: City) {
     assert!(matches!(restarted.submit(other).await, Err(SubmitError::KeyReused)));
 }
 
+async fn a_retry_is_recognised_also_when_its_sender_could_not_ask_for_it_any_more(city: City) {
+    let (boss, boss_key) = city.citizen_with("1.00", 100).await;
+    let (other, _) = city.citizen_with("1.00", 101).await;
+    let role = |action| (action, json!({"citizen": boss, "role": "coordinator"}));
+    let (action, body) = role("citizen.assign_role");
+    city.good(action, body).await;
+    let key = json!({"key": KeyId::from_bits(900), "verifier": Digest([5; 32]), "citizen": other});
+    let request = Request::parse(boss_key, "key.issue", key).unwrap().with_key("k");
+    let first = city.pipeline.submit(request.clone()).await.unwrap();
+    assert!(!first.is_rejected(), "{first:?}");
+    let (action, body) = role("citizen.unassign_role");
+    city.good(action, body).await;
+    let City { log, pipeline, _home, .. } = city;
+    drop(pipeline);
+    let restarted = restart(&log, Config::default()).await;
+    let again = restarted.submit(request).await.unwrap();
+    assert!(again.replayed && first.entries == again.entries, "{again:?}");
+    let new = json!({"key": KeyId::from_bits(901), "verifier": Digest([5; 32]), "citizen": other});
+    let new = Request::parse(boss_key, "key.issue", new).unwrap().with_key("l");
+    assert!(matches!(restarted.submit(new).await, Err(SubmitError::Denied(_))));
+}
+
 async fn a_rejection_leaves_nothing_and_is_remembered(city: City) {
     let (citizen, key) = city.citizen_with("10.00", 100).await;
     let before = city.log.head().await.unwrap().size;
@@ -347,6 +370,14 @@ async fn a_denied_caller_is_recorded_and_a_flood_is_summarised(city: City) {
     let entry: Value = serde_json::from_slice(&refusals[0].bytes).unwrap();
     assert_eq!(entry["data"]["action"], "city.register_currency");
     assert_eq!(entry["data"]["code"], "not_permitted");
+    // The others are one summary, at the latest when the writer ends.
+    let City { log, pipeline, _home, .. } = city;
+    drop(pipeline);
+    let _restarted = restart(&log, Config::default()).await;
+    let refusals = log.read_stream("refusals", 0, 100).await.unwrap();
+    let count =
+        |entry: &eventlog::Stored| serde_json::from_slice::<Value>(&entry.bytes).unwrap()["data"]["count"].as_u64();
+    assert_eq!(refusals.iter().map(count).collect::<Vec<_>>(), [Some(1), Some(19)]);
 }
 
 async fn an_expected_version_is_checked_under_the_lock(city: City) {

@@ -108,6 +108,27 @@ fn is_invisible(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || ('\u{202a}'..='\u{202e}').contains(&c)
 }
 
+/// What takes no place on a page by itself: blanks, joiners, fillers, marks of direction, tags.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}'
+        )
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0f}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether every mark that isolates a direction of writing is closed again, so that none reaches into what follows the text.
+fn is_balanced(text: &str) -> bool {
+    let open = text.chars().try_fold(0_u32, |open, c| match c {
+        '\u{2066}'..='\u{2068}' => open.checked_add(1),
+        '\u{2069}' => open.checked_sub(1),
+        _ => Some(open),
+    });
+    open == Some(0)
+}
+
 /// A string from a caller, an object from the log.
 struct TextVisitor;
 
@@ -119,9 +140,9 @@ impl<'de> de::Visitor<'de> for TextVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-        if text.trim().is_empty() {
+        if text.chars().all(is_blank) {
             Err(E::custom("a text may not be empty"))
-        } else if text.chars().any(is_invisible) {
+        } else if text.chars().any(is_invisible) || !is_balanced(text) {
             Err(E::custom("a text may not hold control characters, or marks that turn the direction of writing"))
         } else if text.len() > MAX_TEXT_BYTES {
             Err(E::custom(format!("a text may have at most {MAX_TEXT_BYTES} bytes")))

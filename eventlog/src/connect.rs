@@ -120,6 +120,18 @@ pub(crate) async fn postgres_session(options: &PgConnectOptions) -> Result<Conn,
     postgres_connection(&options.clone().options([("idle_in_transaction_session_timeout", "60s")])).await
 }
 
+/// A session that holds a lock of the whole city's for as long as it lives, so it must not outlive its process's attention: one that
+/// asks nothing for so long belongs to a process that is frozen.
+pub(crate) async fn postgres_seat(options: &PgConnectOptions) -> Result<Conn, Failure> {
+    const SETTINGS: [(&str, &str); 4] = [
+        ("lock_timeout", "3s"),
+        ("statement_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "2s"),
+        ("idle_session_timeout", "5min"),
+    ];
+    Ok(postgres_connection(&options.clone().options(SETTINGS)).await?.with_patience(PATIENCE))
+}
+
 async fn postgres_connection(options: &PgConnectOptions) -> Result<Conn, Failure> {
     let connecting = tokio::time::timeout(ACQUIRE, options.connect());
     let connection = connecting.await.map_err(|_| Failure::Unavailable("connecting takes too long".to_owned()))??;

@@ -265,6 +265,14 @@ impl Log {
         }
     }
 
+    /// On PostgreSQL, a connection that can hold a seat; on SQLite nothing, because there is one process.
+    pub(crate) async fn seat_session(&self) -> Result<Option<Conn>, Failure> {
+        match &self.inner.engine {
+            Engine::Postgres { options, .. } => connect::postgres_seat(options).await.map(Some),
+            Engine::Sqlite { .. } => Ok(None),
+        }
+    }
+
     /// The writer. On SQLite there is one per directory, held by a lock of the operating system for as long as it lives.
     ///
     /// # Errors

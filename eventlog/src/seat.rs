@@ -15,17 +15,17 @@ pub struct Seat {
 
 impl Seat {
     pub(crate) async fn take(log: &Log) -> Result<Option<Self>, Failure> {
-        let Some(mut session) = log.session().await? else {
+        let Some(mut session) = log.seat_session().await? else {
             return Ok(Some(Self { session: None, epoch: log.head().await?.epoch }));
         };
         let free = format!("select case when pg_try_advisory_lock({LOCK}) then 1 else 0 end");
         if number(&mut session, &free).await? == 0 {
             return Ok(None);
         }
-        session.begin().await?;
+        // No transaction around it: nothing of this stands in the way of writers, whatever becomes of this process. The lock is held, so
+        // the epoch read is the one that was raised.
         sql::execute(&mut session, "update head set epoch = epoch + 1", &[]).await?;
         let epoch = number(&mut session, "select epoch from head").await?;
-        session.commit().await?;
         Ok(Some(Self { session: Some(session), epoch }))
     }
 

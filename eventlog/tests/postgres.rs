@@ -221,6 +221,36 @@ async fn whoever_sits_to_publish_is_alone_and_holds_no_migration_up() {
 }
 
 #[tokio::test]
+async fn a_seat_that_was_lost_says_so_and_taking_one_waits_for_no_writer_for_long() {
+    let database = testing::postgres(&[]).await;
+    let log = Log::open(database.config()).await.unwrap();
+    let mut owner = Conn::from(testing::connect(&database.owner_url).await);
+    let mut seat = log.take_seat().await.unwrap().unwrap();
+    sql::execute(&mut owner, "update log.head set epoch = epoch + 1", &[]).await.unwrap();
+    let claimed = seat.check().await.unwrap_err();
+    assert!(claimed.to_string().contains("was claimed"), "{claimed}");
+    drop(seat);
+    let mut seat = loop {
+        match log.take_seat().await.unwrap() {
+            Some(seat) => break seat,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    seat.check().await.unwrap();
+    let ended = "select pg_terminate_backend(pid)::int from pg_locks where locktype = 'advisory' \
+                 and database = (select oid from pg_database where datname = current_database())";
+    assert_eq!(sql::query(&mut owner, ended, &[Kind::Int], &[]).await.unwrap(), [[Cell::Int(1)]]);
+    seat.check().await.unwrap_err();
+    drop(seat);
+
+    owner.begin().await.unwrap();
+    sql::execute(&mut owner, "update log.head set epoch = epoch", &[]).await.unwrap();
+    log.take_seat().await.map(drop).unwrap_err();
+    owner.rollback().await.unwrap();
+    assert!(log.take_seat().await.unwrap().is_some(), "and nothing was left behind");
+}
+
+#[tokio::test]
 async fn the_password_reaches_the_server_as_a_verifier_only() {
     let database = testing::empty_postgres().await;
     let role = format!("guildhall_secret_{}", std::process::id());

@@ -42,6 +42,7 @@ pub enum Ask {
     AnchorNow,
     AnchorStatus,
     AnchorList,
+    AnchorAdopt,
     Export {
         out: PathBuf,
         with_packs: bool,
@@ -146,6 +147,7 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
         }
         Ask::AnchorNow => Ok(Ending::Done(city.anchoring.anchor_now().await?)),
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
+        Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),
         Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
@@ -163,13 +165,15 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     let action = Command::ACTIONS.iter().find(|known| **known == action).copied();
     let action = action.ok_or_else(|| Problem::rejected(&domain::Rejection::new(domain::Code::UnknownAction)))?;
     let permitted = city.standing.permit(&presented, action, Fresh::Head).await;
-    let (credential, _) = permitted.map_err(|refusal| match refusal {
-        Refusal::Rejected(rejection) => {
-            city.pipeline.denied(&presented.id().to_string(), action, rejection.code.as_str());
-            Problem::rejected(&rejection)
+    let (credential, _) = match permitted {
+        Ok(permitted) => permitted,
+        Err(Refusal::Failure(failure)) => return Err(failure.into()),
+        Err(Refusal::Rejected(rejection)) => {
+            let who = city.standing.name(presented.id(), &rejection).await;
+            city.pipeline.denied(&who, action, rejection.code.as_str());
+            return Err(Problem::rejected(&rejection));
         }
-        Refusal::Failure(failure) => failure.into(),
-    })?;
+    };
     let asked = Asked { action, fields, idempotency_key: None, expected_version: None };
     let settled = settle_fields(city, credential, asked).await?;
     match settled.problem() {
@@ -180,16 +184,27 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
 
 /// Opens the socket. Of several servers over one data directory, which only PostgreSQL allows, the one that publishes has it.
 pub fn listen(city: &Arc<City>) -> anyhow::Result<Option<JoinHandle<()>>> {
-    if !city.anchoring.is_ours() {
-        return Ok(None);
-    }
     let path = city.settings.data_dir.join(SOCKET);
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         tracing::warn!(path = %path.display(), "the path is too long for a socket: subcommands cannot reach this server");
         return Ok(None);
     }
-    let listener = bind(&path)?;
-    Ok(Some(tokio::spawn(accept(Arc::clone(city), listener, path))))
+    let city = Arc::clone(city);
+    if *city.anchoring.ours().borrow() {
+        let listener = bind(&path)?;
+        return Ok(Some(tokio::spawn(accept(city, listener, path))));
+    }
+    Ok(Some(tokio::spawn(async move {
+        let (mut ours, mut stopping) = (city.anchoring.ours(), city.stopping());
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = ours.wait_for(|ours| *ours) => {}
+        }
+        match bind(&path) {
+            Ok(listener) => accept(city, listener, path).await,
+            Err(error) => tracing::error!(error = format!("{error:#}"), "subcommands cannot reach this server"),
+        }
+    })))
 }
 
 /// Whoever holds the writer's lock may remove what a crashed server left behind.

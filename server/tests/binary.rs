@@ -199,6 +199,12 @@ async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
     assert!(code == Some(1) && said.contains("pepper.key is missing, and this city is not new"), "{said}");
     std::fs::rename(old.join("pepper.key"), data.join("pepper.key")).unwrap();
 
+    let pepper = std::fs::read_to_string(data.join("pepper.key")).unwrap();
+    std::fs::write(data.join("pepper.key"), format!("{}\n", "0123456789abcdef".repeat(4))).unwrap();
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("pepper.key is not this city's"), "{said}");
+    std::fs::write(data.join("pepper.key"), pepper).unwrap();
+
     // More is signed, then the old log comes back.
     ran(&guildhall(dir.path()).args(["anchor", "now"]).output().unwrap(), 0);
     ran(&guildhall(dir.path()).args(["anchor", "now"]).output().unwrap(), 0);
@@ -211,6 +217,8 @@ async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
 
     // A directory whose log is elsewhere gets no empty one.
     std::fs::remove_file(data.join("log.db")).unwrap();
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("restore its log from a backup"), "{said}");
     let refused = guildhall(dir.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is --database-url missing"), "{refused:?}");
     assert!(!data.join("log.db").exists());

@@ -52,7 +52,7 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
     let beyond = beyond.refused(422, "invalid_field");
     assert_eq!(beyond.body["field"], "position", "nobody knows a balance of tomorrow");
     town.get(&founder_key, &format!("/treasuries/{treasury}/balances?position={}", size - 1)).await.ok();
-    for blank in ["   ", "a\u{0}b", "a\u{202e}b"] {
+    for blank in ["   ", "a\u{0}b", "a\u{202e}b", "\u{200b}\u{2060}\u{feff}", "a\u{2067}b"] {
         let named = town.post(&founder_key, &format!("/guilds/{guild}/rename"), json!({ "name": blank })).await;
         assert_eq!(
             (named.status, &named.body["field"]),
@@ -61,6 +61,7 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
         );
     }
     town.get(&founder_key, "/guilds/%ff%fe").await.refused(422, "invalid_field");
+    town.get(&founder_key, "/guilds?status=%00").await.refused(422, "invalid_field");
     let observer = town.citizen("Onlooker", &[]).await.1;
     let entries = town.get(&observer, &format!("/streams/{treasury}/entries")).await;
     entries.refused(403, "not_permitted");
@@ -86,6 +87,28 @@ async fn callers_without_a_good_key_are_held_up_and_others_are_not() {
     assert!(limited.headers.contains_key("retry-after"));
     town.get(&town.key, "/guilds").await.ok();
     town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_invented_keys_is_on_record_by_number_and_lets_good_ones_through() {
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 5).await;
+    let invented: Vec<String> = (0..40)
+        .map(|_| {
+            let id = guildhall::http::fresh_key_id().unwrap();
+            identity::ApiKey::generate(id).unwrap().expose().to_owned()
+        })
+        .collect();
+    let flood = invented.iter().map(|key| async { town.get(key, "/guilds").await.status.as_u16() });
+    let (codes, good) = tokio::join!(futures::future::join_all(flood), town.get(&town.key, "/guilds"));
+    good.ok();
+    assert!(codes.contains(&401) && codes.contains(&429), "{codes:?}");
+    let log = town.open.city.log.clone();
+    town.end().await;
+    let refusals = log.read_stream("refusals", 0, 1000).await.unwrap();
+    let of = |entry: &eventlog::Stored| serde_json::from_slice::<Value>(&entry.bytes).unwrap()["data"].clone();
+    let refusals: Vec<Value> = refusals.iter().map(of).collect();
+    assert!(refusals.iter().all(|refusal| refusal["credential"] == "unknown"), "{refusals:?}");
+    assert_eq!(refusals.iter().map(|refusal| refusal["count"].as_u64().unwrap()).sum::<u64>(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]

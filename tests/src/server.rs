@@ -61,6 +61,11 @@ impl Home {
         Self { dir: dir.to_owned(), database_url: self.database_url.clone(), port: free_port() }
     }
 
+    /// Another server on the same database and the same directory.
+    pub fn beside(&self) -> Self {
+        Self { port: free_port(), ..self.clone() }
+    }
+
     /// Opens the log beside the server, or without one.
     pub async fn log(&self) -> Log {
         let location = match &self.database_url {

@@ -1,7 +1,7 @@
 //! The city's publisher and anchors, and what a city does that cannot publish because another process does.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anchor::{AnchorError, Config, Directory, EntryReceipt, Layout, Prover, Service, Verdict};
@@ -12,23 +12,41 @@ use commands::Pipeline;
 use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::config::Settings;
 
+/// How often a server that waits for its turn at publishing tries.
+const TURN: Duration = Duration::from_secs(1);
+
 pub struct Anchoring {
-    /// Missing when another server of the same database publishes; and why.
-    service: Result<Arc<Service>, String>,
+    /// Missing as long as another server publishes from the same data directory.
+    service: RwLock<Option<Arc<Service>>>,
+    /// Turns true when this process publishes from its data directory.
+    ours: watch::Sender<bool>,
     layout: Layout,
-    compared: Compared,
+    opener: Opener,
 }
 
-/// What the log is compared with.
-struct Compared {
-    data_dir: PathBuf,
+/// What it takes to open the service, and to compare the log with what was published while another process has it open.
+struct Opener {
+    config: Config,
     log: Log,
     key: SigningKey,
     store: Arc<Directory>,
+    recorder: Pipeline,
+}
+
+impl Opener {
+    /// Nothing when another server publishes from here. On SQLite there is one writer, so nobody else can be doing it for good reasons.
+    async fn open(&self) -> Result<Option<Arc<Service>>, AnchorError> {
+        let Self { config, log, key, store, recorder } = self;
+        let (store, recorder) = (Arc::<Directory>::clone(store), Arc::new(recorder.clone()));
+        match Service::open(config.clone(), log.clone(), key.clone(), store, recorder).await {
+            Ok(service) => Ok(Some(Arc::new(service))),
+            Err(AnchorError::Locked(_)) if matches!(log.config().location, Location::Postgres { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Anchoring {
@@ -39,39 +57,38 @@ impl Anchoring {
             ..Config::new(&settings.data_dir)
         };
         let store = Arc::new(Directory::new(settings.worm_dir()));
-        let opened = Service::open(
-            config,
-            log.clone(),
-            key.clone(),
-            Arc::<Directory>::clone(&store),
-            Arc::new(pipeline.clone()),
-        )
-        .await;
-        let service = match opened {
-            Ok(service) => Ok(Arc::new(service)),
-            // On SQLite there is one writer, so nobody else can be publishing for good reasons.
-            Err(AnchorError::Locked(path)) if matches!(log.config().location, Location::Postgres { .. }) => {
-                tracing::warn!(path = %path.display(), "another server publishes from here; this one only writes");
-                Err("another server publishes from here".to_owned())
-            }
-            Err(error) => return Err(error).context("opening what was published"),
-        };
-        let compared = Compared { data_dir: settings.data_dir.clone(), log: log.clone(), key: key.clone(), store };
-        Ok(Self { service, layout: Layout::within(&settings.data_dir), compared })
+        let opener = Opener { config, log: log.clone(), key: key.clone(), store, recorder: pipeline.clone() };
+        let service = opener.open().await.context("opening what was published")?;
+        if service.is_none() {
+            tracing::warn!(
+                "another server publishes from this data directory; this one only writes, until that one ends"
+            );
+        }
+        let ours = watch::Sender::new(service.is_some());
+        Ok(Self { service: RwLock::new(service), ours, layout: Layout::within(&settings.data_dir), opener })
     }
 
-    /// Whether this process publishes, and so is the one to be asked for it.
-    pub fn is_ours(&self) -> bool {
-        self.service.is_ok()
+    /// Turns true when this process is the one of its data directory that publishes, and so is the one to be asked for it.
+    pub fn ours(&self) -> watch::Receiver<bool> {
+        self.ours.subscribe()
+    }
+
+    /// Whether this log is published, by another server, from another place than this one's data directory.
+    pub fn is_elsewhere(&self) -> bool {
+        self.opened().is_some_and(|service| service.is_elsewhere())
+    }
+
+    fn opened(&self) -> Option<Arc<Service>> {
+        self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why no command may be accepted, if the log is not the one that was published.
     pub async fn startup_check(&self) -> anyhow::Result<Option<String>> {
-        let verdict = match &self.service {
-            Ok(service) => service.startup_check().await,
-            Err(_) => {
-                let Compared { data_dir, log, key, store } = &self.compared;
-                anchor::compare(data_dir, log, key, store.as_ref()).await
+        let verdict = match self.opened() {
+            Some(service) => service.startup_check().await,
+            None => {
+                let Opener { config, log, key, store, .. } = &self.opener;
+                anchor::compare(&config.data_dir, log, key, store.as_ref()).await
             }
         };
         Ok(match verdict.context("comparing the log with what was published")? {
@@ -80,15 +97,39 @@ impl Anchoring {
         })
     }
 
-    /// Starts publishing and anchoring.
-    pub fn start(&self, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
-        let service = Arc::clone(self.service.as_ref().ok()?);
-        Some(tokio::spawn(service.run(stopping)))
+    /// Publishes and anchors until `stopping` turns true; first waits for its turn, if another server has it.
+    pub async fn run(&self, stopping: watch::Receiver<bool>) {
+        let mut stop = stopping.clone();
+        while self.opened().is_none() {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(TURN) => {}
+            }
+            match self.take_over().await {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the other server has ended; this one publishes now"),
+                Err(error) => tracing::error!(error = format!("{error:#}"), "publishing cannot be taken over"),
+            }
+        }
+        if let Some(service) = self.opened() {
+            service.run(stopping).await;
+        }
+    }
+
+    async fn take_over(&self) -> anyhow::Result<bool> {
+        let Some(service) = self.opener.open().await? else { return Ok(false) };
+        // The service signs nothing before it has compared the log itself.
+        if let Verdict::ReadOnly { position, reason } = service.startup_check().await? {
+            self.opener.recorder.set_read_only(Some(format!("from position {position} on: {reason}")));
+        }
+        *self.service.write().unwrap_or_else(PoisonError::into_inner) = Some(service);
+        self.ours.send_replace(true);
+        Ok(true)
     }
 
     /// What was answered last is published too, so that the next start can check it.
     pub async fn last_checkpoint(&self) {
-        if let Ok(service) = &self.service {
+        if let Some(service) = self.opened() {
             // The service has said what went wrong; the next start publishes.
             let _ = service.publish(false).await;
         }
@@ -99,10 +140,15 @@ impl Anchoring {
     }
 
     pub async fn status(&self) -> anyhow::Result<Value> {
-        match &self.service {
-            Ok(service) => Ok(serde_json::to_value(service.status().await?)?),
-            Err(why) => Ok(json!({ "published_by": "another server", "trouble": why })),
+        match self.opened() {
+            Some(service) => Ok(serde_json::to_value(service.status().await?)?),
+            None => Ok(json!({ "published_by": "another server, from this data directory" })),
         }
+    }
+
+    /// Makes this the place that publishes, now that the one before is gone for good.
+    pub async fn adopt(&self) -> anyhow::Result<Value> {
+        Ok(json!({ "anchored": self.service()?.adopt().await? }))
     }
 
     pub async fn list(&self) -> anyhow::Result<Value> {
@@ -121,8 +167,8 @@ impl Anchoring {
         Ok(serde_json::to_value(service.export(out, with_packs, progress).await?)?)
     }
 
-    fn service(&self) -> anyhow::Result<&Service> {
-        self.service.as_deref().map_err(|why| anyhow::anyhow!("another server publishes this log, ask there: {why}"))
+    fn service(&self) -> anyhow::Result<Arc<Service>> {
+        self.opened().context("another server publishes this log, from this data directory: ask there")
     }
 
     /// The published checkpoint.

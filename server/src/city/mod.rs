@@ -10,7 +10,7 @@ mod expiry;
 mod files;
 mod founding;
 mod recheck;
-mod secrets;
+pub mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl Open {
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::name(&log, &pipeline, &pepper, &vault, &signing_key).await?;
+            secrets::settle(&log, &pipeline, &pepper, &vault, &signing_key, first.is_some()).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
@@ -189,7 +189,8 @@ impl City {
             tokio::spawn(expiry::run(Arc::clone(self))),
             tokio::spawn(recheck::run(Arc::clone(self))),
         ];
-        workers.extend(self.anchoring.start(self.stopping()));
+        let city = Arc::clone(self);
+        workers.push(tokio::spawn(async move { city.anchoring.run(city.stopping()).await }));
         workers
     }
 

@@ -3,19 +3,24 @@
 //! With another pepper every API key would look wrong, and with another master key texts would be sealed that the city's other servers
 //! cannot open. Neither would be noticed by anything that fails.
 
-use anyhow::{Context as _, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
 use chain::Hash;
 use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::text::Digest;
 use eventlog::vault::Vault;
-use eventlog::{Log, Recorder as _};
+use eventlog::{Location, Log, Recorder as _};
 use identity::Pepper;
 use serde_json::{Value, json};
 
 const STREAM: &str = "log";
 const PAGE: usize = 1000;
 const KIND: &str = "log.secrets_named.v1";
+/// Between founding a city and naming its secrets lies one command.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the log says about the city's secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,19 +51,33 @@ pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault, key: &SigningKey) 
     Ok(Named::AsTheseAre)
 }
 
-/// Says in the log which secrets the city has, and looks whether another server was first.
+/// Says in the log which secrets the city has. That is for the server whose pepper made the first key; any other one of the same
+/// database waits for it, and then compares.
 ///
 /// # Errors
-/// Those of [`check`].
-pub async fn name(
+/// Those of [`check`]; and when the founder does not say it.
+pub async fn settle(
     log: &Log,
     pipeline: &Pipeline,
     pepper: &Pepper,
     vault: &Vault,
     key: &SigningKey,
+    is_founder: bool,
 ) -> anyhow::Result<()> {
-    pipeline.record(KIND, data(pepper, vault, key)).await.context("recording which secrets this city has")?;
-    check(log, pepper, vault, key).await.map(drop)
+    // On SQLite there is one server, whichever version it was of when it founded the city.
+    if is_founder || matches!(log.config().location, Location::Sqlite { .. }) {
+        pipeline.record(KIND, data(pepper, vault, key)).await.context("recording which secrets this city has")?;
+        return check(log, pepper, vault, key).await.map(drop);
+    }
+    for _ in 0..ATTEMPTS {
+        if check(log, pepper, vault, key).await? == Named::AsTheseAre {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    bail!(
+        "the server that founded this city has not said which secrets it has: start that one first, and copy its secrets here"
+    )
 }
 
 /// The first entry that names them: of a young city the first of its stream, of an older one somewhere behind its anchors.

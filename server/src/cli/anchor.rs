@@ -29,6 +29,14 @@ Examples:
   guildhall anchor list
   guildhall anchor list --json")]
     List(AnchorArgs),
+    /// Go on anchoring from here, because the place that did it is gone for good
+    #[command(after_help = "\
+The log is published from one place: the data directory that anchored it last. Servers that take turns share it. Run this only when that
+place is gone and will not come back: what it signed after its last anchor is not known here, and must not be contradicted.
+
+Examples:
+  guildhall anchor adopt")]
+    Adopt(AnchorArgs),
 }
 
 #[derive(Args)]
@@ -43,6 +51,7 @@ pub async fn run(settings: &Settings, command: AnchorCommand) -> anyhow::Result<
         AnchorCommand::Now(args) => (Ask::AnchorNow, args.json),
         AnchorCommand::Status(args) => (Ask::AnchorStatus, args.json),
         AnchorCommand::List(args) => (Ask::AnchorList, args.json),
+        AnchorCommand::Adopt(args) => (Ask::AnchorAdopt, args.json),
     };
     let ending = control::ask(settings, ask, &mut |_, _| {}).await?;
     conclude(ending, json, |value| match value {

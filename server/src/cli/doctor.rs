@@ -9,13 +9,15 @@ use anchor::Verdict;
 use chain::key::SigningKey;
 use clap::Args;
 use eventlog::sql::{self, Cell, Kind};
+use eventlog::vault::Vault;
 use eventlog::{Failure, Log};
+use identity::Pepper;
 use projections::views::ViewsDb;
 use serde::Serialize;
 
 use super::NO;
 use super::output::print_json;
-use crate::city::{DataDir, MASTER_KEY_VARIABLE, open_log};
+use crate::city::{self, DataDir, MASTER_KEY_VARIABLE, open_log};
 use crate::config::Settings;
 use crate::control;
 
@@ -162,9 +164,33 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
         Some(Ok(log)) => {
             examine_log(&log, findings).await;
+            secrets(&dir, &log, findings).await;
             published(settings, &dir, &log, findings).await;
         }
+        Some(Err(error)) if is_missing(&error) && dir.file("pepper.key").exists() => {
+            findings.wrong(
+                "log",
+                format!("{error:#}"),
+                "this directory has the keys of a city: restore its log from a backup",
+            );
+        }
         Some(Err(error)) => findings.wrong("log", format!("{error:#}"), log_advice(&error)),
+    }
+}
+
+/// Whether the secrets here are the city's: what `serve` asks before it starts. Those that are missing were spoken of already.
+async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
+    let (Ok(master), Ok(pepper), Ok(seed)) =
+        (dir.master_key(false), dir.secret("pepper.key", false), dir.secret("signing.key", false))
+    else {
+        return;
+    };
+    let (vault, pepper) = (Vault::new(master), Pepper::new(*pepper));
+    match city::secrets::check(log, &pepper, &vault, &SigningKey::from_seed(log.origin(), *seed)).await {
+        Ok(_) => findings.ok("keys", "are the ones that the log names"),
+        Err(error) => {
+            findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city")
+        }
     }
 }
 
@@ -224,6 +250,10 @@ fn space(path: &Path, findings: &mut Findings) {
         Ok(free) => findings.ok("disk", format!("{} GiB free", free >> 30)),
         Err(error) => findings.warn("disk", error, "the free space cannot be read"),
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<Failure>(), Some(Failure::Missing(_)))
 }
 
 fn log_advice(error: &anyhow::Error) -> &'static str {

@@ -56,7 +56,7 @@ pub async fn run(settings: &Settings, args: MigrateArgs) -> anyhow::Result<ExitC
     if login.is_some() {
         println!("the server logs in as {} and owns nothing", args.login_role);
         if !given {
-            println!("it keeps the password it has; --new-password gives it another");
+            println!("it keeps the password it has, if it has one; --new-password gives it another");
         } else if made {
             println!(
                 "\n    password: {}\n\nIt is shown only now; put it into ~/.pgpass or the database URL.",

@@ -61,6 +61,9 @@ impl Asked {
     /// A parameter of the query, which is then no longer there.
     pub fn take<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.query.remove(name) else { return Ok(None) };
+        if text.chars().any(char::is_control) {
+            return Err(Problem::invalid(name, "holds a control character"));
+        }
         text.parse().map(Some).map_err(|error| Problem::invalid(name, error))
     }
 

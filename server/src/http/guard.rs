@@ -1,16 +1,21 @@
 //! The one door: from the `Authorization` header to a permit for one action, or a recorded refusal.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
-use domain::ids::{KeyId, Stream};
-use domain::turn::{Permit, State};
-use domain::{Code, Rejection};
+use domain::Code;
+use domain::ids::KeyId;
+use domain::turn::Permit;
 use identity::{Credential, PresentedKey};
+
+use tokio::sync::SemaphorePermit;
 
 use super::App;
 use super::problem::{CREDENTIAL_MALFORMED, Problem, RATE_LIMITED, UNAUTHENTICATED};
 use super::standing::{Fresh, Refusal};
+
+/// Longest wait for a turn at looking a key up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who asks, and what was established about them.
 pub struct Caller {
@@ -33,7 +38,7 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
     // Looking an id up costs reads of the database, and anybody can make up ids: a few at a time, so that those who are known go on.
     let _turn = match app.city.standing.knows(presented.id()) {
         true => None,
-        false => app.lookups.acquire().await.ok(),
+        false => Some(turn(app).await?),
     };
     match app.city.standing.permit(&presented, action, fresh).await {
         Ok((credential, permit)) => {
@@ -42,7 +47,7 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
         }
         Err(Refusal::Failure(failure)) => Err(failure.into()),
         Err(Refusal::Rejected(rejection)) => {
-            let who = name(app, presented.id(), &rejection).await;
+            let who = app.city.standing.name(presented.id(), &rejection).await;
             pipeline.denied(&who, action, rejection.code.as_str());
             if rejection.code == Code::CredentialInvalid {
                 stranger(app)?;
@@ -52,6 +57,13 @@ pub async fn admit(app: &App, headers: &HeaderMap, action: &str, fresh: Fresh) -
             Err(Problem::rejected(&rejection))
         }
     }
+}
+
+/// A turn at looking a key up. Behind too many others nobody waits: asked again, whoever has a good key gets in between.
+async fn turn(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
+    let _place = app.waiting.try_acquire().map_err(|_| limited(LOOKUP_PATIENCE))?;
+    let turn = tokio::time::timeout(LOOKUP_PATIENCE, app.lookups.acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| limited(LOOKUP_PATIENCE))
 }
 
 fn presented(headers: &HeaderMap) -> Result<PresentedKey, Problem> {
@@ -80,15 +92,4 @@ fn stranger(app: &App) -> Result<(), Problem> {
 fn limited(wait: std::time::Duration) -> Problem {
     metrics::counter!("guildhall_rate_limited_total").increment(1);
     Problem::new(RATE_LIMITED).retry_after(wait)
-}
-
-/// What a refused credential is called on record. Ids that nobody issued are one: else anybody could fill the log with names.
-async fn name(app: &App, id: KeyId, rejection: &Rejection) -> String {
-    if rejection.code != Code::CredentialInvalid {
-        return id.to_string();
-    }
-    match app.city.standing.state(Stream::Key(id)).await.as_deref() {
-        Ok(State::Key(key)) if key.exists() => id.to_string(),
-        _ => "unknown".to_owned(),
-    }
 }

@@ -47,6 +47,8 @@ pub use standing::{Fresh, Refusal, Standing, now};
 
 /// Keys looked for at a time, of the many connections there are for reading.
 const LOOKUPS: usize = 4;
+/// Requests that may wait for that.
+const WAITING: usize = 256;
 
 /// What every handler needs.
 pub struct App {
@@ -56,6 +58,8 @@ pub struct App {
     strangers: Buckets<()>,
     /// Turns for those whose key is not in memory and has to be looked for.
     lookups: Semaphore,
+    /// Places to wait for such a turn.
+    waiting: Semaphore,
     feeds: Arc<Semaphore>,
     metrics: PrometheusHandle,
     started: Instant,
@@ -68,6 +72,7 @@ impl App {
             rates: Buckets::new(limits.requests_per_second, limits.burst),
             strangers: Buckets::new(limits.strangers_per_second, limits.strangers_per_second),
             lookups: Semaphore::new(LOOKUPS),
+            waiting: Semaphore::new(WAITING),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
             metrics,
             started: Instant::now(),

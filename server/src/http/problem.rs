@@ -56,6 +56,7 @@ refusals! {
     CREDENTIAL_MALFORMED = "credential_malformed", UNAUTHORIZED, "what was presented is not an API key";
     NOT_FOUND = "not_found", NOT_FOUND, "there is nothing at this address";
     METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED, "this address does not take this method";
+    PUBLISHED_ELSEWHERE = "published_elsewhere", SERVICE_UNAVAILABLE, "another server publishes this log, from another place: ask there";
     BODY_TOO_LARGE = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than this server takes";
     NOT_JSON = "not_json", UNSUPPORTED_MEDIA_TYPE, "the body must be application/json";
     RATE_LIMITED = "rate_limited", TOO_MANY_REQUESTS, "this credential sends more than its share";

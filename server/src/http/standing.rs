@@ -98,6 +98,17 @@ impl Standing {
         self.known().contains_key(&Stream::Key(key))
     }
 
+    /// What a refused credential is called on record. Ids that nobody issued are one: else anybody could fill the log with names.
+    pub async fn name(&self, id: KeyId, rejection: &Rejection) -> String {
+        if rejection.code != Code::CredentialInvalid {
+            return id.to_string();
+        }
+        match self.state(Stream::Key(id)).await.as_deref() {
+            Ok(State::Key(key)) if key.exists() => id.to_string(),
+            _ => "unknown".to_owned(),
+        }
+    }
+
     /// Whether a credential that was good before still is.
     pub async fn still(&self, credential: &Credential, action: &str) -> Result<Permit, Refusal> {
         let head = self.log.head().await?.size;

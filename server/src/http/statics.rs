@@ -9,12 +9,14 @@ use chain::tile::{BundleId, TileId};
 
 use super::App;
 use super::problem::{NOT_FOUND, Problem};
+use super::questions::receipts;
 
 /// Published tiles never change.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 /// `GET /checkpoint`
 pub async fn checkpoint(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    receipts::here(&app.city)?;
     let note = app.city.anchoring.checkpoint().await?;
     let note = note.ok_or_else(|| Problem::new(NOT_FOUND).detail("nothing was published yet"))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], note)

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use chain::Hash;
 use serde_json::{Value, json};
 
+use crate::city::City;
 use crate::http::asked::{self, Asked};
 use crate::http::opened;
-use crate::http::problem::{NOT_FOUND, Problem, not_yet};
+use crate::http::problem::{NOT_FOUND, PUBLISHED_ELSEWHERE, Problem, not_yet};
 use crate::http::standing::Refusal;
 
 /// A checkpoint is made every second while the log grows.
@@ -38,20 +39,26 @@ pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
                 receipt.opened = opened_texts(&asked, &receipt).await?;
                 asked::json(&receipt)
             }
-            None => Ok(pending(position)),
+            None => pending(city, position),
         };
     }
     match city.anchoring.proof(position).await? {
         Some(proof) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.format()).into_response()),
-        None => Ok(pending(position)),
+        None => pending(city, position),
     }
 }
 
-fn pending(position: u64) -> Response {
-    not_yet(
+fn pending(city: &City, position: u64) -> Result<Response, Problem> {
+    here(city)?;
+    Ok(not_yet(
         RETRY_SECONDS,
         axum::Json(json!({ "status": "pending", "position": position, "because": "no checkpoint covers it yet" })),
-    )
+    ))
+}
+
+/// Where another place publishes, waiting for it here leads to nothing.
+pub fn here(city: &City) -> Result<(), Problem> {
+    if city.anchoring.is_elsewhere() { Err(Problem::new(PUBLISHED_ELSEWHERE)) } else { Ok(()) }
 }
 
 async fn permitted(asked: &Asked) -> Result<(), Problem> {
@@ -82,6 +89,7 @@ async fn opened_texts(asked: &Asked, receipt: &EntryReceipt) -> Result<BTreeMap<
 /// `GET /v1/checkpoint`
 pub async fn checkpoint(asked: Asked) -> Result<Response, Problem> {
     asked.nothing_else()?;
+    here(&asked.app.city)?;
     match asked.app.city.anchoring.checkpoint().await? {
         Some(note) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response()),
         None => Ok(not_yet(RETRY_SECONDS, axum::Json(json!({ "status": "pending" })))),
