@@ -32,7 +32,14 @@ macro_rules! from {
         })*
     };
 }
-from!(City(CityEvent), Citizen(CitizenEvent), Guild(GuildEvent), Treasury(TreasuryEvent), Key(KeyEvent), Grant(GrantEvent));
+from!(
+    City(CityEvent),
+    Citizen(CitizenEvent),
+    Guild(GuildEvent),
+    Treasury(TreasuryEvent),
+    Key(KeyEvent),
+    Grant(GrantEvent)
+);
 
 /// Why recorded data is not an event of this version of the city.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use domain::Time;
 use domain::citizen::Citizen;
 use domain::city::City;
 use domain::city::policy::lowest_tier;
@@ -13,7 +14,6 @@ use domain::key::Key;
 use domain::party::{Actor, Tier};
 use domain::rejection::{Code, Rejection};
 use domain::turn::{Missing, Permit, Scene, State, Stop};
-use domain::Time;
 
 use crate::key::{Pepper, PresentedKey};
 

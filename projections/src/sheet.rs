@@ -120,10 +120,7 @@ impl<R: Record> Sheet<R> {
     /// Takes the living row out of the table, if there is one.
     pub fn remove(&mut self, key: &R::Key) {
         if let Some(row) = self.get(key).cloned() {
-            let pending = self.staged.entry(key.clone()).or_insert_with(|| Pending {
-                living: None,
-                rows: Vec::new(),
-            });
+            let pending = self.staged.entry(key.clone()).or_insert_with(|| Pending { living: None, rows: Vec::new() });
             pending.living = None;
             pending.add(Some(row), None);
         }

@@ -119,7 +119,12 @@ pub async fn of_holder(
 }
 
 /// Who has a kind of capability; the cursor is a grant's id.
-pub async fn holders(conn: &mut Conn, kind: CapabilityKind, filter: &Filter, request: &PageRequest) -> Result<Page<Grant>> {
+pub async fn holders(
+    conn: &mut Conn,
+    kind: CapabilityKind,
+    filter: &Filter,
+    request: &PageRequest,
+) -> Result<Page<Grant>> {
     list(conn, ("t.kind = $1", text(kind)), filter, request).await
 }
 
@@ -136,13 +141,15 @@ pub async fn grant(conn: &mut Conn, grant: GrantId) -> Result<Option<Grant>> {
 /// What happened to a grant, also after it was pruned; the cursor is a position.
 pub async fn history(conn: &mut Conn, grant: GrantId, request: &PageRequest) -> Result<Page<Happening>> {
     let order = Order::Number("position");
-    page(conn, &["t.grant_id = $1"], vec![text(grant)], order, request, |one: &Happening| one.position.to_string()).await
+    page(conn, &["t.grant_id = $1"], vec![text(grant)], order, request, |one: &Happening| one.position.to_string())
+        .await
 }
 
 /// What the city says of actions; the cursor is an action.
 pub async fn actions(conn: &mut Conn, kind: CapabilityKind, request: &PageRequest) -> Result<Page<RegisteredAction>> {
     let order = Order::Text("action");
-    page(conn, &["t.kind = $1"], vec![text(kind)], order, request, |one: &RegisteredAction| one.action.to_string()).await
+    page(conn, &["t.kind = $1"], vec![text(kind)], order, request, |one: &RegisteredAction| one.action.to_string())
+        .await
 }
 
 /// Who may grant from imported sources by hand.

@@ -76,7 +76,8 @@ async fn a_capability_is_given_checked_narrowed_and_taken_away() {
     let wider = shop.town.post(ann_key, &format!("{path}/attenuate"), json!({ "scope": {} })).await;
     assert_eq!(wider.refused(422, "scope_wider").field(), "scope");
 
-    let gone = shop.town.post(ann_key, &format!("{path}/revoke"), json!({ "reason": "worn out" })).await.ok().position();
+    let gone =
+        shop.town.post(ann_key, &format!("{path}/revoke"), json!({ "reason": "worn out" })).await.ok().position();
     assert_eq!(shop.check(ann, "look", gone).await["because"], "no_grant");
     let history = shop.town.get(&shop.founder_key, &format!("/grants/{}/history", shop.grant)).await.ok();
     let events: Vec<&str> =

@@ -137,7 +137,11 @@ fn inside(turn: &Turn<'_>, guild: GuildId, holder: HolderId) -> Result<(), Stop>
         HolderId::Citizen(id) => crate::party::MemberId::Citizen(id),
         HolderId::Squad(id) => crate::party::MemberId::Squad(id),
     };
-    if state.member(member).is_some_and(|member| member.is_active()) { Ok(()) } else { Err(Code::NotInsideGuild.into()) }
+    if state.member(member).is_some_and(|member| member.is_active()) {
+        Ok(())
+    } else {
+        Err(Code::NotInsideGuild.into())
+    }
 }
 
 /// A coordinator of the guild, and then its governance.

@@ -78,13 +78,9 @@ impl Serialize for Answer {
             expires_at: Option<Time>,
         }
         let said = match self {
-            Self::Yes { grant, scope, expires_at } => Said {
-                allowed: true,
-                because: None,
-                grant: Some(*grant),
-                scope: Some(scope),
-                expires_at: *expires_at,
-            },
+            Self::Yes { grant, scope, expires_at } => {
+                Said { allowed: true, because: None, grant: Some(*grant), scope: Some(scope), expires_at: *expires_at }
+            }
             Self::No { because, grant } => {
                 Said { allowed: false, because: Some(*because), grant: *grant, scope: None, expires_at: None }
             }

@@ -43,7 +43,9 @@ pub(crate) fn follow_membership(turn: &mut Turn<'_>, guild: GuildId, member: Mem
         }
     }
     match wanted {
-        Some((kind, reference)) if !has => begin(turn, holder, kind, CapabilityKind::GuildRole, reference, Source::Membership),
+        Some((kind, reference)) if !has => {
+            begin(turn, holder, kind, CapabilityKind::GuildRole, reference, Source::Membership)
+        }
         _ => Ok(()),
     }
 }

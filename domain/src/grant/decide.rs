@@ -44,7 +44,11 @@ fn grant(turn: &mut Turn<'_>, c: &GrantCapability, command: &Command) -> Result<
             && living.expires_at == c.expires_at
             && living.is_delegable() == c.delegable
             && living.parent().is_none();
-        return if same { Ok(Outcome::AlreadyDone) } else { Err(Rejection::new(Code::GrantExists).field("ref").into()) };
+        return if same {
+            Ok(Outcome::AlreadyDone)
+        } else {
+            Err(Rejection::new(Code::GrantExists).field("ref").into())
+        };
     }
     free_name(turn, c.holder, c.kind, &c.reference)?;
     let granted = Granted {
@@ -80,7 +84,11 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     }
     if let Some(living) = inventory.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
-        return if same { Ok(Outcome::AlreadyDone) } else { Err(Rejection::new(Code::GrantExists).field("ref").into()) };
+        return if same {
+            Ok(Outcome::AlreadyDone)
+        } else {
+            Err(Rejection::new(Code::GrantExists).field("ref").into())
+        };
     }
     free_name(turn, c.holder, c.kind, &c.reference)?;
     let granted = Granted {

@@ -115,11 +115,24 @@ text_serde!(CapabilityRef);
 /// Whether a text has the shape of a known kind of secret. A net for accidents, not a proof of absence.
 pub fn looks_like_secret(text: &str) -> bool {
     const PREFIXES: [&str; 14] = [
-        "sk-", "sk_live_", "sk_test_", "rk_live_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "AKIA",
-        "AIza", "gh_",
+        "sk-",
+        "sk_live_",
+        "sk_test_",
+        "rk_live_",
+        "ghp_",
+        "gho_",
+        "ghs_",
+        "github_pat_",
+        "glpat-",
+        "xoxb-",
+        "xoxp-",
+        "AKIA",
+        "AIza",
+        "gh_",
     ];
     let long_enough = |word: &str| word.len() >= 16;
-    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')' | '<' | '>'));
+    let words =
+        text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')' | '<' | '>'));
     let by_word = words.clone().any(|word| {
         let word = word.rsplit(':').next().unwrap_or(word);
         long_enough(word) && (PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_jwt(word))
@@ -216,7 +229,8 @@ impl FromStr for Source {
         }
         let named = Self::IMPORTED.into_iter().chain([Self::City, Self::Membership, Self::Roles]);
         named.into_iter().find(|source| source.to_string() == text).ok_or_else(|| {
-            let expected = "d1:tokens, plugin:yaml, ghl:workflows, fs:skills, pg:profile_tool_connections, city, or a guild's id";
+            let expected =
+                "d1:tokens, plugin:yaml, ghl:workflows, fs:skills, pg:profile_tool_connections, city, or a guild's id";
             Malformed::new(expected, text)
         })
     }

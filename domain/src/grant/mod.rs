@@ -13,10 +13,10 @@ mod ending;
 pub mod event;
 pub mod kind;
 pub mod scope;
-pub mod uses;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod uses;
 pub mod verification;
 
 pub use state::{Grant, Inventory};

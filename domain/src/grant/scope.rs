@@ -41,7 +41,11 @@ impl FromStr for Action {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let inside = |b: u8| plain(b) || matches!(b, b'-' | b'_' | b'.' | b':');
         let good = (1..=64).contains(&text.len()) && plain(text.as_bytes()[0]) && text.bytes().all(inside);
-        if good { Ok(Self(text.into())) } else { Err(Malformed::new("an action of 1 to 64 characters a-z, 0-9, '-_.:'", text)) }
+        if good {
+            Ok(Self(text.into()))
+        } else {
+            Err(Malformed::new("an action of 1 to 64 characters a-z, 0-9, '-_.:'", text))
+        }
     }
 }
 
@@ -75,7 +79,8 @@ impl Per {
         [(Self::Second, 's', 1), (Self::Minute, 'm', 60), (Self::Hour, 'h', 3600), (Self::Day, 'd', 86_400)];
 
     fn entry(self) -> (char, u32) {
-        let (_, letter, seconds) = Self::ALL.into_iter().find(|(per, ..)| *per == self).expect("every window is listed");
+        let (_, letter, seconds) =
+            Self::ALL.into_iter().find(|(per, ..)| *per == self).expect("every window is listed");
         (letter, seconds)
     }
 

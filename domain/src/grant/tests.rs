@@ -236,7 +236,10 @@ fn guild_roles_and_data_access_follow_what_they_come_from() {
     world.send(cat, LeaveGuild { guild: guild.into() }).unwrap();
     assert_eq!(roles(&world), BTreeSet::new());
     world.send(world.principal, AssignRole { citizen: cat, role: slug("knight") }).unwrap();
-    assert_eq!(refs(&world, cat, CapabilityKind::DataAccess), BTreeSet::from(["role/knight", "role/observer"].map(str::to_owned)));
+    assert_eq!(
+        refs(&world, cat, CapabilityKind::DataAccess),
+        BTreeSet::from(["role/knight", "role/observer"].map(str::to_owned))
+    );
     let grant = inventory(&world, cat).of_kind(CapabilityKind::DataAccess).map(Grant::id).next().unwrap();
     assert_eq!(world.send(world.principal, revoke(cat, grant)), Err(Code::ComputedCapability));
     world.send(world.principal, UnassignRole { citizen: cat, role: slug("knight") }).unwrap();

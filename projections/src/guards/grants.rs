@@ -27,7 +27,8 @@ record! {
 }
 
 pub(super) fn fold(grants: &mut Sheet<CapabilityGrant>, event: &GrantEvent) {
-    let mut status = |grant: &GrantId, status: &str| grants.change(&(*grant,), |row| status.clone_into(&mut row.status));
+    let mut status =
+        |grant: &GrantId, status: &str| grants.change(&(*grant,), |row| status.clone_into(&mut row.status));
     match event {
         // Without a look at what is there: a second living grant must reach the table and be refused.
         GrantEvent::Granted(begun) => grants.put(CapabilityGrant {

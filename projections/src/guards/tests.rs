@@ -344,11 +344,8 @@ async fn a_second_living_grant_of_one_name_is_refused_and_one_after_the_end_is_n
         let ended_and_again = vec![end(1), granted(6, 1, "lathe"), end(6), granted(7, 1, "lathe")];
         town.append(&[ended_and_again]).await.unwrap();
         let pruned = in_inventory(1, GrantEvent::Pruned { grant: GrantId::from_bits(1) });
-        let begun_and_pruned = [
-            granted(8, 1, "tongs"),
-            end(8),
-            in_inventory(1, GrantEvent::Pruned { grant: GrantId::from_bits(8) }),
-        ];
+        let begun_and_pruned =
+            [granted(8, 1, "tongs"), end(8), in_inventory(1, GrantEvent::Pruned { grant: GrantId::from_bits(8) })];
         town.append(&[vec![pruned], begun_and_pruned.to_vec()]).await.unwrap();
         let mut conn = town.log.reader().await.unwrap();
         let rows = sql::select(&mut conn, CapabilityGrant::TABLE, "order by t.grant_id", &[]).await.unwrap();

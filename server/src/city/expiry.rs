@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use commands::{Request, Verdict};
 use domain::Command;
-use domain::time::{DAY_MICROS, Time};
 use domain::grant::command::{ExpireGrant, PruneGrant};
 use domain::grant::verification::PRUNE_AFTER_DAYS;
 use domain::guild::command::ExpireProposal;
+use domain::time::{DAY_MICROS, Time};
 use domain::treasury::command::{ExpireHold, ExpireTransfer};
 use identity::Credential;
 use queries::QueryError;

@@ -174,10 +174,8 @@ fn status(code: Code) -> StatusCode {
         NotPermitted | CredentialScope | ActorNotActive | UnknownAction => StatusCode::FORBIDDEN,
         VersionConflict | SlugTaken | MemberExists | ReferenceReused | KeyReused | CurrencyExists | RoleExists
         | KeyExists | CityFounded => StatusCode::CONFLICT,
-        CitizenNotFound | GuildNotFound | TreasuryNotFound | KeyNotFound | RoleNotFound | MemberNotFound | HolderNotFound
-        | GrantNotFound => {
-            StatusCode::NOT_FOUND
-        }
+        CitizenNotFound | GuildNotFound | TreasuryNotFound | KeyNotFound | RoleNotFound | MemberNotFound
+        | HolderNotFound | GrantNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::governance::Class;
 use super::grant::{Holder, HolderKind};
 use super::treasury::{Movement, Role};
-use super::values::{Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId};
+use super::values::{
+    Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId,
+};
 use super::{Actor, Entry, Notes, World};
 
 /// What an act owes before it ends.

@@ -341,7 +341,9 @@ impl World {
                 &format!("{guild}/{rank}"),
                 active == Some(rank),
             );
-            notes.expect(agrees, || format!("the inventory of {member} does not agree about the rank {rank} in {guild}"));
+            notes.expect(agrees, || {
+                format!("the inventory of {member} does not agree about the rank {rank} in {guild}")
+            });
         }
     }
 
@@ -507,10 +509,13 @@ fn begin(granted: &Granted, id: InventoryId, entry: &Entry, world: &mut World, n
 fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &World, notes: &mut Notes) {
     let Granted { grant: which, source, granted_by, verified, .. } = granted;
     let told = granted_by.is_none();
-    notes.expect(told == *verified, || format!("{which} counts as verified without its source, or the other way round"));
+    notes
+        .expect(told == *verified, || format!("{which} counts as verified without its source, or the other way round"));
     if told {
         notes.expect(source.is_imported() || source.is_computed(), || format!("{which} is granted by nobody"));
-        notes.expect(!world.inventories.withheld.contains(&name), || format!("{which} was revoked, and is imported again"));
+        notes.expect(!world.inventories.withheld.contains(&name), || {
+            format!("{which} was revoked, and is imported again")
+        });
         return;
     }
     notes.expect(!source.is_computed(), || format!("{which} follows from nothing"));
@@ -538,7 +543,9 @@ fn delegate(granted: &Granted, parent: &Link, name: Name, entry: &Entry, world: 
         return notes.add(format!("{which} is delegated from {}, which is not living", parent.grant));
     };
     let same = above.name.0 == parent.holder && (above.name.1, above.name.2) == (name.1, name.2);
-    notes.expect(same && above.source == granted.source, || format!("{which} is another capability than the one above it"));
+    notes.expect(same && above.source == granted.source, || {
+        format!("{which} is another capability than the one above it")
+    });
     notes.expect(above.delegable, || format!("{} may not be handed on", parent.grant));
     let later = above.expires_at.is_some_and(|end| granted.expires_at.is_none_or(|wanted| wanted > end));
     let within = granted.scope.is_within(&above.scope) && !later;
@@ -568,7 +575,9 @@ fn below(world: &World, grant: GrantId) -> Vec<GrantId> {
     let (mut found, mut next) = (Vec::new(), vec![grant]);
     while let Some(grant) = next.pop() {
         let children = world.inventories.living.get(&grant).map(|grant| &grant.children);
-        for child in children.into_iter().flatten().copied().filter(|child| world.inventories.living.contains_key(child)) {
+        for child in
+            children.into_iter().flatten().copied().filter(|child| world.inventories.living.contains_key(child))
+        {
             found.push(child);
             next.push(child);
         }

@@ -73,9 +73,17 @@ pub enum Event {
 
 /// Every event type that has rules, or a reason to have none.
 pub fn covered() -> impl Iterator<Item = &'static Covered> {
-    [city::COVERED, citizen::COVERED, guild::COVERED, treasury::COVERED, key::COVERED, grant::COVERED, infrastructure::COVERED]
-        .into_iter()
-        .flatten()
+    [
+        city::COVERED,
+        citizen::COVERED,
+        guild::COVERED,
+        treasury::COVERED,
+        key::COVERED,
+        grant::COVERED,
+        infrastructure::COVERED,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 impl Event {

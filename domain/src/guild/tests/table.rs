@@ -422,7 +422,10 @@ fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
         }
         "grant.delegate" => {
             let (grant, holder) = (stage.granted(), guild.into());
-            (ann, DelegateGrant { holder, grant, to: eve.into(), scope: None, delegable: false, expires_at: None }.into())
+            (
+                ann,
+                DelegateGrant { holder, grant, to: eve.into(), scope: None, delegable: false, expires_at: None }.into(),
+            )
         }
         "grant.reverify" => {
             let grant = stage.imported();

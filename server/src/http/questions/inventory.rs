@@ -145,13 +145,21 @@ async fn may_use(asked: &Asked, holder: HolderId) -> Result<(), Problem> {
     }
     let own = match (holder, permit.actor.citizen()) {
         (HolderId::Citizen(holder), Some(caller)) => holder == caller,
-        (HolderId::Guild(guild), Some(caller)) => match asked.app.city.standing.state(Stream::Guild(guild)).await?.as_ref() {
-            State::Guild(guild) => guild.exists() && guild.active_member(caller).is_some(),
-            _ => false,
-        },
+        (HolderId::Guild(guild), Some(caller)) => {
+            match asked.app.city.standing.state(Stream::Guild(guild)).await?.as_ref() {
+                State::Guild(guild) => guild.exists() && guild.active_member(caller).is_some(),
+                _ => false,
+            }
+        }
         _ => false,
     };
-    if own { Ok(()) } else { Err(Problem::rejected(&Rejection::new(Code::NotPermitted).detail("uses are the holder's, a service's or the gate's"))) }
+    if own {
+        Ok(())
+    } else {
+        Err(Problem::rejected(
+            &Rejection::new(Code::NotPermitted).detail("uses are the holder's, a service's or the gate's"),
+        ))
+    }
 }
 
 async fn existing(asked: &Asked) -> Result<HolderId, Problem> {
