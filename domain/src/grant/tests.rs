@@ -384,7 +384,7 @@ proptest! {
         for step in &steps {
             let before = world.log.len();
             play(&mut world, owner, &people, step);
-            told.read(&world.log[before..].to_vec());
+            told.read(&world.log[before..]);
             told.check();
         }
         for person in &people {
