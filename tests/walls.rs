@@ -235,12 +235,15 @@ fn no_sql_makes_the_guards_hold_what_cannot_be_on_sqlite() {
         let hall = Hall::open(Engine::Sqlite).await;
         let (town, member) = walled_town(&hall).await;
         let Location::Sqlite { dir } = &hall.log.config().location else { panic!("not on SQLite") };
-        let options = SqliteConnectOptions::new().filename(dir.join("log.db")).foreign_keys(true);
-        let mut direct = options.connect().await.unwrap();
-        let sqls = violations(Engine::Sqlite, &town, &member);
-        guards_say_no(&hall.log, &sqls, async |sql| {
-            direct.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(|_| ())
-        })
-        .await;
+        // Without foreign keys as well, which is how other tools open a file.
+        for foreign_keys in [true, false] {
+            let options = SqliteConnectOptions::new().filename(dir.join("log.db")).foreign_keys(foreign_keys);
+            let mut direct = options.connect().await.unwrap();
+            let sqls = violations(Engine::Sqlite, &town, &member);
+            guards_say_no(&hall.log, &sqls, async |sql| {
+                direct.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(|_| ())
+            })
+            .await;
+        }
     });
 }

@@ -316,6 +316,21 @@ pub fn new_files(old: u64, new: u64) -> Vec<String> {
     [tiles, bundles, packs].concat()
 }
 
+/// Whether the store has this anchor as it was recorded.
+///
+/// # Errors
+/// [`AnchorError::Store`] when it has not.
+pub async fn is_stored(store: &dyn Store, recorded: &Anchored) -> Result<(), AnchorError> {
+    let found = store.get(&recorded.key).await?;
+    if found.is_some_and(|bytes| sha256(&[&bytes]) == recorded.sha256) {
+        return Ok(());
+    }
+    Err(AnchorError::Store(format!(
+        "anchor {} is on record and is not there: the store was emptied or replaced, or is not mounted",
+        recorded.seq
+    )))
+}
+
 /// Reads an anchor and opens its checkpoint.
 pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;

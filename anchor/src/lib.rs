@@ -26,6 +26,6 @@ pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use layout::Layout;
 pub use prover::{EntryReceipt, OpenedText, Prover};
-pub use service::{Config, Service, Status};
+pub use service::{Config, Service, Status, check_store};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Put, Store};

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
 
-use crate::anchorer::{ANCHORED, Anchored, Anchorer, Listed};
+use crate::anchorer::{self, ANCHORED, Anchored, Anchorer, Listed};
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::layout::Layout;
@@ -94,6 +94,19 @@ impl OnRecord {
     }
 }
 
+/// Whether this store has the newest anchor that the log speaks of; answers with it.
+///
+/// # Errors
+/// [`AnchorError::Store`] when it has not.
+pub async fn check_store(log: &Log, store: &dyn Store) -> Result<Option<Anchored>, AnchorError> {
+    let mut on_record = OnRecord::default();
+    let newest = on_record.newest(log).await?;
+    if let Some(recorded) = newest {
+        anchorer::is_stored(store, recorded).await?;
+    }
+    Ok(newest.cloned())
+}
+
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
     log: Log,
@@ -108,6 +121,7 @@ pub struct Service {
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
+    anchor_trouble: watch::Sender<Option<String>>,
     elsewhere: AtomicBool,
 }
 
@@ -147,6 +161,7 @@ impl Service {
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
+            anchor_trouble: watch::Sender::new(None),
             elsewhere: AtomicBool::new(false),
         })
     }
@@ -173,6 +188,8 @@ impl Service {
         // An anchor at the first growth after a start: nobody knows how long the city was away.
         let mut anchored_at: Option<Instant> = None;
         let mut grown = false;
+        // Said at once, not only when the next anchor is due.
+        let _ = self.check_store().await;
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -259,10 +276,23 @@ impl Service {
         self.elsewhere.load(Ordering::Relaxed)
     }
 
-    /// Publishes and anchors now.
+    /// Publishes and anchors now, and publishes that it was anchored: from then on an auditor misses the anchor.
     pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
         self.publish(true).await?;
-        self.anchor_published().await
+        let anchored = self.anchor_published().await?;
+        self.publish(true).await?;
+        Ok(anchored)
+    }
+
+    /// Whether the newest anchor on record is in the store, as it was recorded.
+    pub async fn check_store(&self) -> Result<(), AnchorError> {
+        let mut on_record = self.on_record.lock().await;
+        let checked = match on_record.newest(&self.log).await? {
+            Some(recorded) => anchorer::is_stored(self.store.as_ref(), recorded).await,
+            None => Ok(()),
+        };
+        drop(on_record);
+        self.note_anchoring(checked)
     }
 
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
@@ -271,12 +301,30 @@ impl Service {
         let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
         let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
         held.check().await?;
-        let result = self.anchorer.lock().await.anchor(&note).await;
+        // The next anchor names the one before: where that is gone, the store is not the one it was.
+        let result = match self.check_store().await {
+            Ok(()) => self.anchorer.lock().await.anchor(&note).await,
+            Err(error) => Err(error),
+        };
         *seat = Some(held);
         if let Ok(anchored) = &result {
             metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
         }
-        self.note(result, "anchoring failed")
+        self.note_anchoring(result)
+    }
+
+    /// What is wrong with anchoring stays said, also while publishing goes on well.
+    fn note_anchoring<T>(&self, result: Result<T, AnchorError>) -> Result<T, AnchorError> {
+        let trouble = result.as_ref().err().map(|error| format!("anchoring: {error}"));
+        let was = self.anchor_trouble.send_replace(trouble.clone());
+        if let Err(error) = &result {
+            metrics::counter!("guildhall_anchor_failures_total").increment(1);
+            if was != trouble {
+                let alarm = error.is_alarming() || matches!(error, AnchorError::File { .. });
+                tracing::error!(%error, alarm, "anchoring failed");
+            }
+        }
+        result
     }
 
     fn note<T>(&self, result: Result<T, AnchorError>, what: &'static str) -> Result<T, AnchorError> {
@@ -316,7 +364,7 @@ impl Service {
             anchored,
             store: self.store.name(),
             guarantee: self.store.guarantee(),
-            trouble: self.trouble.borrow().clone(),
+            trouble: self.trouble.borrow().clone().or_else(|| self.anchor_trouble.borrow().clone()),
         })
     }
 

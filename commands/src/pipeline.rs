@@ -1,7 +1,7 @@
 //! The queue in front of the one writer: bounded, drained without a timer, answered after the commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -101,6 +101,7 @@ pub struct Pipeline {
     held: Arc<AtomicUsize>,
     read_only: Arc<watch::Sender<Option<String>>>,
     compared: Arc<watch::Sender<u64>>,
+    failing: Arc<AtomicBool>,
 }
 
 impl Pipeline {
@@ -120,9 +121,10 @@ impl Pipeline {
             read_only: read_only.subscribe(),
             reconnected: config.compare_after_reconnect.then(|| (log.reconnected(), compared.subscribe())),
         };
-        let writing = Writing::new(writer, log.origin().to_owned(), vault, config, Arc::clone(&waiting), gates);
+        let failing = Arc::new(AtomicBool::new(false));
+        let writing = Writing::new(writer, vault, config, Arc::clone(&waiting), Arc::clone(&failing), gates);
         let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
-        Ok((Self { jobs, denials, waiting, held: Arc::default(), read_only, compared }, task))
+        Ok((Self { jobs, denials, waiting, held: Arc::default(), read_only, compared, failing }, task))
     }
 
     /// Settles one command. The answer comes after its entries are durable.
@@ -162,9 +164,9 @@ impl Pipeline {
         self.read_only.borrow().clone()
     }
 
-    /// Whether there is still a writer behind the queue.
+    /// Whether there is still a writer behind the queue, and it could write when it last tried.
     pub fn is_writing(&self) -> bool {
-        !self.jobs.is_closed()
+        !self.jobs.is_closed() && !self.failing.load(Ordering::Relaxed)
     }
 
     /// Ends when the writer does, which only a bug makes it do while there is a pipeline.

@@ -1,7 +1,7 @@
 //! The one writer: drains the queue, decides a batch under the head's lock, commits it, and only then answers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eventlog::sql::Conn;
@@ -17,6 +17,8 @@ use crate::deciding::{Clock, Core, Decided, Ending};
 
 /// What [`Writer::prune_receipts`] answers when there may be more.
 const PRUNE_SLICE: u64 = 5_000;
+/// How long after a failed batch it is asked again whether one could be written.
+const PROBE: Duration = Duration::from_secs(2);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Batches settled one right behind the other before the rest of what a writer does gets its turn.
@@ -35,25 +37,29 @@ pub(crate) struct Writing {
     core: Core,
     config: Config,
     waiting: Arc<AtomicUsize>,
+    /// The last batch failed as a whole, and nothing since shows that the next one would not.
+    failing: Arc<AtomicBool>,
     gates: Gates,
 }
 
 impl Writing {
     pub(crate) fn new(
         writer: Writer,
-        origin: String,
         vault: Arc<Vault>,
         config: Config,
         waiting: Arc<AtomicUsize>,
+        failing: Arc<AtomicBool>,
         gates: Gates,
     ) -> Self {
-        let core = Core::new(origin, vault);
-        Self { writer, beside: None, session: 0, core, config, waiting, gates }
+        let core = Core::new(writer.log().origin().to_owned(), vault);
+        Self { writer, beside: None, session: 0, core, config, waiting, failing, gates }
     }
 
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));
         let mut hour = tokio::time::interval(Duration::from_secs(3600));
+        let mut probe = tokio::time::interval(PROBE);
+        probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 job = jobs.recv() => {
@@ -69,6 +75,7 @@ impl Writing {
                     let due = self.core.refusals.due(Instant::now(), false);
                     self.record_refusals(due).await;
                 }
+                _ = probe.tick(), if self.failing.load(Ordering::Relaxed) => self.probe().await,
                 _ = hour.tick() => {
                     if self.prune().await {
                         // Commands that wait go first.
@@ -79,6 +86,32 @@ impl Writing {
         }
         let rest = self.core.refusals.due(Instant::now(), true);
         self.record_refusals(rest).await;
+    }
+
+    /// Whether a batch could be written again. Asked until it can, so that whoever sends commands elsewhere meanwhile comes back.
+    async fn probe(&mut self) {
+        if self.is_read_only() {
+            return;
+        }
+        let begun = match self.writer.begin().await {
+            Ok(batch) => {
+                batch.rollback().await;
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        };
+        let opened = match begun {
+            Ok(()) => self.writer.log().missing_privileges().await,
+            Err(failure) => Err(failure),
+        };
+        match opened {
+            Ok(missing) if missing.is_empty() => {
+                tracing::info!("commands are taken again");
+                self.failing.store(false, Ordering::Relaxed);
+            }
+            Ok(missing) => tracing::warn!(?missing, "the database role lacks privileges"),
+            Err(failure) => tracing::debug!(%failure, "commands are not taken yet"),
+        }
     }
 
     /// A log that is not what was signed is not written to, by nobody and for nothing.
@@ -160,7 +193,10 @@ impl Writing {
                 outcome = self.attempt(&mut jobs, None, true, None).await.0;
             }
             metrics::histogram!("guildhall_batch_seconds").record(started.elapsed().as_secs_f64());
-            let Err(error) = outcome else { continue };
+            let Err(error) = outcome else {
+                self.failing.store(false, Ordering::Relaxed);
+                continue;
+            };
             match error {
                 CommitError::Failure(Failure::Contradiction(what)) if jobs.len() > 1 => {
                     tracing::error!(%what, jobs = jobs.len(), "a batch contradicts the database: looking for the culprit");
@@ -179,6 +215,7 @@ impl Writing {
                     }
                 }
                 CommitError::Failure(failure) => {
+                    self.failing.store(true, Ordering::Relaxed);
                     tracing::warn!(%failure, jobs = jobs.len(), "a batch failed");
                     metrics::counter!("guildhall_batch_failures_total").increment(1);
                     if matches!(failure, Failure::Diverged { .. }) {
@@ -209,7 +246,7 @@ impl Writing {
         queue: Option<&mut mpsc::Receiver<Job>>,
     ) -> (Result<(), CommitError>, Option<Next>) {
         metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
-        let Self { writer, beside, session, core, config, waiting, gates } = self;
+        let Self { writer, beside, session, core, config, waiting, gates, .. } = self;
         let log = writer.log().clone();
         let lock_started = Instant::now();
         let mut batch = match writer.begin().await {
@@ -405,8 +442,7 @@ mod tests {
         let (_writable, read_only) = tokio::sync::watch::channel(None);
         let gates = Gates { read_only, reconnected: None };
         let writer = log.writer().await.unwrap();
-        let mut writing =
-            Writing::new(writer, log.origin().to_owned(), vault, Config::default(), Arc::default(), gates);
+        let mut writing = Writing::new(writer, vault, Config::default(), Arc::default(), Arc::default(), gates);
         writing.core.folded = Some(5);
         // Again and again: a refusal does not make it forget why.
         for _ in 0..2 {

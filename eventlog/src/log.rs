@@ -257,6 +257,11 @@ impl Log {
         }
     }
 
+    /// What the login role lacks of what a server needs.
+    pub async fn missing_privileges(&self) -> Result<Vec<String>, Failure> {
+        crate::migrate::missing_privileges(&mut self.reader().await?).await
+    }
+
     /// On PostgreSQL, a connection of its own for a worker that writes views; on SQLite nothing, because views live in another file.
     pub async fn session(&self) -> Result<Option<Conn>, Failure> {
         match &self.inner.engine {

@@ -199,16 +199,30 @@ async fn create_role(conn: &mut Conn, login: Login<'_>) -> Result<bool, Failure>
     if !is_plain_name(role) {
         return Err(Failure::Contradiction(format!("{role:?} is no plain role name: [a-z_][a-z0-9_]*")));
     }
-    let known = "select rolsuper::int, (rolname = current_user)::int from pg_roles where rolname = $1";
-    let known = sql::query(conn, known, &[Kind::Int, Kind::Int], &[Cell::Text(role.to_owned())]).await?;
-    if known.iter().flatten().any(|cell| *cell == Cell::Int(1)) {
-        return Err(Failure::Owner { role: role.to_owned() });
-    }
-    let verb = if known.is_empty() { "create" } else { "alter" };
+    const KNOWN: &str =
+        "select (rolsuper or rolname = current_user)::int, rolcanlogin::int, rolcreatedb::int, rolcreaterole::int,
+        rolreplication::int from pg_roles where rolname = $1";
+    let known = sql::query(conn, KNOWN, &[Kind::Int; 5], &[Cell::Text(role.to_owned())]).await?;
     let given = known.is_empty() || replace;
-    let secret = if given { format!(" password {}", literal(&scram::verifier(password)?)) } else { String::new() };
-    conn.script(&format!("{verb} role \"{role}\" login nosuperuser nocreatedb nocreaterole noreplication{secret}"))
-        .await?;
+    let mut options = Vec::new();
+    match known.first().map(Vec::as_slice) {
+        None => options.push("login nosuperuser nocreatedb nocreaterole noreplication".to_owned()),
+        Some([Cell::Int(1), ..]) => return Err(Failure::Owner { role: role.to_owned() }),
+        // Only what is otherwise: an owner who is no superuser may say no more about a role than they have to.
+        Some([_, has @ ..]) => {
+            let wanted = [("login", 1), ("nocreatedb", 0), ("nocreaterole", 0), ("noreplication", 0)];
+            let otherwise = wanted.iter().zip(has).filter(|((_, wanted), has)| **has != Cell::Int(*wanted));
+            options.extend(otherwise.map(|((option, _), _)| (*option).to_owned()));
+        }
+        Some(_) => return Err(Failure::Database("the server does not tell what a role may".to_owned())),
+    }
+    if given {
+        options.push(format!("password {}", literal(&scram::verifier(password)?)));
+    }
+    if !options.is_empty() {
+        let verb = if known.is_empty() { "create" } else { "alter" };
+        conn.script(&format!("{verb} role \"{role}\" {}", options.join(" "))).await?;
+    }
     strip_memberships(conn, role).await?;
     Ok(given)
 }
@@ -255,6 +269,40 @@ async fn grant(conn: &mut Conn, role: &str) -> Result<(), Failure> {
     );
     conn.script(&grants).await?;
     Ok(())
+}
+
+/// What the role of this connection lacks of what [`grant`] gave it, as `INSERT on log.entries`. On SQLite there are no roles.
+pub(crate) async fn missing_privileges(conn: &mut Conn) -> Result<Vec<String>, Failure> {
+    const MISSING: &str = "
+        select wanted.what || ' on ' || wanted.place from (
+            select place, what from (values ('log.entries', 'SELECT'), ('log.entries', 'INSERT'), ('log.head', 'SELECT'),
+                    ('log.receipts', 'SELECT'), ('log.receipts', 'INSERT'), ('log.receipts', 'DELETE'),
+                    ('vault.subject_keys', 'SELECT'), ('vault.subject_keys', 'INSERT'),
+                    ('vault.payloads', 'SELECT'), ('vault.payloads', 'INSERT')) as named (place, what)
+            union all
+            select schemaname || '.' || tablename, what from pg_tables,
+                unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as what where schemaname in ('guard', 'read')
+        ) as wanted where not coalesce(has_table_privilege(to_regclass(wanted.place), wanted.what), false)
+        union all
+        select 'UPDATE (' || name || ') on log.head' from unnest(array['size', 'at', 'epoch']) as name
+            where not has_column_privilege('log.head', name, 'UPDATE')
+        union all
+        select 'USAGE on schema ' || nspname from pg_namespace
+            where nspname in ('log', 'vault', 'guard', 'read') and not has_schema_privilege(oid, 'USAGE')";
+    if !conn.is_postgres() {
+        return Ok(Vec::new());
+    }
+    // Without the schema not even the names can be asked about.
+    let schema = "select has_schema_privilege('log', 'USAGE')::int";
+    if sql::query(conn, schema, &[Kind::Int], &[]).await? != [[Cell::Int(1)]] {
+        return Ok(vec!["USAGE on schema log".to_owned()]);
+    }
+    let rows = sql::query(conn, MISSING, &[Kind::Text], &[]).await?;
+    Ok(rows
+        .into_iter()
+        .flatten()
+        .filter_map(|cell| if let Cell::Text(text) = cell { Some(text) } else { None })
+        .collect())
 }
 
 fn is_plain_name(name: &str) -> bool {

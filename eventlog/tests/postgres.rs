@@ -70,6 +70,37 @@ async fn a_writer_whose_session_was_killed_writes_again() {
     batch.commit(Append { at, ..Append::default() }).await.unwrap();
 }
 
+/// Most owners are no superusers.
+#[tokio::test]
+async fn an_owner_who_is_no_superuser_migrates_and_migrates_again() {
+    let database = testing::empty_postgres().await;
+    let mut admin = Conn::from(testing::connect(&database.owner_url).await);
+    let (owner, role) = (format!("owner_{}", database.name), format!("login_{}", database.name));
+    admin
+        .script(&format!("create role {owner} login createrole; alter database {} owner to {owner}", database.name))
+        .await
+        .unwrap();
+    let url = database.owner_url.replace("postgres", &owner).replacen(&owner, "postgres", 1);
+    let login = Login { role: &role, password: "a long secret", replace: false };
+    for replace in [false, false, true] {
+        migrate_postgres(&url, ORIGIN, Some(Login { replace, ..login }), &[testing::GUARDS_POSTGRES]).await.unwrap();
+    }
+    let log = Log::open(LogConfig {
+        location: Location::Postgres { url: database.url.replace(ROLE, &role) },
+        ..database.config()
+    });
+    let log = log.await.unwrap();
+    assert_eq!(log.missing_privileges().await.unwrap(), [""; 0]);
+    for (privilege, place) in [("insert", "log.entries"), ("update", "guard.accounts"), ("delete", "log.receipts")] {
+        admin.script(&format!("revoke {privilege} on {place} from {role}")).await.unwrap();
+        let missing = format!("{} on {place}", privilege.to_uppercase());
+        assert_eq!(log.missing_privileges().await.unwrap(), [missing]);
+        admin.script(&format!("grant {privilege} on {place} to {role}")).await.unwrap();
+    }
+    admin.script(&format!("revoke usage on schema log from {role}")).await.unwrap();
+    assert_eq!(log.missing_privileges().await.unwrap(), ["USAGE on schema log"]);
+}
+
 async fn kill_sessions(owner: &mut Conn, database: &str) {
     let kill =
         "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()";

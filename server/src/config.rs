@@ -70,6 +70,8 @@ pub struct Limits {
     pub burst: u32,
     /// Requests per second without a good key, of all callers together.
     pub strangers_per_second: u32,
+    /// Connections at a time; fewer where the process may not have that many files open.
+    pub connections: usize,
     /// Open feeds (`/v1/entries/stream`).
     pub feeds: usize,
     /// Commands waiting for the writer.
@@ -121,6 +123,7 @@ impl Default for Limits {
             requests_per_second: 2000,
             burst: 10_000,
             strangers_per_second: 100,
+            connections: 10_000,
             feeds: 256,
             queue: 16_384,
         }

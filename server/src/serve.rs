@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::city::{City, FirstPrincipal, Open};
 use crate::config::Settings;
-use crate::http::{App, router};
+use crate::http::{App, listener, router};
 use crate::{control, logging};
 
 /// How long open requests may take once the server has been told to stop.
@@ -41,16 +41,12 @@ impl Running {
         let city = Arc::clone(&open.city);
         let control = control::listen(&city)?;
         let app = App::new(Arc::clone(&city), metrics_handle()?);
-        let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+        let connections = city.settings.limits.connections;
         let mut stopping = city.stopping();
         let until = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until).await {
-                tracing::error!(%error, "HTTP has ended");
-            }
-        });
+        let serving = tokio::spawn(listener::serve(listener, router(app), connections, until));
         Ok(Self { address, city, open, serving, control })
     }
 

@@ -62,6 +62,11 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
     }
     town.get(&founder_key, "/guilds/%ff%fe").await.refused(422, "invalid_field");
     town.get(&founder_key, "/guilds?status=%00").await.refused(422, "invalid_field");
+    let misspelt = town.get(&founder_key, &format!("/treasuries/{treasury}/holds?state=opened")).await;
+    assert_eq!(misspelt.refused(422, "invalid_field").field(), "state");
+    let machinery = town.get(key, "/streams/log/entries").await.ok();
+    assert_eq!(machinery.body["entries"][0]["entry"]["type"], "log.secrets_named.v1");
+    town.get(key, "/streams/logs/entries").await.refused(422, "invalid_field");
     let observer = town.citizen("Onlooker", &[]).await.1;
     let entries = town.get(&observer, &format!("/streams/{treasury}/entries")).await;
     entries.refused(403, "not_permitted");

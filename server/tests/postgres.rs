@@ -47,6 +47,39 @@ async fn money_moves_over_postgres_as_over_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_write_is_not_ready_until_it_can_again() {
+    let database = eventlog::testing::postgres(&projections::ddl::POSTGRES).await;
+    let town = Town::start_with(|settings| {
+        settings.database_url = Some(DatabaseUrl::from(database.url.clone()));
+        settings.origin = Some(eventlog::testing::ORIGIN.to_owned());
+    })
+    .await;
+    let mut owner = eventlog::sql::Conn::from(eventlog::testing::connect(&database.owner_url).await);
+    let role = eventlog::testing::ROLE;
+    let ready = async || {
+        let request = axum::http::Request::get("/readyz").body(axum::body::Body::empty()).unwrap();
+        let reply = town.send(request).await;
+        (reply.status.as_u16(), reply.body["writing"].clone())
+    };
+    assert_eq!(ready().await, (200, json!(true)));
+    owner.script(&format!("revoke insert on log.entries from {role}")).await.unwrap();
+    let usd = json!({ "currency": "USD", "scale": 2 });
+    assert_eq!(town.post(&town.key, "/currencies", usd.clone()).await.status.as_u16(), 503);
+    assert_eq!(ready().await, (503, json!(false)));
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(ready().await, (503, json!(false)), "it has looked, and still cannot");
+    owner.script(&format!("grant insert on log.entries to {role}")).await.unwrap();
+    for _ in 0..100 {
+        if ready().await == (200, json!(true)) {
+            town.post(&town.key, "/currencies", usd).await.ok();
+            return town.end().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the server never became ready again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_are_one_city() {
     let database = eventlog::testing::postgres(&projections::ddl::POSTGRES).await;
     let dir = tempfile::tempdir().unwrap();

@@ -64,6 +64,7 @@ pub fn chain(folder: &Folder, policy: &Policy, origin: &str, size: u64) -> io::R
     let mut findings = Vec::new();
     let mut known: Vec<Known> = Vec::new();
     let mut previous: Option<Previous> = None;
+    let mut made_at = String::new();
     for name in folder.names("anchors")? {
         let path = format!("anchors/{name}");
         let bytes = folder.read(&path)?.unwrap_or_default();
@@ -89,6 +90,11 @@ pub fn chain(folder: &Folder, policy: &Policy, origin: &str, size: u64) -> io::R
         if anchor.0.previous != previous {
             fault("it does not name the anchor before it by key and hash".to_owned());
         }
+        // Both are canonical times, which sort as texts.
+        if anchor.0.at < made_at {
+            fault(format!("it says it was made at {}, before the one before it", anchor.0.at));
+        }
+        made_at.clone_from(&anchor.0.at);
         if anchor.1.size < since {
             fault(format!("it covers {} entries, the one before it {since}", anchor.1.size));
         }

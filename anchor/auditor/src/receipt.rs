@@ -58,6 +58,10 @@ pub fn read(text: &str) -> Result<Receipt, String> {
     if text.starts_with(chain::proof::HEADER) {
         return Err("a bare proof names no entry; use the receipt that carries it".to_owned());
     }
+    if text.starts_with("c2sp.org/tlog-proof@") {
+        let what = "a proof without the entry it is about: a key that may read entries gets both from GET /v1/receipts/{position}";
+        return Err(what.to_owned());
+    }
     let document: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
     let promise = match document.get("receipt") {
         Some(serde_json::Value::Null) => return Err("the answer of a command that recorded nothing".to_owned()),
@@ -148,6 +152,7 @@ fn explain_promise(signed: &SignedReceipt, policy: &Policy) -> Result<String, Un
             entry.position, entry.stream, entry.version, entry.entry_hash
         ));
     }
+    text.push_str("Nothing else of the answer is signed: what an entry says, its bytes say, which hash to that.\n");
     text.push_str("The promise is signed. Whether it was kept shows in the published log: compare the hashes there.\n");
     Ok(text)
 }

@@ -151,7 +151,9 @@ fn check(
 }
 
 fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoint, report: &mut Report) {
-    report.remembered = Some(memory.size);
+    if memory.origin == head.origin && memory.size <= head.size {
+        report.remembered = Some(memory.size);
+    }
     if memory.origin != head.origin {
         report.add(Finding::general(
             Check::Checkpoint,

@@ -9,3 +9,10 @@ create table capability_grants (
     primary key (grant_id)
 ) strict, without rowid;
 
+
+-- What holds a movement to its sum is a foreign key, and those can be switched off: whoever did gets nothing in.
+create trigger postings_need_foreign_keys before insert on postings
+    when (select foreign_keys from pragma_foreign_keys) = 0
+begin
+    select raise(abort, 'legs_sum_to_zero needs foreign keys: pragma foreign_keys = on');
+end;

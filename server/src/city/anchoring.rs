@@ -163,7 +163,8 @@ impl Anchoring {
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> anyhow::Result<Value> {
         let service = self.service()?;
-        service.publish(false).await?;
+        // Also what says that it was anchored: the newest anchor is part of what is exported.
+        service.publish(true).await?;
         Ok(serde_json::to_value(service.export(out, with_packs, progress).await?)?)
     }
 

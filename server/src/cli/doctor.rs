@@ -207,6 +207,23 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
         }
         Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
     }
+    match anchor::check_store(log, &store).await {
+        Ok(Some(newest)) => findings.ok("anchors", format!("{} in {}", newest.seq + 1, store.root().display())),
+        Ok(None) => findings.ok("anchors", "none on record yet"),
+        Err(error) => findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory to it"),
+    }
+    if let Err(error) = try_writing(store.root()) {
+        findings.wrong("anchors", format!("{}: {error}", store.root().display()), "anchors cannot be written there");
+    }
+}
+
+/// Leaves nothing behind.
+fn try_writing(folder: &Path) -> std::io::Result<()> {
+    // The first anchor makes it.
+    let there = folder.ancestors().find(|there| there.exists()).unwrap_or(folder);
+    let probe = there.join(format!(".guildhall-doctor-{}", std::process::id()));
+    std::fs::OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    std::fs::remove_file(probe)
 }
 
 /// `size`: how many entries the log has, if it could be read. With one entry in it a key that is missing is lost, not late.
@@ -281,6 +298,15 @@ async fn examine_log(log: &Log, findings: &mut Findings) {
     }
     for setting in &safety.unsafe_settings {
         findings.warn("database", format!("{setting}: a commit may be lost"), "set it to on");
+    }
+    match log.missing_privileges().await {
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => findings.wrong(
+            "role",
+            format!("lacks {}", missing.join(", ")),
+            "run `guildhall migrate` again with the owner's URL: it gives the login role exactly what a server needs",
+        ),
+        Err(error) => findings.wrong("role", error, "what the login role may do cannot be asked"),
     }
     match log.head().await {
         Ok(head) => {

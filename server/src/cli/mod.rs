@@ -38,7 +38,7 @@ Settings come from built-in defaults, ./guildhall.toml (or --config FILE), the e
 In the environment a setting is GUILDHALL_ and its name, with __ for a dot: GUILDHALL_LISTEN, GUILDHALL_LIMITS__PAGE.
 Besides the flags there are: listen, log.format, log.filter, limits.body_bytes, limits.json_depth, limits.page,
 limits.request_seconds, limits.wait_seconds, limits.requests_per_second, limits.burst, limits.strangers_per_second,
-limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.directory.
+limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.directory.
 GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory.
 
 Exit codes: 0 done; 1 the answer is no; 2 it could not be done.";

@@ -72,6 +72,13 @@ impl Asked {
         self.take(name)?.ok_or_else(|| Problem::invalid(name, "is missing"))
     }
 
+    /// A parameter that is one of these words: a misspelt one would look like an empty answer.
+    pub fn one_of(&mut self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.take::<String>(name)? else { return Ok(None) };
+        let known = words.iter().find(|word| **word == text).copied();
+        known.map(Some).ok_or_else(|| Problem::invalid(name, words.join(", ")))
+    }
+
     /// `limit=`, within what one page may hold.
     pub fn limit(&mut self) -> Result<u32, Problem> {
         let most = self.app.city.settings.limits.page;

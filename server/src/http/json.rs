@@ -128,7 +128,7 @@ const MOST_READINGS: usize = 64;
 /// readings more, and only when one failed.
 pub fn culprit(body: &Value, objection: &str, object_to: &dyn Fn(&Value) -> Option<String>) -> Option<String> {
     if let Some(name) = objection.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
-        return Some(name.0.to_owned());
+        return Some(lacking(body, name.0, objection, object_to));
     }
     let mut whole = body.clone();
     let mut path = Vec::new();
@@ -143,6 +143,40 @@ pub fn culprit(body: &Value, objection: &str, object_to: &dyn Fn(&Value) -> Opti
         path.push(step);
     }
     (!path.is_empty()).then(|| path.join("."))
+}
+
+/// Where a field is missing: in the one object that objects otherwise once it has it, and does not say that it knows none such.
+fn lacking(body: &Value, name: &str, objection: &str, object_to: &dyn Fn(&Value) -> Option<String>) -> String {
+    let mut whole = body.clone();
+    let mut paths = vec![Vec::new()];
+    let mut next = 0;
+    while next < paths.len().min(MOST_READINGS) {
+        let path: Vec<String> = paths[next].clone();
+        next += 1;
+        match at(&mut whole, &path) {
+            Some(Value::Object(object)) => {
+                let inside = object.iter().filter(|(_, value)| value.is_object() || value.is_array());
+                paths.extend(inside.map(|(child, _)| [path.as_slice(), std::slice::from_ref(child)].concat()));
+                if object.insert(name.to_owned(), Value::Null).is_some() {
+                    return [path, vec![name.to_owned()]].concat().join(".");
+                }
+            }
+            Some(Value::Array(list)) => {
+                paths.extend((0..list.len()).map(|index| [path.as_slice(), &[index.to_string()]].concat()));
+                continue;
+            }
+            _ => continue,
+        }
+        let answer = object_to(&whole);
+        if let Some(Value::Object(object)) = at(&mut whole, &path) {
+            object.remove(name);
+        }
+        let unknown = format!("unknown field `{name}`");
+        if answer.as_deref().is_none_or(|answer| answer != objection && !answer.contains(&unknown)) {
+            return [path, vec![name.to_owned()]].concat().join(".");
+        }
+    }
+    name.to_owned()
 }
 
 /// The next part of the path: the child without which the objection is another.
@@ -253,5 +287,12 @@ mod tests {
         let objection = object_to(&body).unwrap();
         assert_eq!(culprit(&body, &objection, &object_to).as_deref(), Some("legs.1.amount"));
         assert_eq!(culprit(&body, "missing field `slug`", &object_to).as_deref(), Some("slug"));
+        let nested = |body: &Value| match body["agent"].get("operator") {
+            _ if body.get("operator").is_some() => Some("unknown field `operator`".to_owned()),
+            None => Some("missing field `operator`".to_owned()),
+            Some(operator) => operator.is_null().then(|| "invalid type: null".to_owned()),
+        };
+        let body = json!({"name": "Dan", "agent": {"model": "m"}});
+        assert_eq!(culprit(&body, "missing field `operator`", &nested).as_deref(), Some("agent.operator"));
     }
 }

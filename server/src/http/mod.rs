@@ -11,6 +11,7 @@ mod feed;
 mod guard;
 mod json;
 mod keys;
+pub mod listener;
 mod observe;
 mod opened;
 mod ops;

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 use crate::http::asked::{Asked, json};
 use crate::http::problem::Problem;
 
+/// Streams of no aggregate.
+const MACHINERY: [&str; 2] = ["log", "refusals"];
+
 /// One entry as it is shown.
 #[derive(Serialize)]
 pub struct Shown<'a> {
@@ -61,11 +64,14 @@ pub async fn entries(mut asked: Asked) -> Result<Response, Problem> {
 
 /// `GET /v1/streams/{stream}/entries?from=&limit=`: `from` is a version.
 pub async fn of_stream(mut asked: Asked) -> Result<Response, Problem> {
-    let stream: domain::ids::Stream = asked.path("stream")?;
+    let stream: String = asked.path("stream")?;
+    if !MACHINERY.contains(&stream.as_str()) {
+        asked.path::<domain::ids::Stream>("stream")?;
+    }
     let from = asked.take::<u64>("from")?.unwrap_or(0);
     let limit = asked.limit()?;
     asked.nothing_else()?;
-    let found = asked.app.city.log.read_stream(&stream.to_string(), from, limit as usize).await?;
+    let found = asked.app.city.log.read_stream(&stream, from, limit as usize).await?;
     let next = found.last().map_or(from, |last| last.version + 1);
     json(&Page { entries: found.iter().map(Shown::of).collect(), next })
 }

@@ -13,7 +13,8 @@ use crate::http::problem::Problem;
 
 /// `GET /v1/guilds?prefix=&parent=&status=&after=&limit=`
 pub async fn list(mut asked: Asked) -> Result<Response, Problem> {
-    let (prefix, status) = (asked.take("prefix")?, asked.take("status")?);
+    let prefix = asked.take("prefix")?;
+    let status = asked.one_of("status", &["active", "dormant", "dissolving", "dissolved"])?.map(str::to_owned);
     let parent = match asked.take::<GuildRef>("parent")? {
         None => None,
         Some(parent) => Some(find(&asked, &parent).await?.guild),
@@ -52,11 +53,12 @@ pub async fn members(mut asked: Asked) -> Result<Response, Problem> {
 
 /// `GET /v1/guilds/{guild}/proposals?state=&after=&limit=`
 pub async fn proposals(mut asked: Asked) -> Result<Response, Problem> {
-    let state = asked.take::<String>("state")?;
+    let states = ["open", "passed", "failed", "rejected", "expired", "withdrawn", "voided"];
+    let state = asked.one_of("state", &states)?;
     let page = asked.page()?;
     asked.nothing_else()?;
     let guild = id(&asked).await?;
-    let found = open_proposals::proposals(&mut asked.views().await?, guild, state.as_deref(), &page).await?;
+    let found = open_proposals::proposals(&mut asked.views().await?, guild, state, &page).await?;
     opened::json(&asked, &found).await
 }
 

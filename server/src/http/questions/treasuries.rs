@@ -64,17 +64,17 @@ pub async fn statement(mut asked: Asked) -> Result<Response, Problem> {
 
 /// `GET /v1/treasuries/{treasury}/holds?state=&after=&limit=`
 pub async fn holds(mut asked: Asked) -> Result<Response, Problem> {
-    let state = asked.take::<String>("state")?;
+    let state = asked.one_of("state", &["open", "reserved", "captured", "released", "expired"])?;
     let page = asked.page()?;
     asked.nothing_else()?;
     let treasury = existing(&asked).await?.treasury;
-    let found = held::holds(&mut asked.views().await?, treasury, state.as_deref(), &page).await?;
+    let found = held::holds(&mut asked.views().await?, treasury, state, &page).await?;
     opened::json(&asked, &found).await
 }
 
 /// `GET /v1/treasuries/{treasury}/transfers?state=&side=sender|receiver&after=&limit=`
 pub async fn transfers(mut asked: Asked) -> Result<Response, Problem> {
-    let state = asked.take::<String>("state")?;
+    let state = asked.one_of("state", &["offered", "accepted", "rejected", "cancelled", "expired"])?;
     let side = match asked.take::<String>("side")?.as_deref() {
         None | Some("sender") => Side::Sender,
         Some("receiver") => Side::Receiver,
@@ -83,7 +83,7 @@ pub async fn transfers(mut asked: Asked) -> Result<Response, Problem> {
     let page = asked.page()?;
     asked.nothing_else()?;
     let treasury = existing(&asked).await?.treasury;
-    let found = offers::transfers(&mut asked.views().await?, treasury, side, state.as_deref(), &page).await?;
+    let found = offers::transfers(&mut asked.views().await?, treasury, side, state, &page).await?;
     opened::json(&asked, &found).await
 }
 

@@ -1,0 +1,237 @@
+//! What each event of an inventory must find true, and what it changes.
+
+use std::collections::HashSet;
+
+use super::{
+    Attenuated, By, DAY, Delegated, DelegationEnded, Ended, Event, Failed, Grant, Granted, Holder, Link, MAX_ACTIONS,
+    MAX_DEPTH, MAX_DESCENDANTS, Name, Source, Which, hash,
+};
+use crate::rules::act::Due;
+use crate::rules::citizen::Kind as CitizenKind;
+use crate::rules::governance::Class;
+use crate::rules::values::{CitizenId, GrantId, InventoryId};
+use crate::rules::{Actor, Entry, Notes, World};
+
+pub fn apply(event: &Event, id: InventoryId, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    if let Event::Granted(granted) = event {
+        return begin(granted, id, entry, world, notes);
+    }
+    if let Event::Pruned(Which { grant }) = event {
+        let ended = world.inventories.ended.remove(grant);
+        let due = ended.is_some_and(|ended| ended.0 + 30 * DAY <= entry.at.0);
+        notes.expect(due, || format!("{grant} is pruned, and did not end 30 days ago"));
+        return;
+    }
+    let which = match event {
+        Event::Granted(_) | Event::Pruned(_) => return,
+        Event::Delegated(Delegated { grant, .. })
+        | Event::DelegationEnded(DelegationEnded { grant, .. })
+        | Event::Attenuated(Attenuated { grant, .. })
+        | Event::ReverificationRequested(Which { grant })
+        | Event::Verified(Which { grant })
+        | Event::VerificationFailed(Failed { grant, .. })
+        | Event::WentStale(Which { grant })
+        | Event::Revoked(Ended { grant, .. })
+        | Event::Expired(Ended { grant, .. })
+        | Event::Orphaned(Ended { grant, .. }) => *grant,
+    };
+    let Some(grant) = world.inventories.living.get(&which) else {
+        return notes.add(format!("{which} is not living"));
+    };
+    notes.expect(grant.name.0.bits() == id.0, || format!("{which} belongs to another inventory"));
+    match event {
+        Event::Revoked(Ended { by, .. }) | Event::Expired(Ended { by, .. }) | Event::Orphaned(Ended { by, .. }) => {
+            let timed = matches!((event, by), (Event::Expired(_), By::City));
+            let over = grant.expires_at.is_some_and(|end| end <= entry.at);
+            notes.expect(!timed || over, || format!("{which} expires before its time"));
+            let fits = match event {
+                Event::Revoked(_) => true,
+                Event::Expired(_) => matches!(by, By::City | By::Source),
+                _ => *by == By::Source,
+            };
+            notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
+            end(which, event, *by, entry, world, notes);
+        }
+        _ => change(which, event, entry, world, notes),
+    }
+}
+
+fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    let verifier = matches!(entry.actor, Actor::System | Actor::Citizen { kind: CitizenKind::Service, .. });
+    match event {
+        Event::Delegated(Delegated { child, .. }) => {
+            let hangs = above(world, child.grant).any(|above| above == which);
+            notes.expect(hangs, || format!("{} does not hang on {which}", child.grant));
+            world.act.delegated.insert(child.grant);
+        }
+        Event::DelegationEnded(DelegationEnded { children, .. }) => {
+            for child in children {
+                let living = world.inventories.living.contains_key(&child.grant);
+                notes.expect(!living, || format!("{} has not ended", child.grant));
+            }
+        }
+        Event::VerificationFailed(_) => {
+            notes.expect(verifier, || "only verifiers say what a source could not".to_owned());
+        }
+        _ => {}
+    }
+    let Some(grant) = world.inventories.living.get_mut(&which) else { return };
+    let asked = grant.source.is_imported() && grant.parent.is_none();
+    match event {
+        Event::Attenuated(Attenuated { scope, expires_at, .. }) => {
+            let later = grant.expires_at.is_some_and(|end| expires_at.is_none_or(|wanted| wanted > end));
+            notes.expect(scope.is_within(&grant.scope) && !later, || format!("{which} gets wider"));
+            notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
+            grant.scope = scope.clone();
+            grant.expires_at = *expires_at;
+        }
+        Event::ReverificationRequested(_) => {
+            notes.expect(asked, || format!("{which} has no source to ask"));
+        }
+        Event::Verified(_) => {
+            notes.expect(verifier, || "only verifiers say what a source has".to_owned());
+            grant.fresh_since = entry.at;
+            grant.stale = false;
+        }
+        Event::WentStale(_) => {
+            let old = entry.at.0 - grant.fresh_since.0 > DAY;
+            notes.expect(old && !grant.stale, || format!("{which} goes stale before its time, or twice"));
+            grant.stale = true;
+        }
+        _ => {}
+    }
+}
+
+fn begin(granted: &Granted, id: InventoryId, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    let Granted { grant: which, holder, kind, source, scope, parent, expires_at, .. } = granted;
+    let position = notes.position;
+    let name = (*holder, *kind, hash(&granted.r#ref));
+    world.inventories.kept = true;
+    notes.expect(holder.bits() == id.0, || format!("{which} begins in another holder's inventory"));
+    let now = u128::try_from(entry.at.0.div_euclid(1000)).unwrap_or(0);
+    notes.expect(which.millis() == now, || format!("the id of the new grant {which} is not of this moment"));
+    notes.expect(source.speaks_of(*kind), || format!("the source of {which} does not speak of such capabilities"));
+    notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
+    notes.expect(expires_at.is_none_or(|end| end > entry.at), || format!("{which} begins after its end"));
+    world.act.due.push((position, Due::HolderOf { holder: *holder, kind: granted.holder_kind }));
+    match parent {
+        Some(parent) => delegate(granted, parent, name, entry, world, notes),
+        None => authorize(granted, name, entry, world, notes),
+    }
+    if let Some(living) = world.inventories.names.insert(name, *which) {
+        notes.add(format!("{which} begins beside {living}, which is living and has the same holder, kind and ref"));
+    }
+    world.inventories.withheld.remove(&name);
+    let grant = Grant {
+        name,
+        source: *source,
+        scope: scope.clone(),
+        delegable: granted.delegable,
+        expires_at: *expires_at,
+        parent: parent.map(|link| link.grant),
+        children: HashSet::new(),
+        fresh_since: entry.at,
+        stale: false,
+    };
+    world.inventories.living.insert(*which, grant);
+}
+
+/// What was not handed on by somebody: from its source, with that source's authority.
+fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &World, notes: &mut Notes) {
+    let Granted { grant: which, source, granted_by, verified, .. } = granted;
+    let told = granted_by.is_none();
+    notes
+        .expect(told == *verified, || format!("{which} counts as verified without its source, or the other way round"));
+    if told {
+        notes.expect(source.is_imported() || source.is_computed(), || format!("{which} is granted by nobody"));
+        notes.expect(!world.inventories.withheld.contains(&name), || {
+            format!("{which} was revoked, and is imported again")
+        });
+        return;
+    }
+    notes.expect(!source.is_computed(), || format!("{which} follows from nothing"));
+    is_actor(*granted_by, entry, which, notes);
+    if let Source::Guild(guild) = source {
+        world.needs_decision(*guild, Class::Work, "a guild grants a capability", notes);
+    }
+}
+
+fn is_actor(granted_by: Option<CitizenId>, entry: &Entry, which: &GrantId, notes: &mut Notes) {
+    let actor = match entry.actor {
+        Actor::Citizen { id, .. } => Some(id),
+        Actor::System => None,
+    };
+    notes.expect(granted_by == actor, || format!("{which} is granted by somebody else than the actor"));
+}
+
+fn delegate(granted: &Granted, parent: &Link, name: Name, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    let which = granted.grant;
+    is_actor(granted.granted_by, entry, &which, notes);
+    let depth = 2 + above(world, parent.grant).count();
+    notes.expect(depth <= MAX_DEPTH, || format!("{which} is deeper than {MAX_DEPTH} grants"));
+    let top = above(world, parent.grant).last().unwrap_or(parent.grant);
+    let Some(above) = world.inventories.living.get_mut(&parent.grant) else {
+        return notes.add(format!("{which} is delegated from {}, which is not living", parent.grant));
+    };
+    let same = above.name.0 == parent.holder && (above.name.1, above.name.2) == (name.1, name.2);
+    notes.expect(same && above.source == granted.source, || {
+        format!("{which} is another capability than the one above it")
+    });
+    notes.expect(above.delegable, || format!("{} may not be handed on", parent.grant));
+    let later = above.expires_at.is_some_and(|end| granted.expires_at.is_none_or(|wanted| wanted > end));
+    let within = granted.scope.is_within(&above.scope) && !later;
+    notes.expect(within, || format!("{which} is wider than the grant above it"));
+    above.children.insert(which);
+    let below = below(world, top).len();
+    notes.expect(below <= MAX_DESCENDANTS, || format!("more than {MAX_DESCENDANTS} grants hang on {top}"));
+    world.act.due.push((notes.position, Due::DelegationNoted(which)));
+    match parent.holder {
+        Holder::Guild(guild) => world.needs_decision(guild, Class::Work, "a guild hands a capability on", notes),
+        Holder::Citizen(citizen) => {
+            notes.expect(granted.granted_by == Some(citizen), || format!("{which} is handed on by somebody else"));
+        }
+        Holder::Squad(_) => {}
+    }
+}
+
+/// The living grants above one, the nearest first.
+fn above(world: &World, grant: GrantId) -> impl Iterator<Item = GrantId> + '_ {
+    let parent = move |grant: &GrantId| world.inventories.living.get(grant).and_then(|grant| grant.parent);
+    // Longer than any chain can be, in case one comes back to itself.
+    std::iter::successors(parent(&grant), parent).take(2 * MAX_DEPTH)
+}
+
+/// The living grants below one.
+fn below(world: &World, grant: GrantId) -> Vec<GrantId> {
+    let (mut found, mut next) = (Vec::new(), vec![grant]);
+    while let Some(grant) = next.pop() {
+        let children = world.inventories.living.get(&grant).map(|grant| &grant.children);
+        for child in
+            children.into_iter().flatten().copied().filter(|child| world.inventories.living.contains_key(child))
+        {
+            found.push(child);
+            next.push(child);
+        }
+    }
+    found
+}
+
+fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    let below = below(world, which);
+    if !below.is_empty() {
+        world.act.due.push((notes.position, Due::DescendantsEnded(below)));
+    }
+    let Some(grant) = world.inventories.living.remove(&which) else { return };
+    if by == By::Ancestor {
+        let gone = grant.parent.is_some_and(|parent| !world.inventories.living.contains_key(&parent));
+        notes.expect(gone, || format!("{which} ends with a grant above it that has not ended"));
+    }
+    if let Some(above) = grant.parent.and_then(|parent| world.inventories.living.get_mut(&parent)) {
+        above.children.remove(&which);
+    }
+    world.inventories.names.remove(&grant.name);
+    world.inventories.ended.insert(which, entry.at);
+    if by == By::Actor && matches!(event, Event::Revoked(_)) {
+        world.inventories.withheld.insert(grant.name);
+    }
+}

@@ -1,0 +1,171 @@
+//! The rules of capabilities, each kept and broken.
+
+use serde_json::{Value, json};
+
+use crate::testkit::City;
+
+/// A founded city whose guild has given the founder's own citizen a tool, which may be handed on.
+fn equipped() -> (City, String, String, String) {
+    let (mut city, citizen, guild) = City::founded();
+    city.act(Some(&citizen)).decided(&citizen, &guild, "grant.grant", "work");
+    let grant = tool(&mut city, &citizen, &guild, &citizen, |_| ());
+    (city, citizen, guild, grant)
+}
+
+fn inv(holder: &str) -> String {
+    format!("inv_{}", &holder[4..])
+}
+
+/// Records a grant of the guild's tool to a holder, changed by `change` before it is.
+fn tool(city: &mut City, by: &str, guild: &str, holder: &str, change: impl Fn(&mut Value)) -> String {
+    let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+    let mut data = json!({
+        "grant": grant, "holder": holder, "holder_kind": "human", "kind": "tool", "ref": "lathe", "source": guild,
+        "scope": {"rate_limit": "10/h"}, "delegable": true, "granted_by": by, "verified": false,
+    });
+    change(&mut data);
+    city.add(&inv(holder), "grant.granted.v1", data);
+    grant
+}
+
+/// The founder's tool handed on to another citizen.
+fn handed_on(change: impl Fn(&mut Value)) -> (City, String, String, String, String) {
+    let (mut city, citizen, guild, grant) = equipped();
+    let other = city.citizen(&citizen);
+    city.act(Some(&citizen));
+    let child = tool(&mut city, &citizen, &guild, &other, |data| {
+        data["parent"] = json!({"holder": citizen, "grant": grant});
+        change(data);
+    });
+    let link = json!({"holder": other, "grant": child});
+    city.add(&inv(&citizen), "grant.delegated.v1", json!({"grant": grant, "child": link}));
+    (city, citizen, other, grant, child)
+}
+
+#[test]
+fn a_grant_comes_from_where_it_says() {
+    equipped().0.clean();
+    let given = |decided: bool, change: &dyn Fn(&mut Value)| {
+        let (mut city, citizen, guild) = City::founded();
+        city.act(Some(&citizen));
+        if decided {
+            city.decided(&citizen, &guild, "grant.grant", "work");
+        }
+        tool(&mut city, &citizen, &guild, &citizen, change);
+        city
+    };
+    given(false, &|_| ()).refused("without a recorded decision");
+    given(true, &|data| data["kind"] = json!("guild_role")).refused("does not speak of such capabilities");
+    given(true, &|data| data["holder_kind"] = json!("agent")).refused("or of another kind");
+    given(true, &|data| data["verified"] = json!(true)).refused("counts as verified without its source");
+    given(true, &|data| data["grant"] = json!(crate::testkit::id("grt", 1, 9))).refused("not of this moment");
+    given(true, &|data| data["expires_at"] = json!("2023-11-01T00:00:00.000000Z")).refused("begins after its end");
+    given(true, &|data| data["holder"] = data["source"].clone()).refused("another holder's inventory");
+    given(true, &|data| {
+        data.as_object_mut().unwrap().remove("granted_by");
+        data["verified"] = json!(true);
+    })
+    .refused("granted by nobody");
+}
+
+#[test]
+fn one_grant_of_a_name_is_living() {
+    let (mut city, citizen, guild, _) = equipped();
+    city.act(Some(&citizen)).decided(&citizen, &guild, "grant.grant", "work");
+    tool(&mut city, &citizen, &guild, &citizen, |_| ());
+    city.refused("begins beside");
+}
+
+#[test]
+fn what_is_handed_on_is_narrower_and_noted_above() {
+    handed_on(|_| ()).0.clean();
+    handed_on(|data| data["scope"] = json!({})).0.refused("wider than the grant above it");
+    handed_on(|data| data["scope"] = json!({"rate_limit": "11/h"})).0.refused("wider than the grant above it");
+    handed_on(|data| data["ref"] = json!("anvil")).0.refused("another capability than the one above it");
+    handed_on(|data| data["granted_by"] = data["holder"].clone()).0.refused("somebody else");
+    let (mut city, ..) = handed_on(|_| ());
+    city.records.pop();
+    city.refused("does not say that it hangs on it");
+    let (mut city, citizen, _, grant, _) = handed_on(|_| ());
+    let wider = json!({"grant": grant, "scope": {}});
+    city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", wider);
+    city.refused("gets wider");
+}
+
+#[test]
+fn an_end_takes_everything_below_with_it() {
+    let ended = |below: &str| {
+        let (mut city, citizen, other, grant, child) = handed_on(|_| ());
+        let end = json!({"grant": grant, "by": "actor"});
+        city.act(Some(&citizen)).add(&inv(&citizen), "grant.revoked.v1", end);
+        if !below.is_empty() {
+            city.add(&inv(&other), "grant.revoked.v1", json!({"grant": child, "by": below}));
+        }
+        city
+    };
+    ended("ancestor").clean();
+    ended("").refused("lives on below a grant that ended");
+    let (mut city, citizen, other, _, child) = handed_on(|_| ());
+    let alone = json!({"grant": child, "by": "ancestor"});
+    city.act(Some(&citizen)).add(&inv(&other), "grant.revoked.v1", alone);
+    city.refused("that has not ended");
+    let (mut city, citizen, _, grant, _) = handed_on(|_| ());
+    city.act(None).add(&inv(&citizen), "grant.expired.v1", json!({"grant": grant, "by": "city"}));
+    city.refused("expires before its time");
+    let mut city = ended("ancestor");
+    let (_, citizen, _, grant, _) = handed_on(|_| ());
+    city.act(None).add(&inv(&citizen), "grant.pruned.v1", json!({"grant": grant}));
+    city.refused("did not end 30 days ago");
+}
+
+/// The source of skills says that the founder has one.
+fn imported(city: &mut City, citizen: &str) -> String {
+    let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+    let data = json!({
+        "grant": grant, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
+        "source": "fs:skills", "scope": {}, "delegable": false, "verified": true,
+    });
+    city.add(&inv(citizen), "grant.granted.v1", data);
+    grant
+}
+
+#[test]
+fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify() {
+    let again = |by: &str| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        let actor = (by == "actor").then_some(citizen.as_str());
+        city.act(actor).add(&inv(&citizen), "grant.revoked.v1", json!({"grant": grant, "by": by}));
+        city.act(None);
+        imported(&mut city, &citizen);
+        city
+    };
+    again("source").clean();
+    again("actor").refused("is imported again");
+    let verified = |actor: bool, kind: &str| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        city.act(actor.then_some(citizen.as_str())).add(&inv(&citizen), kind, json!({"grant": grant}));
+        city
+    };
+    verified(false, "grant.verified.v1").clean();
+    verified(true, "grant.verified.v1").refused("only verifiers");
+    verified(false, "grant.went_stale.v1").refused("goes stale before its time");
+    verified(true, "grant.reverification_requested.v1").clean();
+}
+
+#[test]
+fn roles_and_memberships_have_their_grants_once_there_are_any() {
+    let (mut city, citizen, _, _) = equipped();
+    city.act(Some(&citizen)).add(&citizen, "citizen.role_assigned.v1", json!({"role": "knight"}));
+    city.refused("does not agree about the role knight");
+    let (mut city, citizen, guild, _) = equipped();
+    city.act(Some(&citizen)).decided(&citizen, &guild, "guild.change_rank", "membership").add(
+        &guild,
+        "guild.rank_changed.v1",
+        json!({"member": citizen, "rank": "founder"}),
+    );
+    city.refused("does not agree about the rank founder");
+}
