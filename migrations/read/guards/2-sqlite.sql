@@ -14,5 +14,5 @@ create table capability_grants (
 create trigger postings_need_foreign_keys before insert on postings
     when (select foreign_keys from pragma_foreign_keys) = 0
 begin
-    select raise(abort, 'legs_sum_to_zero needs foreign keys: pragma foreign_keys = on');
+    select raise(abort, 'refused: legs_sum_to_zero needs pragma foreign_keys = on');
 end;
