@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod examples;
 mod hall;
 mod hierarchy;
 mod lifecycle;

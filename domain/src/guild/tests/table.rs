@@ -95,7 +95,7 @@ fn last_grant(world: &World) -> GrantId {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     PrincipalOnly,
     Consensus,
     Delegated,
@@ -131,7 +131,7 @@ impl Way {
 
 /// A hall under one tier, and everything a scenario needs around it.
 #[derive(Clone)]
-struct Stage {
+pub struct Stage {
     hall: Hall,
     way: Way,
     /// Somebody outside, with money of their own.
@@ -141,7 +141,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(way: Way) -> Self {
+    pub fn new(way: Way) -> Self {
         let mut hall = hall();
         let cat = hall.join("member");
         let eve = hall.world.human();
@@ -229,7 +229,7 @@ impl Stage {
 type GuildRefs = (crate::ids::GuildRef, crate::ids::GuildRef);
 
 /// Sets up what a command needs to be accepted once it is decided, and says who sends it.
-fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
+pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
     let (principal, ann, ben) = (stage.hall.world.principal, stage.hall.ann, stage.hall.ben);
     let (guild, treasury, now) = (stage.hall.guild, stage.hall.treasury(), stage.hall.world.now);
     let (eve, cat, key) = (stage.eve, stage.cat, KeyId::from_bits(40));
