@@ -1,0 +1,147 @@
+//! `pg:profile_tool_connections`: a table of a PostgreSQL database, read and never resolved further.
+
+use domain::grant::event::FailureKind;
+use domain::grant::kind::CapabilityKind;
+use futures::TryStreamExt as _;
+use serde_json::{Map as Fields, Value};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+
+use crate::table::ForeignRow;
+use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
+
+pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    let Place::Database { url_env, table } = &map.place else { return Ok(()) };
+    let url = std::env::var(url_env).map_err(|_| Unlisted::unreachable(url_env, "is not set"))?;
+    let broken = |error: sqlx::Error| Unlisted::new(kind(&error), table, without_url(&error));
+    // The URL holds a password: whatever is wrong with it, it is not repeated.
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| Unlisted::unreachable(url_env, "holds no PostgreSQL connection string"))?;
+    let options = options.options([("default_transaction_read_only", "on"), ("statement_timeout", "600s")]);
+    let options = options.disable_statement_logging();
+    let connecting = tokio::time::timeout(PATIENCE, options.connect());
+    let mut conn = connecting
+        .await
+        .map_err(|_| Unlisted::new(FailureKind::TimedOut, table, "connecting takes too long"))?
+        .map_err(broken)?;
+    // One row is one JSON object, whatever columns this installation has.
+    let quoted: Vec<String> = table.split('.').map(|part| format!("\"{part}\"")).collect();
+    let query = format!("select to_jsonb(t)::text from {} as t order by t.id", quoted.join("."));
+    let mut rows = sqlx::query(AssertSqlSafe(query)).fetch(&mut conn);
+    let mut number = 0_u64;
+    while let Some(row) = rows.try_next().await.map_err(broken)? {
+        number += 1;
+        let text: String = row.try_get(0).map_err(broken)?;
+        let fields: Fields<String, Value> = serde_json::from_str(&text)
+            .map_err(|_| Unlisted::new(FailureKind::Malformed, table, "a row is no object"))?;
+        if number == 1
+            && let Some(missing) = NEEDED.iter().find(|name| !fields.contains_key(**name))
+        {
+            return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
+        }
+        let place = format!("{table} row {number}");
+        match connection(ForeignRow(fields), keyed, &place) {
+            Ok(listed) => sink.listed(listed).await,
+            Err(what) => sink.wrong(place, what).await,
+        }
+    }
+    Ok(())
+}
+
+fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
+    let (id, profile) = (row.needed("id")?, row.needed("profile_id")?);
+    row.needed("tool_name")?;
+    let life = match row.needed("status")?.as_str() {
+        "active" => Life::Living,
+        "revoked" => Life::Revoked,
+        "expired" => Life::Expired,
+        _ => return Err("status is not active, revoked or expired".to_owned()),
+    };
+    let scopes = row.0.get("scopes").filter(|scopes| !scopes.is_null());
+    if scopes.is_some_and(|scopes| !scopes.as_array().is_some_and(|list| list.iter().all(Value::is_string))) {
+        return Err("scopes is no list of texts".to_owned());
+    }
+    row.time("connected_at")?;
+    let revoked = row.time("revoked_at")?.is_some();
+    let expires_at = row.time("expires_at")?;
+    if let Some(path) = row.text("oauth_token_ref")? {
+        // Where a secret lies is nobody's to read here; that it is another place than before can be seen all the same.
+        row.0.insert("oauth_token_ref".to_owned(), Value::String(keyed(path.as_bytes())));
+    }
+    for name in ["id", "status", "revoked_at", "expires_at"] {
+        row.0.remove(name);
+    }
+    Ok(Listed {
+        names: vec![profile],
+        kind: CapabilityKind::OauthConnection,
+        reference: reference(&id)?,
+        life: if revoked { Life::Revoked } else { life },
+        expires_at,
+        read_only: false,
+        details: details::document(row.0),
+        place: place.to_owned(),
+    })
+}
+
+fn kind(error: &sqlx::Error) -> FailureKind {
+    match error {
+        sqlx::Error::Database(refused) => match refused.code().as_deref() {
+            Some("28P01" | "28000" | "42501") => FailureKind::Unauthorized,
+            Some("57014") => FailureKind::TimedOut,
+            Some("42P01" | "42703") => FailureKind::Malformed,
+            _ => FailureKind::Unreachable,
+        },
+        _ => FailureKind::Unreachable,
+    }
+}
+
+fn without_url(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(refused) => refused.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        _ => "the connection failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_whose_connection_it_is_and_nothing_of_where_its_token_lies() {
+        let keyed: KeyedHash = Arc::new(|_| "hashed".to_owned());
+        let read = |change: &dyn Fn(&mut Fields<String, Value>)| {
+            let row = json!({
+                "id": "c1", "profile_id": "p1", "tool_name": "drive", "oauth_token_ref": "vault/p1/drive",
+                "scopes": ["read"], "status": "active", "connected_at": "2026-04-02T09:00:00+00:00", "revoked_at": null,
+            });
+            let Value::Object(mut row) = row else { unreachable!() };
+            change(&mut row);
+            connection(ForeignRow(row), &keyed, "t row 1")
+        };
+        let listed = read(&|_| ()).unwrap();
+        assert_eq!((listed.names, listed.life), (vec!["p1".to_owned()], Life::Living));
+        let details = listed.details.unwrap();
+        assert!(!details.contains("vault/p1") && details.contains("hashed"), "{details}");
+        assert_eq!(read(&|row| drop(row.insert("status".to_owned(), json!("expired")))).unwrap().life, Life::Expired);
+        let revoked = read(&|row| drop(row.insert("revoked_at".to_owned(), json!("2026-04-03T09:00:00Z"))));
+        assert_eq!(revoked.unwrap().life, Life::Revoked);
+        for (field, value, says) in [
+            ("status", json!("gone"), "status is not"),
+            ("scopes", json!("read"), "scopes is no list"),
+            ("profile_id", Value::Null, "profile_id is missing"),
+            ("connected_at", json!("soon"), "connected_at is no time"),
+        ] {
+            let wrong = read(&|row| drop(row.insert(field.to_owned(), value.clone()))).unwrap_err();
+            assert!(wrong.contains(says), "{wrong}");
+        }
+    }
+}

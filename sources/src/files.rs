@@ -1,0 +1,81 @@
+//! Folders and files, read within limits and never out of their root.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::{Item, Sink, Unlisted};
+
+/// Longest file that is read.
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Deepest folder below a root.
+const MAX_DEPTH: usize = 16;
+
+/// Every file of this name below a root, in the order of the paths. What leads out of the root, or cannot be read, is reported.
+pub(crate) fn find(root: &Path, wanted: impl Fn(&str) -> bool, sink: &Sink) -> Result<Vec<PathBuf>, Unlisted> {
+    let missing = |error: io::Error| Unlisted::unreachable(root.display(), error);
+    let real = root.canonicalize().map_err(missing)?;
+    if !real.is_dir() {
+        return Err(Unlisted::unreachable(root.display(), "is no folder"));
+    }
+    let mut found = Vec::new();
+    let mut folders = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // A part of the tree that cannot be read says nothing about what is in it.
+            Err(error) => return Err(Unlisted::unreachable(folder.display(), error)),
+        };
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for entry in entries {
+            paths.push(entry.map_err(|error| Unlisted::unreachable(folder.display(), error))?.path());
+        }
+        paths.sort();
+        for path in paths {
+            let wrong = |what: &str| Item::Wrong { place: path.display().to_string(), what: what.to_owned() };
+            let inside = path.canonicalize().is_ok_and(|target| target.starts_with(&real));
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if !inside {
+                sink.blocking(wrong("leads out of its root, or nowhere"));
+            } else if path.is_dir() {
+                if path.is_symlink() {
+                    continue; // The folder itself is met where it lies.
+                }
+                if depth == MAX_DEPTH {
+                    sink.blocking(wrong("lies deeper than 16 folders"));
+                } else {
+                    folders.push((path, depth + 1));
+                }
+            } else if wanted(&name) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A text file within the limit.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("has {size} bytes, more than 1 MiB"));
+    }
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// A YAML mapping as JSON; an error has its line.
+pub(crate) fn yaml(text: &str, lines_before: u64) -> Result<serde_json::Map<String, serde_json::Value>, (u64, String)> {
+    let parsed = serde_saphyr::from_str::<serde_json::Value>(text);
+    match parsed {
+        Ok(serde_json::Value::Object(object)) => Ok(object),
+        Ok(_) => Err((lines_before + 1, "is no mapping of names to values".to_owned())),
+        Err(error) => {
+            let line = error.location().map_or(1, |location| location.line() as u64);
+            let what = error.to_string();
+            let what = what.lines().next().unwrap_or_default().to_owned();
+            Err((lines_before + line, what))
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Where capabilities come from: five kinds of source, each read as it is and told in one shape.
+//!
+//! Invariants:
+//! - A source is only ever read.
+//! - No raw secret leaves this crate: tokens are keyed-hashed as they are read, and what looks like a secret is not passed on.
+//! - A row that cannot be understood costs itself alone, and says where it stands; a source that cannot be read says nothing about
+//!   what it does not list.
+
+mod address;
+mod connections;
+mod details;
+mod files;
+mod map;
+mod plugins;
+mod skills;
+mod table;
+mod tokens;
+mod workflows;
+
+use std::sync::Arc;
+
+use domain::grant::event::FailureKind;
+use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::time::Time;
+use tokio::sync::mpsc;
+
+pub use map::{Map, MapError, Place};
+
+/// Hashes with the city's key, in hexadecimal: what is kept of a secret.
+pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
+
+/// Whether a source still gives what it lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    Living,
+    /// Taken away, or switched off.
+    Revoked,
+    Expired,
+}
+
+/// One capability as its source lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The names by which the source knows its holder, the most telling first.
+    pub names: Vec<String>,
+    pub kind: CapabilityKind,
+    pub reference: CapabilityRef,
+    pub life: Life,
+    pub expires_at: Option<Time>,
+    pub read_only: bool,
+    /// Further fields as one JSON document, without anything that looks like a secret.
+    pub details: Option<String>,
+    /// File and line, or row.
+    pub place: String,
+}
+
+/// What a listing comes to, piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    Listed(Box<Listed>),
+    /// A row that cannot be understood, and where it stands.
+    Wrong {
+        place: String,
+        what: String,
+    },
+}
+
+/// Why a source could not be listed to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Unlisted {
+    pub kind: FailureKind,
+    pub place: String,
+    pub what: String,
+}
+
+impl Unlisted {
+    pub(crate) fn new(kind: FailureKind, place: impl ToString, what: impl ToString) -> Self {
+        Self { kind, place: place.to_string(), what: what.to_string() }
+    }
+
+    pub(crate) fn unreachable(place: impl ToString, what: impl ToString) -> Self {
+        Self::new(FailureKind::Unreachable, place, what)
+    }
+}
+
+/// Where items go as they are read: at most a few are on their way.
+#[derive(Clone)]
+pub struct Sink(mpsc::Sender<Item>);
+
+impl Sink {
+    pub fn new(items: mpsc::Sender<Item>) -> Self {
+        Self(items)
+    }
+
+    pub(crate) async fn listed(&self, listed: Listed) {
+        // Whoever does not listen any more does not want to hear that either.
+        let _ = self.0.send(Item::Listed(Box::new(listed))).await;
+    }
+
+    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString) {
+        let _ = self.0.send(Item::Wrong { place: place.to_string(), what: what.to_string() }).await;
+    }
+
+    pub(crate) fn blocking(&self, item: Item) {
+        let _ = self.0.blocking_send(item);
+    }
+}
+
+/// Lists everything that the map says this domain consists of.
+///
+/// # Errors
+/// When a part of it could not be read to its end: what was not listed may be there all the same.
+pub async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    match map.source {
+        Source::D1Tokens => tokens::list(map, keyed, sink).await,
+        Source::PluginYaml => plugins::list(map, sink).await,
+        Source::GhlWorkflows => workflows::list(map, sink).await,
+        Source::FsSkills => skills::list(map, sink).await,
+        Source::PgConnections => connections::list(map, keyed, sink).await,
+        Source::Guild(_) | Source::City | Source::Membership | Source::Roles => {
+            Err(Unlisted::new(FailureKind::Malformed, map.source, "the city itself is this source"))
+        }
+    }
+}
+
+/// Reads a ref, or says why it is none.
+pub(crate) fn reference(text: &str) -> Result<CapabilityRef, String> {
+    text.parse().map_err(|error: domain::ids::Malformed| error.to_string())
+}

@@ -1,0 +1,174 @@
+//! The mapping file: where a domain's records are, and who their holders are here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use domain::grant::kind::Source;
+use domain::party::HolderId;
+use serde::Deserialize;
+
+/// One domain: its places, and names of its holders.
+#[derive(Debug, Clone)]
+pub struct Map {
+    pub source: Source,
+    pub place: Place,
+    /// Whoever has what no name is mapped for.
+    pub default: Option<HolderId>,
+    pub holders: BTreeMap<String, HolderId>,
+}
+
+/// Where a domain's records are. All of one domain are listed together: what none of them lists is gone.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Files or folders.
+    Paths(Vec<PathBuf>),
+    Web(Web),
+    Database {
+        /// The variable of the environment that holds the connection string.
+        url_env: String,
+        table: String,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Web {
+    pub url: String,
+    pub location: String,
+    /// The variable of the environment that holds the bearer token.
+    pub credential_env: String,
+    /// Addresses inside private networks are called as well.
+    pub allow_private: bool,
+    pub timeout_seconds: u64,
+}
+
+/// What is wrong with a mapping file.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    #[error("{path}: {error}")]
+    File { path: String, error: std::io::Error },
+    #[error("{path}: {what}")]
+    Content { path: String, what: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    paths: Vec<PathBuf>,
+    url: Option<String>,
+    location: Option<String>,
+    credential_env: Option<String>,
+    #[serde(default)]
+    allow_private: bool,
+    timeout_seconds: Option<u64>,
+    database_url_env: Option<String>,
+    table: Option<String>,
+    default: Option<HolderId>,
+    #[serde(default)]
+    holders: BTreeMap<String, HolderId>,
+}
+
+impl Map {
+    /// Reads a mapping file. Relative paths in it begin where it lies.
+    pub fn read(source: Source, path: &Path) -> Result<Self, MapError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| MapError::File { path: path.display().to_string(), error })?;
+        Self::parse(source, &text, path.parent().unwrap_or(Path::new(".")))
+            .map_err(|what| MapError::Content { path: path.display().to_string(), what })
+    }
+
+    fn parse(source: Source, text: &str, base: &Path) -> Result<Self, String> {
+        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        let Written { default, holders, .. } = &written;
+        let (default, holders) = (*default, holders.clone());
+        let place = written.place(source, base)?;
+        Ok(Self { source, place, default, holders })
+    }
+
+    /// The holder of a record: by the first of its names that is mapped.
+    pub fn holder(&self, names: &[String]) -> Option<HolderId> {
+        names.iter().find_map(|name| self.holders.get(name)).copied().or(self.default)
+    }
+}
+
+impl Written {
+    fn place(self, source: Source, base: &Path) -> Result<Place, String> {
+        let web = self.url.is_some() || self.location.is_some() || self.credential_env.is_some();
+        let database = self.database_url_env.is_some() || self.table.is_some();
+        let others =
+            |own: bool, name: &str| if own { Err(format!("{name} does not go with {source}")) } else { Ok(()) };
+        match source {
+            Source::GhlWorkflows => {
+                others(!self.paths.is_empty(), "paths")?;
+                others(database, "database_url_env")?;
+                Ok(Place::Web(Web {
+                    url: self.url.ok_or("url is missing: the service's base address")?,
+                    location: self.location.ok_or("location is missing: the id of the location")?,
+                    credential_env: self
+                        .credential_env
+                        .ok_or("credential_env is missing: the variable with the token")?,
+                    allow_private: self.allow_private,
+                    timeout_seconds: self.timeout_seconds.unwrap_or(10).clamp(1, 60),
+                }))
+            }
+            Source::PgConnections => {
+                others(!self.paths.is_empty(), "paths")?;
+                others(web, "url")?;
+                let table = self.table.unwrap_or_else(|| "profile_tool_connections".to_owned());
+                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+                if table.is_empty() || !table.chars().all(plain) {
+                    return Err("table is a plain name, or schema.name".to_owned());
+                }
+                let url_env = self.database_url_env.ok_or("database_url_env is missing: the variable with the URL")?;
+                Ok(Place::Database { url_env, table })
+            }
+            _ => {
+                others(web, "url")?;
+                others(database, "database_url_env")?;
+                if self.paths.is_empty() {
+                    return Err("paths is missing: the files or folders of this domain, all of them".to_owned());
+                }
+                Ok(Place::Paths(self.paths.into_iter().map(|path| base.join(path)).collect()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(source: Source, text: &str) -> Result<Map, String> {
+        Map::parse(source, text, Path::new("/base"))
+    }
+
+    #[test]
+    fn names_are_looked_up_in_their_order_and_then_the_default() {
+        let (ann, ben) = ("cit_01J80000000000000000000001", "cit_01J80000000000000000000002");
+        let text = format!("paths = ['a.json']\ndefault = '{ben}'\n[holders]\nloom = '{ann}'");
+        let map = parse(Source::D1Tokens, &text).unwrap();
+        let holder = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            map.holder(&names).map(|holder| holder.to_string())
+        };
+        assert_eq!(holder(&["x", "loom"]).as_deref(), Some(ann));
+        assert_eq!(holder(&["x"]).as_deref(), Some(ben));
+        assert!(matches!(&map.place, Place::Paths(paths) if paths == &[PathBuf::from("/base/a.json")]));
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_belong_is_named() {
+        for (source, text, says) in [
+            (Source::D1Tokens, "", "paths is missing"),
+            (Source::D1Tokens, "paths = ['a']\nurl = 'x'", "url does not go"),
+            (Source::GhlWorkflows, "url = 'https://x'", "location is missing"),
+            (Source::PgConnections, "database_url_env = 'X'\ntable = 'a; drop'", "plain name"),
+            (Source::FsSkills, "paths = ['a']\npath = 'b'", "unknown field"),
+            (Source::FsSkills, "paths = ['a']\n[holders]\nx = 'nobody'", "the id of a citizen"),
+        ] {
+            let what = parse(source, text).unwrap_err();
+            assert!(what.contains(says), "{text}: {what}");
+        }
+    }
+}

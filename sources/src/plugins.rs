@@ -1,0 +1,151 @@
+//! `plugin:yaml`: a tree of manifests; each declares tools, and perhaps a server.
+
+use std::path::Path;
+
+use domain::grant::kind::CapabilityKind;
+use serde_json::{Map as Fields, Value};
+
+use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+
+const MANIFEST: &str = "plugin.yaml";
+/// What a manifest declares a server by.
+const SERVER: [&str; 2] = ["mcp_server", "server"];
+
+pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
+    let Place::Paths(roots) = &map.place else { return Ok(()) };
+    let (roots, sink) = (roots.clone(), sink.clone());
+    tokio::task::spawn_blocking(move || roots.iter().try_for_each(|root| list_tree(root, &sink)))
+        .await
+        .unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))
+}
+
+fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
+    for path in files::find(root, |name| name == MANIFEST, sink)? {
+        match manifest(&path) {
+            Ok(listed) => listed.into_iter().for_each(|item| sink.blocking(item)),
+            Err((line, what)) => sink.blocking(Item::Wrong { place: format!("{}:{line}", path.display()), what }),
+        }
+    }
+    Ok(())
+}
+
+fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
+    let text = files::read(path).map_err(|what| (1, what))?;
+    let fields = files::yaml(&text, 0)?;
+    let named = |name: &str| match fields.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(_) => Err((1, format!("{name} is no text"))),
+        None => Err((1, format!("{name} is missing"))),
+    };
+    let (name, version) = (named("name")?, named("version")?);
+    let owner = fields.get("owner").and_then(Value::as_str).map(str::to_owned);
+    let names: Vec<String> = [Some(name.clone()), owner].into_iter().flatten().collect();
+    let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
+        Ok(reference) => {
+            let mut kept = Fields::new();
+            for field in ["display_name", "kernel_min_version", "fork_safe"] {
+                kept.extend(fields.get(field).map(|value| (field.to_owned(), value.clone())));
+            }
+            kept.insert("plugin".to_owned(), Value::String(name.clone()));
+            kept.insert("version".to_owned(), Value::String(version.clone()));
+            kept.extend(more);
+            Item::Listed(Box::new(Listed {
+                names: names.clone(),
+                kind,
+                reference,
+                life: Life::Living,
+                expires_at: None,
+                read_only: false,
+                details: details::document(kept),
+                place,
+            }))
+        }
+        Err(what) => Item::Wrong { place, what },
+    };
+    let mut items = Vec::new();
+    let place = |part: &str| format!("{}: {part}", path.display());
+    match fields.get("mcp_tools") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(tools)) => {
+            for (index, tool) in tools.iter().enumerate() {
+                let place = place(&format!("mcp_tools[{index}]"));
+                items.push(match tool {
+                    Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
+                    Value::Object(object) => match object.get("name").and_then(Value::as_str) {
+                        Some(name) => {
+                            let more = object.iter().filter(|(field, _)| *field != "name");
+                            let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
+                            listed(CapabilityKind::Tool, name, more, place)
+                        }
+                        None => Item::Wrong { place, what: "a tool has a name".to_owned() },
+                    },
+                    _ => Item::Wrong { place, what: "a tool is a name, or an object with one".to_owned() },
+                });
+            }
+        }
+        Some(_) => return Err((line_of(&text, "mcp_tools"), "mcp_tools is no list".to_owned())),
+    }
+    for field in SERVER {
+        let server = match fields.get(field) {
+            None | Some(Value::Null | Value::Bool(false)) => continue,
+            Some(Value::String(name)) => name.clone(),
+            Some(Value::Object(object)) => object.get("name").and_then(Value::as_str).unwrap_or(&name).to_owned(),
+            Some(Value::Bool(true)) => name.clone(),
+            Some(_) => return Err((line_of(&text, field), format!("{field} is a name or an object"))),
+        };
+        items.push(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field)));
+    }
+    Ok(items)
+}
+
+fn line_of(text: &str, field: &str) -> u64 {
+    let found = text.lines().position(|line| line.trim_start().starts_with(field));
+    found.map_or(1, |line| line as u64 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Item>, (u64, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MANIFEST);
+        fs::write(&path, text).unwrap();
+        manifest(&path)
+    }
+
+    #[test]
+    fn a_manifest_gives_its_tools_and_its_server() {
+        let items = read(
+            "name: ledger-tools\nversion: 1.4.0\nowner: kasra\nmcp_tools:\n  - post_invoice\n  - {name: void_invoice, description: Reverse}\n  - 7\nserver: {name: ledger}\nnobody_knows: [1]\n",
+        )
+        .unwrap();
+        let refs: Vec<String> = items
+            .iter()
+            .map(|item| match item {
+                Item::Listed(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
+                Item::Wrong { what, .. } => what.clone(),
+            })
+            .collect();
+        assert_eq!(
+            refs,
+            [
+                "tool post_invoice [\"ledger-tools\", \"kasra\"]",
+                "tool void_invoice [\"ledger-tools\", \"kasra\"]",
+                "a tool is a name, or an object with one",
+                "mcp_server ledger [\"ledger-tools\", \"kasra\"]"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_says_its_line() {
+        assert_eq!(read("version: 1.0.0\n").unwrap_err(), (1, "name is missing".to_owned()));
+        assert_eq!(read("name: x\nversion: 1.0.0\nmcp_tools: many\n").unwrap_err().0, 3);
+        assert!(read("name: x\nversion: [1.0.0\n").unwrap_err().0 >= 2);
+        assert_eq!(read("- a\n").unwrap_err().1, "is no mapping of names to values");
+    }
+}

@@ -1,0 +1,328 @@
+//! `d1:tokens`: an edge database exported as a SQLite file, and the message bus's JSON file. A token's hash is hashed again with the
+//! city's key; a raw token is never passed on.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+
+use domain::grant::kind::CapabilityKind;
+use futures::TryStreamExt as _;
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map as Fields, Value};
+use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
+
+use crate::table::ForeignRow;
+use crate::{Item, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+
+const SQLITE: &[u8] = b"SQLite format 3\0";
+const TABLES: [&str; 2] = ["tokens", "workspace_tokens"];
+const TYPES: [&str; 3] = ["agent", "squad", "readonly"];
+const SCOPES: [&str; 3] = ["agent", "customer", "tenant"];
+/// Bytes of one element of the JSON file.
+const MAX_ELEMENT: usize = 64 << 10;
+
+pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    let Place::Paths(paths) = &map.place else { return Ok(()) };
+    for path in paths {
+        let mut head = [0; SQLITE.len()];
+        let unreachable = |error: std::io::Error| Unlisted::unreachable(path.display(), error);
+        let is_sqlite = File::open(path).map_err(unreachable)?.read_exact(&mut head).is_ok() && head == *SQLITE;
+        if is_sqlite {
+            list_database(path, keyed, sink).await?;
+        } else {
+            let (path, keyed, sink) = (path.clone(), keyed.clone(), sink.clone());
+            let work = tokio::task::spawn_blocking(move || list_file(&path, &keyed, &sink));
+            work.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
+        }
+    }
+    Ok(())
+}
+
+fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    let file = File::open(path).map_err(|error| Unlisted::unreachable(path.display(), error))?;
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
+    let read = reader.deserialize_seq(Elements { path, keyed, sink }).and_then(|()| reader.end());
+    read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), error))
+}
+
+/// The elements of the array, one at a time.
+struct Elements<'a> {
+    path: &'a Path,
+    keyed: &'a KeyedHash,
+    sink: &'a Sink,
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array of tokens")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let mut number = 0_u64;
+        while let Some(raw) = elements.next_element_seed(Raw)? {
+            let place = format!("{}: element {number}", self.path.display());
+            number += 1;
+            self.sink.blocking(match element(&raw, self.keyed, &place) {
+                Ok(listed) => Item::Listed(Box::new(listed)),
+                Err(what) => Item::Wrong { place, what },
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The text of one element: whatever it is, the next one begins behind it.
+struct Raw;
+
+impl<'de> DeserializeSeed<'de> for Raw {
+    type Value = Box<RawValue>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        serde::Deserialize::deserialize(deserializer)
+    }
+}
+
+fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
+    if raw.get().len() > MAX_ELEMENT {
+        return Err("is longer than 64 KiB".to_owned());
+    }
+    // What serde says of a wrong type would repeat the value.
+    let fields = serde_json::from_str::<Value>(raw.get()).map_err(|_| "is no JSON".to_owned())?;
+    let Value::Object(mut fields) = fields else { return Err("is no object".to_owned()) };
+    let hash = match fields.remove("token_hash") {
+        Some(Value::String(hash)) => hash,
+        Some(_) => return Err("token_hash is no text".to_owned()),
+        None => return Err("token_hash is missing".to_owned()),
+    };
+    check_hash(&hash)?;
+    // The raw token is looked at here and nowhere else.
+    match fields.remove("token") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(raw)) if hex(&Sha256::digest(raw.as_bytes())) == hash => {}
+        Some(_) => return Err("token_hash is not the hash of token".to_owned()),
+    }
+    let agent = match fields.get("agent") {
+        Some(Value::String(agent)) if is_name(agent) => agent.clone(),
+        Some(_) => return Err("agent is no lower-case name".to_owned()),
+        None => return Err("agent is missing".to_owned()),
+    };
+    let active = match fields.remove("active") {
+        Some(Value::Bool(active)) => active,
+        Some(_) => return Err("active is no boolean".to_owned()),
+        None => return Err("active is missing".to_owned()),
+    };
+    if let Some(scope) = fields.get("scope").filter(|scope| !scope.is_null())
+        && !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope))
+    {
+        return Err("scope is not agent, customer or tenant".to_owned());
+    }
+    fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
+    Ok(Listed {
+        names: vec![agent],
+        kind: CapabilityKind::Credential,
+        reference: reference(&hash[..16])?,
+        life: if active { Life::Living } else { Life::Revoked },
+        expires_at: None,
+        read_only: false,
+        details: details::document(fields),
+        place: place.to_owned(),
+    })
+}
+
+async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    let broken = |error: sqlx::Error| Unlisted::unreachable(path.display(), error);
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+    let mut conn = options.connect().await.map_err(broken)?;
+    let known =
+        "select name from sqlite_master where type in ('table', 'view') and name in ('tokens', 'workspace_tokens')";
+    let found: Vec<String> = sqlx::query_scalar(known).fetch_all(&mut conn).await.map_err(broken)?;
+    let Some(table) = TABLES.into_iter().find(|table| found.iter().any(|found| found == table)) else {
+        let what = "has neither a table tokens nor workspace_tokens";
+        return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
+    };
+    let query = match table {
+        "tokens" => "select * from tokens",
+        _ => "select * from workspace_tokens",
+    };
+    let mut rows = sqlx::query(query).fetch(&mut conn);
+    let mut number = 0_u64;
+    while let Some(row) = rows.try_next().await.map_err(broken)? {
+        number += 1;
+        let place = format!("{}: {table} row {number}", path.display());
+        match token(ForeignRow(fields(&row)), keyed, &place) {
+            Ok(listed) => sink.listed(listed).await,
+            Err(what) => sink.wrong(place, what).await,
+        }
+    }
+    Ok(())
+}
+
+fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
+    let id = row.needed("id")?;
+    let hash = row.needed("token_hash")?;
+    check_hash(&hash)?;
+    let workspace = match row.text("workspace")? {
+        Some(workspace) => workspace,
+        None => row.needed("workspace_id").map_err(|_| "workspace is missing".to_owned())?,
+    };
+    let kind = row.needed("token_type")?;
+    if !TYPES.contains(&kind.as_str()) {
+        return Err("token_type is not agent, squad or readonly".to_owned());
+    }
+    for name in ["created_at", "last_used_at"] {
+        row.time(name)?;
+    }
+    let revoked = row.time("revoked_at")?.is_some();
+    for name in ["id", "revoked_at", "token", "token_hash"] {
+        row.0.remove(name);
+    }
+    row.0.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
+    Ok(Listed {
+        names: vec![workspace],
+        kind: CapabilityKind::Credential,
+        reference: reference(&id)?,
+        life: if revoked { Life::Revoked } else { Life::Living },
+        expires_at: None,
+        read_only: kind == "readonly",
+        details: details::document(row.0),
+        place: place.to_owned(),
+    })
+}
+
+fn fields(row: &SqliteRow) -> Fields<String, Value> {
+    let value = |index: usize| {
+        let kind = row.try_get_raw(index).ok().filter(|raw| !raw.is_null())?.type_info().name().to_owned();
+        match kind.as_str() {
+            "INTEGER" => row.try_get_unchecked::<i64, _>(index).ok().map(Value::from),
+            "REAL" => row.try_get_unchecked::<f64, _>(index).ok().map(|number| Value::from(number.to_string())),
+            "BLOB" => None,
+            _ => row.try_get_unchecked::<String, _>(index).ok().map(Value::from),
+        }
+    };
+    row.columns()
+        .iter()
+        .map(|column| (column.name().to_owned(), value(column.ordinal()).unwrap_or(Value::Null)))
+        .collect()
+}
+
+fn check_hash(hash: &str) -> Result<(), String> {
+    let good = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if good { Ok(()) } else { Err("token_hash is not 64 lower-case hexadecimal digits".to_owned()) }
+}
+
+fn is_name(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(inside)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn keyed() -> KeyedHash {
+        Arc::new(|bytes| hex(&Sha256::digest([b"key".as_slice(), bytes].concat())))
+    }
+
+    async fn items(path: &Path) -> (Result<(), Unlisted>, Vec<Item>) {
+        let (sender, mut receiver) = mpsc::channel(1000);
+        let text = format!("paths = ['{}']", path.display());
+        let file = path.with_extension("map");
+        std::fs::write(&file, text).unwrap();
+        let map = Map::read(domain::grant::kind::Source::D1Tokens, &file).unwrap();
+        let listed = list(&map, &keyed(), &Sink::new(sender)).await;
+        (listed, std::iter::from_fn(|| receiver.try_recv().ok()).collect())
+    }
+
+    fn told(items: &[Item]) -> Vec<String> {
+        let tell = |item: &Item| match item {
+            Item::Listed(listed) => format!("{} {} {:?}", listed.names[0], listed.reference, listed.life),
+            Item::Wrong { place, what } => format!("{}: {what}", place.rsplit_once(": ").unwrap().1),
+        };
+        items.iter().map(tell).collect()
+    }
+
+    #[tokio::test]
+    async fn a_json_file_is_read_element_by_element_and_no_token_comes_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.json");
+        let raw = "sk-loom-0123456789abcdef0123";
+        let hash = hex(&Sha256::digest(raw.as_bytes()));
+        let text = format!(
+            r#"[{{"token_hash":"{hash}","agent":"loom","active":true,"project":null,"token":"{raw}","label":"use {raw}"}},
+               {{"token_hash":"60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752","agent":"gaf-bot","active":false,"scope":"tenant"}},
+               {{"token_hash":"short","agent":"x","active":true}}, 7, {{"agent":"x"}},
+               {{"token_hash":"{hash}","agent":"Loom","active":true}}, {{"token_hash":"{hash}","agent":"loom","active":"yes"}},
+               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}}]"#
+        );
+        std::fs::write(&path, &text).unwrap();
+        let (listed, items) = items(&path).await;
+        listed.unwrap();
+        assert_eq!(
+            told(&items),
+            [
+                format!("loom {} Living", &hash[..16]),
+                "gaf-bot 60303ae22b998861 Revoked".to_owned(),
+                "element 2: token_hash is not 64 lower-case hexadecimal digits".to_owned(),
+                "element 3: is no object".to_owned(),
+                "element 4: token_hash is missing".to_owned(),
+                "element 5: agent is no lower-case name".to_owned(),
+                "element 6: active is no boolean".to_owned(),
+                "element 7: token_hash is not the hash of token".to_owned(),
+            ]
+        );
+        let all = format!("{items:?}");
+        assert!(!all.contains(raw) && !all.contains(&hash), "{all}");
+        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        let (cut, items) = self::items(&path).await;
+        assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
+        assert_eq!(items.len(), 7, "what stands before the cut is read");
+    }
+
+    #[tokio::test]
+    async fn a_database_file_is_read_row_by_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge.sqlite");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut conn = options.connect().await.unwrap();
+        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let sql = format!(
+            "create table workspace_tokens (id text, workspace_id text, token_type text, token_hash text, created_at, revoked_at, extra blob);
+             insert into workspace_tokens values ('t1', 'gaf', 'agent', '{hash}', 1775120400, null, x'00');
+             insert into workspace_tokens values ('t2', 'gaf', 'readonly', '{hash}', '2026-04-02 09:00:00', '2026-04-03T09:00:00Z', null);
+             insert into workspace_tokens values ('t3', null, 'agent', '{hash}', null, null, null);
+             insert into workspace_tokens values ('t4', 'gaf', 'admin', '{hash}', null, null, null);
+             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+        let (listed, items) = items(&path).await;
+        listed.unwrap();
+        assert_eq!(
+            told(&items),
+            [
+                "gaf t1 Living",
+                "gaf t2 Revoked",
+                "workspace_tokens row 3: workspace is missing",
+                "workspace_tokens row 4: token_type is not agent, squad or readonly",
+                "workspace_tokens row 5: created_at is no time",
+            ]
+        );
+        assert!(matches!(&items[1], Item::Listed(listed) if listed.read_only));
+        assert!(!format!("{items:?}").contains(hash));
+    }
+}
