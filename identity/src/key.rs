@@ -23,6 +23,7 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 /// Names what the verifier is of, so that no other use of the pepper can ever make one.
 const VERIFIER_TAG: &[u8] = b"guildhall/api-key/v1\n";
 const FINGERPRINT_TAG: &[u8] = b"guildhall/pepper/v1\n";
+const FOREIGN_TAG: &[u8] = b"guildhall/foreign-secret/v1\n";
 
 /// Why a text is not a key. Says nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +129,14 @@ impl Pepper {
         mac.update(key.id.to_string().as_bytes());
         mac.update(b"\n");
         mac.update(key.secret.as_bytes());
+        Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// What is kept of a secret that is somebody else's: enough to know it again, and nothing to guess it by.
+    pub fn keyed_hash(&self, secret: &[u8]) -> Digest {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(FOREIGN_TAG);
+        mac.update(secret);
         Digest(mac.finalize().into_bytes().into())
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::page::{Order, page};
-use crate::row::{Cells, find, row, text, unreadable};
+use crate::row::{Cells, find, number, row, select, text, unreadable};
 use crate::{Page, PageRequest, Result};
 
 row! {
@@ -118,6 +118,24 @@ pub async fn of_holder(
     list(conn, ("t.holder = $1", text(holder)), filter, request).await
 }
 
+row! {
+    /// What an importer compares with.
+    Imported from "inventory", scale "null" {
+        grant_id: GrantId,
+        holder: HolderId,
+        kind: String,
+        reference: CapabilityRef,
+    }
+}
+
+/// The living grants that a source told of, in the order of their ids.
+pub async fn of_source(conn: &mut Conn, source: Source, after: Option<GrantId>) -> Result<Vec<Imported>> {
+    let rest = "where t.source = $1 and t.grant_id > $2 and t.parent is null and t.status in ('active', 'stale') \
+                order by t.grant_id limit $3";
+    let after = after.map(|after| after.to_string()).unwrap_or_default();
+    select(conn, rest, &[text(source), text(after), number(crate::MAX_LIMIT.into())]).await
+}
+
 /// Who has a kind of capability; the cursor is a grant's id.
 pub async fn holders(
     conn: &mut Conn,
@@ -154,7 +172,7 @@ pub async fn actions(conn: &mut Conn, kind: CapabilityKind, request: &PageReques
 
 /// Who may grant from imported sources by hand.
 pub async fn sources(conn: &mut Conn) -> Result<Vec<SourceOwner>> {
-    crate::row::select(conn, "order by t.source", &[]).await
+    select(conn, "order by t.source", &[]).await
 }
 
 /// What a check asks.

@@ -6,5 +6,6 @@ pub mod config;
 mod control;
 mod demo;
 pub mod http;
+mod importing;
 mod logging;
 pub mod serve;

@@ -65,7 +65,7 @@ impl Server {
     }
 
     async fn post(&self, key: &str, path: &str, body: Value) -> Value {
-        let request = reqwest::Client::new().post(format!("{}/v1{path}", self.url)).bearer_auth(key).json(&body);
+        let request = http_client().post(format!("{}/v1{path}", self.url)).bearer_auth(key).json(&body);
         request.send().await.unwrap().json().await.unwrap()
     }
 }
@@ -123,8 +123,7 @@ async fn a_day_in_the_life_of_a_server() {
     ran(&run(&["doctor"]), 0);
     let checkpoint = reqwest::get(format!("{}/checkpoint", server.url)).await.unwrap();
     assert_eq!(checkpoint.status(), 200);
-    let receipt =
-        reqwest::Client::new().get(format!("{}/v1/receipts/0", server.url)).bearer_auth(&key).send().await.unwrap();
+    let receipt = http_client().get(format!("{}/v1/receipts/0", server.url)).bearer_auth(&key).send().await.unwrap();
     let receipt: Value = receipt.json().await.unwrap();
     assert!(receipt["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof@v1"), "{receipt}");
 
@@ -244,4 +243,9 @@ fn what_cannot_be_done_says_what_to_do() {
     assert!(ran(&run(&["completions", "bash"]), 0).contains("guildhall"));
     ran(&run(&["migrate"]), 0);
     assert!(dir.path().join("data/log.db").exists());
+}
+
+fn http_client() -> reqwest::Client {
+    sources::prepare_tls();
+    reqwest::Client::new()
 }

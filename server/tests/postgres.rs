@@ -91,7 +91,7 @@ async fn two_servers_on_one_database_are_one_city() {
     let second = Running::start(settings).await.unwrap();
     assert!(second.first().is_none(), "the city is founded once");
 
-    let client = reqwest::Client::new();
+    let client = http_client();
     let post = async |server: &Running, path: &str, body: Value| -> Value {
         let request = client.post(format!("http://{}/v1{path}", server.address)).bearer_auth(key.as_str()).json(&body);
         request.send().await.unwrap().json().await.unwrap()
@@ -138,4 +138,9 @@ async fn the_owner_migrates_and_may_not_serve() {
     assert_eq!(doctor.status.code(), Some(1), "{}", String::from_utf8_lossy(&doctor.stdout));
     let doctor = run(&["doctor", "--database-url", &url]);
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
+}
+
+fn http_client() -> reqwest::Client {
+    sources::prepare_tls();
+    reqwest::Client::new()
 }

@@ -72,7 +72,7 @@ pub(crate) fn yaml(text: &str, lines_before: u64) -> Result<serde_json::Map<Stri
         Ok(serde_json::Value::Object(object)) => Ok(object),
         Ok(_) => Err((lines_before + 1, "is no mapping of names to values".to_owned())),
         Err(error) => {
-            let line = error.location().map_or(1, |location| location.line() as u64);
+            let line = error.location().map_or(1, |location| location.line());
             let what = error.to_string();
             let what = what.lines().next().unwrap_or_default().to_owned();
             Err((lines_before + line, what))

@@ -124,6 +124,12 @@ pub async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlis
     }
 }
 
+/// Makes TLS ready for every HTTP client of this process. Once is enough, and more do no harm.
+pub fn prepare_tls() {
+    // Whoever came first has done it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Reads a ref, or says why it is none.
 pub(crate) fn reference(text: &str) -> Result<CapabilityRef, String> {
     text.parse().map_err(|error: domain::ids::Malformed| error.to_string())

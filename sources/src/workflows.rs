@@ -134,8 +134,7 @@ impl Service {
         if !web.allow_private {
             builder = builder.dns_resolver(Arc::new(Outside));
         }
-        // Of the one process, whoever came first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::prepare_tls();
         let client = builder.build().map_err(|error| Unlisted::unreachable(&web.url, error))?;
         Ok(Self { client, base, location: web.location.clone(), token })
     }

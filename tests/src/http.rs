@@ -15,6 +15,7 @@ pub struct Http {
 
 impl Http {
     pub fn new(base: &str, principal: Who) -> Self {
+        sources::prepare_tls();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).tcp_nodelay(true).build().unwrap();
         Self { client, base: base.to_owned(), principal }
     }

@@ -28,11 +28,17 @@ pub fn workspace() -> PathBuf {
 
 /// Runs a program to its end.
 pub fn run(program: &Path, arguments: &[&str]) -> Ended {
+    run_with(program, arguments, &[])
+}
+
+/// The same with more in its environment.
+pub fn run_with(program: &Path, arguments: &[&str], environment: &[(&'static str, String)]) -> Ended {
     let mut command = Command::new(program);
     command.args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GUILDHALL_")) {
         command.env_remove(name);
     }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     Ended::from(command.output().unwrap())
 }
 

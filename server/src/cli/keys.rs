@@ -128,7 +128,7 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<Ex
     })
 }
 
-fn credential(file: Option<&PathBuf>) -> anyhow::Result<Zeroizing<String>> {
+pub(super) fn credential(file: Option<&PathBuf>) -> anyhow::Result<Zeroizing<String>> {
     let text = match file {
         Some(path) => {
             ensure_private(path)?;

@@ -6,6 +6,7 @@ mod anchor;
 mod completions;
 mod doctor;
 mod export;
+mod import;
 mod keys;
 mod migrate;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Bring what a source lists into the inventory
+    Import(import::ImportArgs),
     /// Write what an auditor needs: policy, checkpoint, tiles, packs, anchors
     Export(export::ExportArgs),
     /// Create or update the log's schemas, and on PostgreSQL the login role
@@ -126,6 +129,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&settings()?, args).await,
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
+        Command::Import(args) => import::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,
         Command::Doctor(args) => doctor::run(settings(), args).await,

@@ -51,6 +51,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(base: String) -> anyhow::Result<Self> {
+        sources::prepare_tls();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).tcp_nodelay(true).build()?;
         Ok(Self { http, base })
     }

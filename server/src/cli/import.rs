@@ -1,0 +1,137 @@
+//! `guildhall import`: what a source lists comes into the inventory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use domain::grant::kind::Source;
+use identity::Pepper;
+use sources::{KeyedHash, Map};
+
+use super::NO;
+use super::keys::credential;
+use super::output::{Bar, print_json};
+use crate::city::DataDir;
+use crate::config::Settings;
+use crate::control::{ImportDesk, Secret};
+use crate::importing::{self, Options, Report};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  guildhall import d1:tokens --map tokens.toml --dry-run    # the difference it would make
+  guildhall import d1:tokens --map tokens.toml              # as the coordinator whose key GUILDHALL_KEY is
+  guildhall import ghl:workflows --map workflows.toml --json
+
+A mapping file, for d1:tokens, plugin:yaml and fs:skills:
+  paths = ['tokens.json', 'edge.sqlite']      # all of the domain: what none of them lists is gone
+  default = 'gld_01J...'                      # whoever has what no name is mapped for
+  [holders]
+  loom = 'cit_01J...'
+
+For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network.
+For pg:profile_tool_connections: database_url_env, and table if it has another name.
+
+A second run adds nothing. What somebody revoked here is withheld. When more than a fifth of a domain is missing, the source is not
+believed: nothing ends until you say --confirm-loss. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
+pub struct ImportArgs {
+    /// Which source
+    #[arg(value_enum)]
+    domain: Domain,
+    /// The mapping file
+    #[arg(long, value_name = "FILE")]
+    map: PathBuf,
+    /// Print the difference, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Take for gone whatever the source does not list, however much that is
+    #[arg(long)]
+    confirm_loss: bool,
+    /// File (mode 600) with the API key of a coordinator; otherwise it is taken from GUILDHALL_KEY
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Domain {
+    #[value(name = "d1:tokens")]
+    Tokens,
+    #[value(name = "plugin:yaml")]
+    Plugins,
+    #[value(name = "ghl:workflows")]
+    Workflows,
+    #[value(name = "fs:skills")]
+    Skills,
+    #[value(name = "pg:profile_tool_connections")]
+    Connections,
+}
+
+impl From<Domain> for Source {
+    fn from(domain: Domain) -> Self {
+        match domain {
+            Domain::Tokens => Self::D1Tokens,
+            Domain::Plugins => Self::PluginYaml,
+            Domain::Workflows => Self::GhlWorkflows,
+            Domain::Skills => Self::FsSkills,
+            Domain::Connections => Self::PgConnections,
+        }
+    }
+}
+
+pub async fn run(settings: &Settings, args: ImportArgs) -> anyhow::Result<ExitCode> {
+    let map = Map::read(args.domain.into(), &args.map)?;
+    let dir = DataDir::existing(&settings.data_dir)?;
+    let keyed = keyed_hash(&dir)?;
+    let mut desk = ImportDesk::open(settings, Secret(credential(args.key_file.as_ref())?)).await?;
+    let options = Options { dry_run: args.dry_run, confirm_loss: args.confirm_loss };
+    let bar = Bar::new("import", "records");
+    let report = importing::run(map, keyed, &mut desk, &options, &|met| bar.at(met, met)).await;
+    bar.end();
+    desk.close().await;
+    let report = report?;
+    if args.json {
+        print_json(&serde_json::to_value(&report)?)?;
+    } else {
+        show(&report);
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+/// The city's own: what it makes of a token is the same in every import, and tells nothing about the token.
+pub fn keyed_hash(dir: &DataDir) -> anyhow::Result<KeyedHash> {
+    let pepper = Pepper::new(*dir.secret("pepper.key", false).context("the key that tokens are hashed with")?);
+    Ok(Arc::new(move |bytes: &[u8]| pepper.keyed_hash(bytes).to_string()))
+}
+
+fn show(report: &Report) {
+    for change in &report.changes {
+        let sign = match change.what {
+            "added" => '+',
+            "gone" | "revoked" | "expired" => '-',
+            _ => '!',
+        };
+        let because = change.because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
+        println!("{sign} {:<9} {} {} {}{because}", change.what, change.holder, change.kind, change.reference);
+    }
+    for row in &report.rows {
+        println!("? {}: {}", row.place, row.what);
+    }
+    if let Some(unlisted) = &report.unlisted {
+        println!("! the source could not be listed to its end: {unlisted}");
+    }
+    if let Some(lost) = report.lost {
+        println!("! the source lists {lost} of the living grants no more: nothing was ended; --confirm-loss ends them");
+    }
+    let numbers = serde_json::to_value(report).unwrap_or_default();
+    let number = |name: &str| numbers[name].as_u64().unwrap_or_default();
+    let parts =
+        ["listed", "added", "confirmed", "ended", "gone", "withheld", "ignored", "unmapped", "refused", "wrong"];
+    let parts: Vec<String> = parts.iter().map(|name| format!("{} {name}", number(name))).collect();
+    let dry = if report.dry_run { " (dry run: nothing changed)" } else { "" };
+    println!("{}{dry}", parts.join(", "));
+}

@@ -1,0 +1,284 @@
+//! `guildhall import` as its users run it: against files, folders, a service and a database, beside a running server.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use guildhall_tests::courier::{Courier as _, Who};
+use guildhall_tests::http::Http;
+use guildhall_tests::programs::{self, Ended};
+use guildhall_tests::server::{Place, Server};
+use guildhall_tests::town;
+use guildhall_tests::{Engine, block_on};
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+
+/// A running city, a folder for sources, and the first key.
+struct Yard {
+    place: Place,
+    _server: Server,
+    http: Http,
+    dir: tempfile::TempDir,
+    key_file: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Yard {
+    async fn open(engine: Engine) -> Self {
+        let place = Place::new(engine).await;
+        let server = place.home.serve();
+        let http = server.first_caller();
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("principal.key");
+        let Who(key) = http.principal();
+        fs::write(&key_file, key).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&key_file, mode).unwrap();
+        Self { place, _server: server, http, dir, key_file, environment: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn import(&self, domain: &str, map: &str, more: &[&str], code: i32) -> Value {
+        let map = self.path(map);
+        let key = self.key_file.to_str().unwrap();
+        let mut arguments = vec!["import", domain, "--map", map.to_str().unwrap(), "--key-file", key, "--json"];
+        arguments.extend(more);
+        let arguments = self.place.home.arguments(&arguments);
+        let Ended { stdout, .. } =
+            programs::run_with(&programs::guildhall(), &arguments, &self.environment).expect(code);
+        serde_json::from_str(&stdout).unwrap()
+    }
+
+    /// The living grants of a holder from a source, by ref.
+    async fn held(&self, holder: &str, source: &str) -> Vec<(String, String)> {
+        let size = self.place.home.log().await.head().await.unwrap().size;
+        let path = format!("/v1/holders/{holder}/grants?source={source}&limit=500&at_least={}", size - 1);
+        let (status, page) = self.http.get(&self.http.principal(), &path).await;
+        assert_eq!(status, 200, "{page}");
+        let text = |grant: &Value, name: &str| grant[name].as_str().unwrap().to_owned();
+        let grants = page["items"].as_array().unwrap();
+        let mut held: Vec<_> = grants.iter().map(|grant| (text(grant, "reference"), text(grant, "grant_id"))).collect();
+        held.sort();
+        held
+    }
+}
+
+fn number(report: &Value, name: &str) -> u64 {
+    report[name].as_u64().unwrap()
+}
+
+fn counts(report: &Value) -> Value {
+    let names = ["added", "confirmed", "ended", "gone", "withheld", "unmapped", "wrong"];
+    names.iter().map(|name| number(report, name)).collect::<Vec<_>>().into()
+}
+
+/// Sources come and go; what was revoked here stays so; and no token is anywhere.
+async fn tokens(engine: Engine) {
+    const CANARY: &str = "sk-loom-c0ffeec0ffeec0ffee";
+    let yard = Yard::open(engine).await;
+    let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+    let token =
+        |name: &str, agent: &str, active: bool| json!({"token_hash": hash(name), "agent": agent, "active": active});
+    let mut first = token(CANARY, "loom", true);
+    first["token"] = json!(CANARY);
+    first["label"] = json!(format!("the one with {CANARY}"));
+    let file = |tokens: &[Value]| yard.write("tokens.json", &Value::from(tokens.to_vec()).to_string());
+    let all: Vec<Value> = (0..10).map(|number| token(&format!("t{number}"), "loom", true)).collect();
+    let listed = |others: &[Value]| [&[first.clone()], others].concat();
+    file(
+        &[listed(&all), vec![token("x", "nobody-knows", true), token("y", "loom", false), json!({"agent": 7})]]
+            .concat(),
+    );
+    yard.write("map.toml", &format!("paths = ['tokens.json']\n[holders]\nloom = '{loom}'\n"));
+
+    let dry = yard.import("d1:tokens", "map.toml", &["--dry-run"], 1);
+    assert_eq!(counts(&dry), json!([11, 0, 0, 0, 0, 1, 1]), "{dry}");
+    assert!(yard.held(&loom, "d1:tokens").await.is_empty(), "a dry run changes nothing");
+    let report = yard.import("d1:tokens", "map.toml", &[], 1);
+    assert_eq!(counts(&report), counts(&dry), "{report}");
+    assert!(
+        report["rows"].to_string().contains("unmapped_holder") && report["rows"].to_string().contains("element 13")
+    );
+    let again = yard.import("d1:tokens", "map.toml", &[], 1);
+    assert_eq!(counts(&again), json!([0, 11, 0, 0, 0, 1, 1]), "a second run adds nothing: {again}");
+
+    // One is revoked here, one ends at its source, one is not listed any more.
+    let held = yard.held(&loom, "d1:tokens").await;
+    assert_eq!(held.len(), 11);
+    let (reference, grant) = held.iter().find(|(reference, _)| *reference == hash("t0")[..16]).unwrap();
+    yard.http.ask(&yard.http.principal(), "grant.revoke", json!({"holder": loom, "grant": grant})).await.accepted();
+    let mut changed = listed(&all[..9]);
+    changed[2]["active"] = json!(false);
+    file(&changed);
+    let report = yard.import("d1:tokens", "map.toml", &[], 0);
+    assert_eq!(counts(&report), json!([0, 8, 1, 1, 1, 0, 0]), "{report}");
+    assert!(!yard.held(&loom, "d1:tokens").await.iter().any(|(held, _)| held == reference), "it stays revoked");
+
+    // Most of it gone, all of it gone, the file gone: nothing ends until somebody says so.
+    for (tokens, code) in [(&changed[..3], 1), (&[][..], 1)] {
+        file(tokens);
+        let report = yard.import("d1:tokens", "map.toml", &[], code);
+        assert!(report["lost"].as_u64().is_some_and(|lost| lost >= 6), "{report}");
+    }
+    fs::rename(yard.path("tokens.json"), yard.path("away.json")).unwrap();
+    assert!(yard.import("d1:tokens", "map.toml", &[], 1)["unlisted"].is_string());
+    assert_eq!(yard.held(&loom, "d1:tokens").await.len(), 8);
+    file(&changed[..3]);
+    let report = yard.import("d1:tokens", "map.toml", &["--confirm-loss"], 0);
+    assert_eq!(number(&report, "gone"), 7, "{report}");
+    assert_eq!(yard.held(&loom, "d1:tokens").await.len(), 1);
+
+    canary(&yard.place.home.dir, CANARY);
+    canary(&yard.place.home.dir, &hash(CANARY));
+    let out = yard.path("export");
+    let out = out.to_str().unwrap();
+    programs::run(&programs::guildhall(), &yard.place.home.arguments(&["export", "--out", out])).expect(0);
+    programs::run(&programs::auditor(), &["verify", out, "--policy", &format!("{out}/policy")]).expect(0);
+    canary(Path::new(out), CANARY);
+}
+
+fn hash(name: &str) -> String {
+    chain::hash::sha256(&[name.as_bytes()]).to_string()
+}
+
+/// No file below this folder holds these bytes.
+fn canary(folder: &Path, secret: &str) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            canary(&path, secret);
+        } else if let Ok(bytes) = fs::read(&path) {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{} holds a secret", path.display());
+        }
+    }
+}
+
+#[test]
+fn tokens_come_go_and_stay_revoked_and_no_token_is_anywhere_on_sqlite() {
+    block_on(tokens(Engine::Sqlite));
+}
+
+#[test]
+fn tokens_come_go_and_stay_revoked_and_no_token_is_anywhere_on_postgres() {
+    block_on(tokens(Engine::Postgres));
+}
+
+#[test]
+fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (_, founder) = town::human(&yard.http, "worker", "Kasra").await;
+        let (guild, _) = town::guild(&yard.http, &founder, "kasra").await;
+        yard.write(
+            "plugins/ledger/plugin.yaml",
+            "name: ledger-tools\nversion: 1.4.0\nowner: kasra\nmcp_tools:\n  - post_invoice\n  - {name: void_invoice}\nserver: ledger\n",
+        );
+        yard.write("plugins/orphan/plugin.yaml", "name: other\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
+        yard.write("plugins/broken/plugin.yaml", "name: broken\n");
+        yard.write("plugins.toml", "paths = ['plugins']\n");
+        let report = yard.import("plugin:yaml", "plugins.toml", &[], 1);
+        assert_eq!(counts(&report), json!([3, 0, 0, 0, 0, 1, 1]), "{report}");
+        let held: Vec<String> =
+            yard.held(&guild, "plugin:yaml").await.into_iter().map(|(reference, _)| reference).collect();
+        assert_eq!(held, ["ledger", "post_invoice", "void_invoice"]);
+
+        yard.write("skills/review/SKILL.md", "---\nname: review\nlabels: [a]\n---\ntext\n");
+        yard.write("skills/loud/SKILL.md", "no front matter\n");
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{guild}'\n"));
+        let report = yard.import("fs:skills", "skills.toml", &[], 1);
+        assert_eq!(counts(&report), json!([1, 0, 0, 0, 0, 0, 1]), "{report}");
+        assert!(report["rows"][0]["place"].as_str().unwrap().ends_with("skills/loud/SKILL.md:1"), "{report}");
+        // A map with a mistake, and a caller who may not.
+        yard.write("bad.toml", "paths = ['skills']\nholder = 'x'\n");
+        let key = yard.key_file.to_str().unwrap();
+        let bad = yard.path("bad.toml");
+        let arguments = ["import", "fs:skills", "--map", bad.to_str().unwrap(), "--key-file", key];
+        let ended = programs::run(&programs::guildhall(), &yard.place.home.arguments(&arguments)).expect(2);
+        assert!(ended.stderr.contains("unknown field `holder`"), "{}", ended.stderr);
+        fs::write(&yard.key_file, &founder.0).unwrap();
+        let map = yard.path("skills.toml");
+        let arguments = ["import", "fs:skills", "--map", map.to_str().unwrap(), "--key-file", key];
+        let ended = programs::run(&programs::guildhall(), &yard.place.home.arguments(&arguments)).expect(2);
+        assert!(ended.stderr.contains("not_permitted"), "{}", ended.stderr);
+    });
+}
+
+#[test]
+fn connections_are_read_from_a_living_table() {
+    block_on(async {
+        let mut yard = Yard::open(Engine::Postgres).await;
+        let (ada, _) = town::human(&yard.http, "observer", "Ada").await;
+        let url = yard.place.database.as_ref().unwrap().owner_url.clone();
+        let mut owner = eventlog::testing::connect(&url).await;
+        let rows = format!(
+            "create schema elsewhere; create table elsewhere.profile_tool_connections (id text primary key, profile_id text,
+                tool_name text, oauth_token_ref text, scopes text[], status text, connected_at timestamptz, revoked_at timestamptz,
+                unique (profile_id, tool_name));
+             insert into elsewhere.profile_tool_connections values
+                ('c1', '{ada}', 'drive', 'vault/secret/path', '{{read}}', 'active', now(), null),
+                ('c2', '{ada}', 'mail', null, null, 'revoked', now(), now()),
+                ('c3', 'p-unknown', 'drive', null, '{{}}', 'active', now(), null),
+                ('c4', '{ada}', 'cal', null, null, 'odd', now(), null)"
+        );
+        owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(rows))).await.unwrap();
+        yard.environment.push(("PROFILES_URL", url));
+        yard.write("pg.toml", "database_url_env = 'PROFILES_URL'\ntable = 'elsewhere.profile_tool_connections'\n");
+        let report = yard.import("pg:profile_tool_connections", "pg.toml", &[], 1);
+        assert_eq!(counts(&report), json!([1, 0, 0, 0, 0, 1, 1]), "{report}");
+        assert_eq!(number(&report, "ignored"), 1);
+        owner
+            .execute("update elsewhere.profile_tool_connections set status = 'expired' where id = 'c1'")
+            .await
+            .unwrap();
+        let report = yard.import("pg:profile_tool_connections", "pg.toml", &[], 1);
+        assert_eq!(number(&report, "ended"), 1, "{report}");
+        assert!(yard.held(&ada, "pg:profile_tool_connections").await.is_empty());
+        canary(&yard.place.home.dir, "vault/secret/path");
+        yard.write("missing.toml", "database_url_env = 'NOBODY_SET_THIS'\n");
+        assert!(yard.import("pg:profile_tool_connections", "missing.toml", &[], 1)["unlisted"].is_string());
+    });
+}
+
+#[test]
+fn workflows_are_read_from_a_service() {
+    block_on(async {
+        let mut yard = Yard::open(Engine::Sqlite).await;
+        let (ada, _) = town::human(&yard.http, "observer", "Ada").await;
+        let body = json!({"workflows": [
+            {"id": "w1", "name": "Welcome", "status": "published"}, {"id": "w2", "name": "Bill", "status": "draft"},
+        ]});
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                use std::io::{Read as _, Write as _};
+                let (mut stream, body) = (stream.unwrap(), body.to_string());
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).unwrap();
+                assert!(String::from_utf8_lossy(&request[..read]).contains("Bearer the-token"));
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+                write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        yard.environment.push(("GHL_TOKEN", "the-token".to_owned()));
+        let map = format!("url = '{base}'\nlocation = 'l'\ncredential_env = 'GHL_TOKEN'\ndefault = '{ada}'\n");
+        yard.write("closed.toml", &map);
+        let refused = yard.import("ghl:workflows", "closed.toml", &[], 1);
+        assert!(refused["unlisted"].as_str().unwrap().contains("allow_private"), "{refused}");
+        yard.write("ghl.toml", &format!("allow_private = true\n{map}"));
+        let report = yard.import("ghl:workflows", "ghl.toml", &[], 0);
+        assert_eq!((number(&report, "added"), number(&report, "ignored")), (1, 1), "{report}");
+        assert_eq!(yard.held(&ada, "ghl:workflows").await.len(), 1);
+    });
+}
