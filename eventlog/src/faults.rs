@@ -17,11 +17,26 @@ pub enum CommitFault {
     LoseAnswer = LOSE_ANSWER,
 }
 
+/// What every log of this process is opened with; zero outside tests.
+static CLOCK_SKEW: AtomicI64 = AtomicI64::new(0);
+
+/// Puts the clocks of logs that are opened from now on wrong by so many microseconds: a log that begins days ago can be led to the
+/// present. On SQLite, whose clock is this process's.
+#[cfg(feature = "testing")]
+pub fn open_with_clock_skew(micros: i64) {
+    CLOCK_SKEW.store(micros, Ordering::Relaxed);
+}
+
 /// The orders; all zero outside tests.
-#[derive(Default)]
 pub(crate) struct Faults {
     commit: AtomicU8,
     clock_skew: AtomicI64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { commit: AtomicU8::new(NONE), clock_skew: AtomicI64::new(CLOCK_SKEW.load(Ordering::Relaxed)) }
+    }
 }
 
 impl Faults {

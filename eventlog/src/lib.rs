@@ -32,7 +32,7 @@ pub use batch::Batch;
 pub use connect::Safety;
 pub use failure::{CommitError, Failure};
 #[cfg(feature = "testing")]
-pub use faults::CommitFault;
+pub use faults::{CommitFault, open_with_clock_skew};
 pub use follow::Follower;
 pub use log::{Location, Log, LogConfig};
 pub use migrate::{Login, Migration, init_sqlite, migrate_postgres};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::grant::kind::Source;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,37 @@ pub struct Settings {
     pub log: Logging,
     pub limits: Limits,
     pub anchor: Anchoring,
+    pub sources: Sources,
+}
+
+/// Mapping files of the domains whose grants this server verifies by itself, as `guildhall import` takes them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sources {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflows: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<PathBuf>,
+}
+
+impl Sources {
+    pub fn map(&self, source: Source) -> Option<&Path> {
+        let map = match source {
+            Source::D1Tokens => &self.tokens,
+            Source::PluginYaml => &self.plugins,
+            Source::GhlWorkflows => &self.workflows,
+            Source::FsSkills => &self.skills,
+            Source::PgConnections => &self.connections,
+            Source::Guild(_) | Source::City | Source::Membership | Source::Roles => &None,
+        };
+        map.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,6 +134,7 @@ impl Default for Settings {
             log: Logging::default(),
             limits: Limits::default(),
             anchor: Anchoring::default(),
+            sources: Sources::default(),
         }
     }
 }

@@ -57,6 +57,9 @@ pub enum Ask {
         with_packs: bool,
     },
     Rebuild,
+    Reconcile {
+        dry_run: bool,
+    },
     /// The living grants of a source, after this one.
     Holdings {
         source: Source,
@@ -176,6 +179,10 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
         Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
+        }
+        Ask::Reconcile { dry_run } => {
+            let round = crate::city::reconciler::round(city, crate::http::now(), dry_run).await?;
+            Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
             let mut conn = city.views.reader().await?;

@@ -12,7 +12,7 @@ use domain::Code;
 use domain::grant::command::{Finding, ImportCapability, Verdict};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::Scope;
-use domain::ids::{GrantId, GuildId, InventoryId, Slug, Stream};
+use domain::ids::{GrantId, GuildId, GuildRef, InventoryId, Slug, Stream};
 use domain::party::HolderId;
 use domain::text::Text;
 use domain::time::Time;
@@ -217,6 +217,40 @@ pub async fn judge(city: &City, imports: &[Import]) -> Result<Vec<Settled>, Fail
     Ok(judged)
 }
 
+/// Who has what goes by these names: by the map; a name that is a citizen's id stands for itself, and a plugin's for the guild of that
+/// slug. `guilds` remembers which of those there are.
+pub async fn holder(
+    city: &City,
+    map: &Map,
+    names: &[String],
+    guilds: &mut HashMap<String, Option<GuildId>>,
+) -> anyhow::Result<Option<HolderId>> {
+    match named(map, names) {
+        Some(holder) => return Ok(Some(holder)),
+        None if map.source != Source::PluginYaml => return Ok(map.default),
+        None => {}
+    }
+    for name in names {
+        if !guilds.contains_key(name) {
+            let found = match name.parse::<Slug>() {
+                Ok(slug) => queries::guilds::guild(&mut city.views.reader().await?, &GuildRef::Slug(slug)).await?,
+                Err(_) => None,
+            };
+            guilds.insert(name.clone(), found.map(|guild| guild.guild));
+        }
+        if let Some(Some(guild)) = guilds.get(name) {
+            return Ok(Some(HolderId::Guild(*guild)));
+        }
+    }
+    Ok(map.default)
+}
+
+fn named(map: &Map, names: &[String]) -> Option<HolderId> {
+    let mapped = names.iter().find_map(|name| map.holders.get(name)).copied();
+    let citizen = || names.iter().find_map(|name| name.parse().ok()).map(HolderId::Citizen);
+    mapped.or_else(|| if map.source == Source::PgConnections { citizen() } else { None })
+}
+
 pub struct Options {
     pub dry_run: bool,
     /// However much is gone, it is gone.
@@ -344,25 +378,16 @@ impl Work {
         Ok(())
     }
 
-    /// By the map; a name that is an id here stands for itself, and a plugin's for the guild of that slug.
     async fn holder(&mut self, listed: &Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<Option<HolderId>> {
-        if let Some(mapped) = listed.names.iter().find_map(|name| map.holders.get(name)) {
-            return Ok(Some(*mapped));
+        if let Some(mapped) = named(map, &listed.names) {
+            return Ok(Some(mapped));
         }
-        match map.source {
-            Source::PgConnections => {
-                if let Some(citizen) = listed.names.iter().find_map(|name| name.parse().ok()) {
-                    return Ok(Some(HolderId::Citizen(citizen)));
+        if map.source == Source::PluginYaml {
+            for name in &listed.names {
+                if let Some(guild) = self.guild(name, desk).await? {
+                    return Ok(Some(HolderId::Guild(guild)));
                 }
             }
-            Source::PluginYaml => {
-                for name in &listed.names {
-                    if let Some(guild) = self.guild(name, desk).await? {
-                        return Ok(Some(HolderId::Guild(guild)));
-                    }
-                }
-            }
-            _ => {}
         }
         Ok(map.default)
     }

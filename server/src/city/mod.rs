@@ -10,6 +10,7 @@ mod expiry;
 mod files;
 mod founding;
 mod recheck;
+pub mod reconciler;
 pub mod secrets;
 
 use std::sync::Arc;
@@ -188,6 +189,7 @@ impl City {
             tokio::spawn(views),
             tokio::spawn(expiry::run(Arc::clone(self))),
             tokio::spawn(recheck::run(Arc::clone(self))),
+            tokio::spawn(reconciler::run(Arc::clone(self))),
         ];
         let city = Arc::clone(self);
         workers.push(tokio::spawn(async move { city.anchoring.run(city.stopping()).await }));

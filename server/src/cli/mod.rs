@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod migrate;
 mod output;
+mod reconcile;
 mod replay;
 
 use std::net::SocketAddr;
@@ -39,7 +40,9 @@ Settings come from built-in defaults, ./guildhall.toml (or --config FILE), the e
 In the environment a setting is GUILDHALL_ and its name, with __ for a dot: GUILDHALL_LISTEN, GUILDHALL_LIMITS__PAGE.
 Besides the flags there are: listen, log.format, log.filter, limits.body_bytes, limits.json_depth, limits.page,
 limits.request_seconds, limits.wait_seconds, limits.requests_per_second, limits.burst, limits.strangers_per_second,
-limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.directory.
+limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.directory,
+and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
+sources.skills, sources.connections.
 GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory.
 
 Exit codes: 0 done; 1 the answer is no; 2 it could not be done.";
@@ -70,6 +73,8 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Bring what a source lists into the inventory
     Import(import::ImportArgs),
+    /// Ask sources now whether what they told is still so
+    Reconcile(reconcile::ReconcileArgs),
     /// Write what an auditor needs: policy, checkpoint, tiles, packs, anchors
     Export(export::ExportArgs),
     /// Create or update the log's schemas, and on PostgreSQL the login role
@@ -130,6 +135,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
+        Command::Reconcile(args) => reconcile::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,
         Command::Doctor(args) => doctor::run(settings(), args).await,

@@ -74,6 +74,10 @@ impl Standing {
         Self { log, pepper, known: Mutex::default() }
     }
 
+    pub fn shared_pepper(&self) -> Arc<Pepper> {
+        Arc::clone(&self.pepper)
+    }
+
     pub fn pepper(&self) -> &Pepper {
         &self.pepper
     }

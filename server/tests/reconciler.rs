@@ -1,0 +1,117 @@
+//! Three days of a simulated clock: what a source told of is asked for again, and nothing gets old while the source is well.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use domain::Time;
+use guildhall::city::reconciler::{Round, round};
+use guildhall::http::now;
+use serde_json::{Value, json};
+use support::Town;
+
+const HOUR: i64 = 3_600_000_000;
+const SKILLS: usize = 200;
+
+struct Clock<'a> {
+    town: &'a Town,
+    skew: i64,
+}
+
+impl Clock<'_> {
+    fn now(&self) -> Time {
+        Time::from_micros(now().micros() + self.skew)
+    }
+
+    /// An hour later, and what the reconciler does then.
+    async fn hour(&mut self) -> Round {
+        self.skew += HOUR;
+        self.town.open.city.log.skew_clock(self.skew);
+        round(&self.town.open.city, self.now(), false).await.unwrap()
+    }
+
+    async fn grants(&self, holder: &str, ended: bool) -> Vec<Value> {
+        let path = format!("/holders/{holder}/grants?source=fs:skills&limit=500&ended={ended}");
+        let size = self.town.open.city.log.head().await.unwrap().size;
+        let page = self.town.get_after(&self.town.key, &path, size - 1).await.ok();
+        page.body["items"].as_array().unwrap().clone()
+    }
+
+    /// The age of what was verified longest ago, in hours.
+    async fn oldest(&self, holder: &str) -> i64 {
+        let verified = |grant: &Value| grant["verified_at"].as_str().unwrap().parse::<Time>().unwrap().micros();
+        let oldest = self.grants(holder, false).await.iter().map(verified).min().unwrap();
+        (self.now().micros() - oldest) / HOUR
+    }
+}
+
+fn skill(root: &Path, number: usize) {
+    let folder = root.join(format!("skill-{number}"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("SKILL.md"), format!("---\nname: s{number}\n---\n")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_healthy_source_nothing_gets_older_than_a_day_and_what_is_gone_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, away) = (dir.path().join("skills"), dir.path().join("away"));
+    (0..SKILLS).for_each(|number| skill(&root, number));
+    let map = dir.path().join("skills.toml");
+    // The log begins six days ago: no database takes entries of the future.
+    eventlog::open_with_clock_skew(-144 * HOUR);
+    let town = Town::start_with(|settings| settings.sources.skills = Some(map.clone())).await;
+    let (ada, _) = town.citizen("Ada", &[]).await;
+    fs::write(&map, format!("paths = ['skills']\ndefault = '{ada}'\n")).unwrap();
+    for number in 0..SKILLS {
+        let listed = json!({ "kind": "template", "ref": format!("skill-{number}"), "source": "fs:skills" });
+        town.post(&town.key, &format!("/holders/{ada}/grants/import"), listed).await.ok();
+    }
+    let mut clock = Clock { town: &town, skew: -144 * HOUR };
+    let mut verified = 0;
+    for hour in 1..=72 {
+        let round = clock.hour().await;
+        assert_eq!((round.unknown, round.gone), (0, 0), "hour {hour}: {round:?}");
+        verified += round.alive;
+        assert!(clock.oldest(&ada).await < 24, "hour {hour}");
+    }
+    assert!((3 * SKILLS as u64..=4 * SKILLS as u64).contains(&verified), "{verified}: each about every eighteen hours");
+
+    // One skill is gone.
+    fs::remove_dir_all(root.join("skill-7")).unwrap();
+    let mut gone = 0;
+    for _ in 0..20 {
+        gone += clock.hour().await.gone;
+    }
+    assert_eq!(gone, 1);
+    let ended = clock.grants(&ada, true).await;
+    assert!(ended.iter().any(|grant| grant["reference"] == "skill-7" && grant["status"] == "orphaned"));
+
+    // The whole tree is away: nothing is said about any of them, until they are too old to be relied on.
+    fs::rename(&root, &away).unwrap();
+    for _ in 0..26 {
+        let round = clock.hour().await;
+        assert_eq!((round.alive, round.gone), (0, 0), "{round:?}");
+    }
+    let grants = clock.grants(&ada, false).await;
+    assert_eq!(grants.len(), SKILLS - 1);
+    assert!(grants.iter().all(|grant| grant["status"] == "stale" && grant["last_error"] == "unreachable"));
+    let check = format!("/holders/{ada}/check?kind=template&ref=skill-1&action=use");
+    assert_eq!(town.get(&town.key, &check).await.ok().body["because"], "stale");
+    for _ in 0..12 {
+        clock.hour().await;
+    }
+    let stuck = town.get(&town.key, "/grants/stuck?limit=500").await.ok();
+    assert_eq!(stuck.body["items"].as_array().unwrap().len(), SKILLS - 1, "somebody should look");
+
+    // An empty tree in its place is not believed either; the real one is, and all is as it was.
+    fs::create_dir(&root).unwrap();
+    assert!(clock.hour().await.trouble["fs:skills"].contains("lists 199 of 199 living grants no more"));
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    clock.hour().await;
+    let grants = clock.grants(&ada, false).await;
+    assert!(grants.iter().all(|grant| grant["status"] == "active" && grant["failed_attempts"] == 0), "back by itself");
+    town.end().await;
+}
