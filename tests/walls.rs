@@ -245,5 +245,16 @@ fn no_sql_makes_the_guards_hold_what_cannot_be_on_sqlite() {
             })
             .await;
         }
+        // Nor by taking away what says that a movement is out of balance.
+        let options = SqliteConnectOptions::new().filename(dir.join("log.db")).foreign_keys(true);
+        let mut direct = options.connect().await.unwrap();
+        let unbalanced = format!(
+            "begin immediate; insert into postings (movement, leg, currency, account, amount, position) \
+             values ('mov_x', 0, '{CURRENCY}', 'external', {}, 0)",
+            stored(Engine::Sqlite, 5)
+        );
+        direct.execute(sqlx::raw_sql(AssertSqlSafe(unbalanced.as_str()))).await.unwrap();
+        assert!(direct.execute("delete from movement_sums").await.is_err());
+        assert!(direct.execute("commit").await.is_err());
     });
 }

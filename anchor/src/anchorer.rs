@@ -94,6 +94,7 @@ pub struct Anchorer {
     policy: Policy,
     recorder: Arc<dyn Recorder>,
     software: String,
+    clock: fn() -> String,
     /// Where the staged anchor and the last finished one are kept.
     folder: PathBuf,
     last: Option<Anchored>,
@@ -108,12 +109,13 @@ impl Anchorer {
         policy: Policy,
         recorder: Arc<dyn Recorder>,
         software: String,
+        clock: fn() -> String,
         folder: PathBuf,
     ) -> Result<Self, AnchorError> {
         let place = folder.clone();
         let (last, staged) =
             blocking(move || Ok((load(&place.join("last.json"))?, load(&place.join("staged.json"))?))).await?;
-        Ok(Self { store, layout, policy, recorder, software, folder, last, staged })
+        Ok(Self { store, layout, policy, recorder, software, clock, folder, last, staged })
     }
 
     /// Whether the newest anchor on record was made here, so that the next one can be: it is the last one of this place's memory, or
@@ -122,12 +124,34 @@ impl Anchorer {
         let Some(recorded) = recorded else {
             return Ok(self.last.is_some() || self.staged.is_some() || self.store.list("anchors").await?.is_empty());
         };
-        let last = self.last.as_ref().is_some_and(|last| last.seq > recorded.seq || last == recorded);
         let on_its_way = self
             .staged
             .as_ref()
             .is_some_and(|staged| staged.key == recorded.key && sha256(&[staged.body.as_bytes()]) == recorded.sha256);
-        Ok(last || on_its_way)
+        if on_its_way {
+            return Ok(true);
+        }
+        // The one after the last may be ours, on its way; another's says that it went on from another place.
+        let own = self.staged.as_ref().map_or("", |staged| &staged.key);
+        let free = match &self.last {
+            Some(last) if last == recorded => self.number_is_free(last.seq + 1, own).await,
+            Some(last) if last.seq == recorded.seq + 1 => self.number_is_free(last.seq, &last.key).await,
+            _ => Err(AnchorError::Elsewhere),
+        };
+        match free {
+            Ok(()) => Ok(true),
+            Err(AnchorError::Elsewhere) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The database lost that the last anchor was recorded: it is recorded again, before the next one.
+    pub async fn record_last(&self, recorded: Option<&Anchored>) -> Result<(), AnchorError> {
+        let next = recorded.map_or(0, |recorded| recorded.seq + 1);
+        match &self.last {
+            Some(last) if last.seq == next => self.put_on_record(last).await,
+            _ => Ok(()),
+        }
     }
 
     /// Makes this the place where anchoring goes on: after the newest anchor in the store, which is put on record if it is not yet.
@@ -196,6 +220,13 @@ impl Anchorer {
         Ok(listed)
     }
 
+    /// The store has no other anchor of this number.
+    async fn number_is_free(&self, seq: u64, own: &str) -> Result<(), AnchorError> {
+        let prefix = format!("anchors/{seq:020}-");
+        let taken = self.store.list("anchors").await?.into_iter().any(|key| key.starts_with(&prefix) && key != own);
+        if taken { Err(AnchorError::Elsewhere) } else { Ok(()) }
+    }
+
     /// The newest anchor in the store.
     async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
         let Some(key) = self.store.list("anchors").await?.pop() else { return Ok(None) };
@@ -231,7 +262,7 @@ impl Anchorer {
                 .collect::<Result<_, _>>()
         });
         let anchor = Anchor {
-            at: now(),
+            at: self.next_time().await?,
             checkpoint: note.to_owned(),
             files: digests.await?,
             origin: checkpoint.origin,
@@ -246,6 +277,15 @@ impl Anchorer {
         Ok(Staged { key: key(seq, checkpoint.size), body, written: false })
     }
 
+    /// This server's clock; but anchors are in the order of their times, whichever server makes them and whatever its clock says.
+    async fn next_time(&self) -> Result<String, AnchorError> {
+        let Some(last) = &self.last else { return Ok((self.clock)()) };
+        let bytes = self.store.get(&last.key).await?.unwrap_or_default();
+        let (previous, _) = read(&last.key, &bytes, &self.policy)?;
+        // Both are canonical times, which sort as texts.
+        Ok((self.clock)().max(previous.at))
+    }
+
     /// Everything after staging; every step may already have been done by a run that died.
     async fn finish(&mut self, mut staged: Staged) -> Result<Anchored, AnchorError> {
         let (anchor, checkpoint) = read(&staged.key, staged.body.as_bytes(), &self.policy)?;
@@ -258,6 +298,8 @@ impl Anchorer {
                 let bytes = blocking(move || layout.expect(&wanted)).await?;
                 self.store.put(path, bytes).await?;
             }
+            // Nobody else's of this number: two keys of one number differ in the size, and would both be kept for ever.
+            self.number_is_free(anchor.seq, &staged.key).await?;
             // Write, and read back: a store that says yes and keeps nothing is found out now, not in seven years.
             self.store.put(&staged.key, staged.body.clone().into_bytes()).await?;
             let back = self.store.get(&staged.key).await?;

@@ -37,6 +37,8 @@ pub struct Config {
     pub anchor_every: Duration,
     /// Name and version of the writing software, as anchors give it.
     pub software: String,
+    /// This server's clock, in the one spelling of times.
+    pub clock: fn() -> String,
 }
 
 impl Config {
@@ -47,6 +49,7 @@ impl Config {
             checkpoint_every: Duration::from_secs(1),
             anchor_every: Duration::from_secs(15 * 60),
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
+            clock: anchorer::now,
         }
     }
 }
@@ -146,6 +149,7 @@ impl Service {
             policy.clone(),
             recorder,
             config.software.clone(),
+            config.clock,
             config.data_dir.join("anchoring"),
         )
         .await?;
@@ -239,6 +243,8 @@ impl Service {
         self.is_the_place().await?;
         let held = self.log.take_seat().await?.ok_or(AnchorError::Seated)?;
         self.is_the_place().await?;
+        let anchorer = self.anchorer.lock().await;
+        anchorer.record_last(self.on_record.lock().await.newest(&self.log).await?).await?;
         Ok(held)
     }
 
@@ -252,8 +258,13 @@ impl Service {
     }
 
     /// Makes this the place that publishes: the operator says that the one before is gone for good. The log was compared with the
-    /// anchors; what the other place signed after its last one is not known here.
-    pub async fn adopt(&self) -> Result<Option<Anchored>, AnchorError> {
+    /// anchors; what the other place signed after its last one is not known here. It anchors at once, so that the log says so.
+    pub async fn adopt(&self) -> Result<Anchored, AnchorError> {
+        self.take_place().await?;
+        self.anchor_now().await
+    }
+
+    async fn take_place(&self) -> Result<(), AnchorError> {
         let mut seat = self.seat.lock().await;
         if let Some(reason) = self.publisher.lock().await.refused() {
             return Err(AnchorError::Fork(reason.to_owned()));
@@ -265,10 +276,9 @@ impl Service {
         held.check().await?;
         let mut anchorer = self.anchorer.lock().await;
         let mut on_record = self.on_record.lock().await;
-        let adopted = anchorer.adopt(on_record.newest(&self.log).await?).await?;
+        anchorer.adopt(on_record.newest(&self.log).await?).await?;
         *seat = Some(held);
-        self.trouble.send_replace(None);
-        Ok(adopted)
+        Ok(())
     }
 
     /// Whether another place publishes, as far as the last attempt showed.

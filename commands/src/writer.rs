@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use eventlog::sql::Conn;
 use eventlog::vault::Vault;
-use eventlog::{CommitError, Failure, Writer};
+use eventlog::{Append, CommitError, Failure, Writer};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -94,9 +94,14 @@ impl Writing {
             return;
         }
         let begun = match self.writer.begin().await {
+            // A commit, because what fails may fail only there: without room, for one.
             Ok(batch) => {
-                batch.rollback().await;
-                Ok(())
+                let at = batch.now();
+                match batch.commit(Append { at, ..Append::default() }).await {
+                    Ok(()) => Ok(()),
+                    Err(CommitError::Failure(failure)) => Err(failure),
+                    Err(other) => Err(Failure::Contradiction(other.to_string())),
+                }
             }
             Err(failure) => Err(failure),
         };

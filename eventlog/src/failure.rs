@@ -37,6 +37,11 @@ pub enum Failure {
     /// There is no log at this place yet.
     #[error("there is no event log here yet: {0}")]
     Missing(String),
+    /// The log is there, and of an older version of this program.
+    #[error(
+        "the database is of an older version: schema {schema} is at {version}, this program needs {needed}; run `guildhall migrate`"
+    )]
+    OldSchema { schema: String, version: i64, needed: i64 },
     /// The place holds another log than the configured one.
     #[error("this is the log {found:?}, not {expected:?}")]
     WrongOrigin { expected: String, found: String },

@@ -285,7 +285,7 @@ impl Log {
     pub async fn writer(&self) -> Result<Writer, Failure> {
         let lock = match &self.inner.engine {
             Engine::Postgres { .. } => None,
-            Engine::Sqlite { dir, .. } => Some(lock(dir.join("writer.lock"))?),
+            Engine::Sqlite { dir, .. } => Some(lock(dir.join(WRITER_LOCK))?),
         };
         let conn = self.connect_writer().await?;
         self.inner.writes_alone.store(lock.is_some(), Ordering::Release);
@@ -414,8 +414,11 @@ impl Log {
     }
 }
 
+/// Who holds the lock on it writes there.
+pub(crate) const WRITER_LOCK: &str = "writer.lock";
+
 /// Takes the lock of a SQLite directory. The operating system releases it when the process ends, however it ends.
-fn lock(path: PathBuf) -> Result<File, Failure> {
+pub(crate) fn lock(path: PathBuf) -> Result<File, Failure> {
     let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Failure::system("the lock file", error))?;
     match file.try_lock() {

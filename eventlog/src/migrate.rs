@@ -101,6 +101,10 @@ pub async fn init_sqlite(dir: &Path, origin: &str, extra: &[Migration<'_>]) -> R
     .await?;
     refuse_newer(&mut conn, &SQLITE).await?;
     refuse_newer(&mut conn, extra).await?;
+    let behind = |versions: Vec<(&str, i64, i64)>| versions.into_iter().any(|(_, found, known)| found < known);
+    let is_behind = behind(versions(&mut conn, &SQLITE).await?) || behind(versions(&mut conn, extra).await?);
+    // Nobody's tables change under their feet.
+    let _alone = if is_behind { Some(log::lock(dir.join(log::WRITER_LOCK))?) } else { None };
     for migration in SQLITE.iter().chain(extra) {
         step(&mut conn, migration).await?;
     }
@@ -155,7 +159,7 @@ pub(crate) async fn check_versions(conn: &mut Conn, carried: &[Migration<'_>]) -
     refuse_newer(conn, carried).await?;
     for (schema, found, known) in versions(conn, carried).await? {
         if found < known {
-            return Err(Failure::Missing(format!("schema {schema} is not up to date, run `guildhall migrate` first")));
+            return Err(Failure::OldSchema { schema: schema.to_owned(), version: found, needed: known });
         }
     }
     Ok(())

@@ -16,3 +16,15 @@ create trigger postings_need_foreign_keys before insert on postings
 begin
     select raise(abort, 'refused: legs_sum_to_zero needs pragma foreign_keys = on');
 end;
+
+-- A movement that is out of balance stays so for all to see.
+create trigger sums_stay before delete on movement_sums
+    when (old.high <> 0 or old.low <> 0) and not exists (select 1 from guard_rebuild)
+begin
+    select raise(abort, 'refused: legs_sum_to_zero');
+end;
+create trigger sums_are_made_by_postings before update on movement_sums
+    when new.movement <> old.movement or new.currency <> old.currency
+begin
+    select raise(abort, 'refused: legs_sum_to_zero');
+end;

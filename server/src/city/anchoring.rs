@@ -148,7 +148,7 @@ impl Anchoring {
 
     /// Makes this the place that publishes, now that the one before is gone for good.
     pub async fn adopt(&self) -> anyhow::Result<Value> {
-        Ok(json!({ "anchored": self.service()?.adopt().await? }))
+        Ok(serde_json::to_value(self.service()?.adopt().await?)?)
     }
 
     pub async fn list(&self) -> anyhow::Result<Value> {

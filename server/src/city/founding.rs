@@ -34,7 +34,14 @@ pub async fn found(
     pepper: &Pepper,
     dir: &DataDir,
 ) -> anyhow::Result<Option<FirstPrincipal>> {
-    let staged = staged(dir)?;
+    let staged = match staged(dir)? {
+        // Left over from a city that another server founded: it opens nothing.
+        Some(staged) if principal(log).await?.is_some() && !is_issued(log, dir, &staged).await? => {
+            shown(dir)?;
+            None
+        }
+        other => other,
+    };
     if let Some(citizen) = principal(log).await? {
         return Ok(staged.map(|api_key| FirstPrincipal { citizen, api_key }));
     }
@@ -65,6 +72,11 @@ pub async fn found(
 /// The first key has reached its owner: nothing here keeps it any longer.
 pub fn shown(dir: &DataDir) -> anyhow::Result<()> {
     dir.remove(STAGED)
+}
+
+async fn is_issued(log: &Log, dir: &DataDir, staged: &str) -> anyhow::Result<bool> {
+    let presented = PresentedKey::parse(staged).with_context(|| dir.file(STAGED).display().to_string())?;
+    Ok(!log.read_stream(&presented.id().to_string(), 0, 1).await?.is_empty())
 }
 
 fn staged(dir: &DataDir) -> anyhow::Result<Option<Zeroizing<String>>> {

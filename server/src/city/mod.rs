@@ -102,14 +102,14 @@ impl Open {
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
         let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
         let named = secrets::check(&log, &pepper, &vault, &signing_key).await?;
-        let views = ViewsDb::open(&log, true).await.context("opening the views")?;
-
         let config = commands::Config {
             queue: settings.limits.queue,
             compare_after_reconnect: true,
             ..commands::Config::default()
         };
         let (pipeline, writer) = Pipeline::start(&log, Arc::clone(&vault), config).await?;
+        // Only now: who writes here is settled, and views of another version are thrown away.
+        let views = ViewsDb::open(&log, true).await.context("opening the views")?;
         let anchoring = Anchoring::open(&settings, &log, &signing_key, &pipeline).await?;
         if let Some(reason) = anchoring.startup_check().await? {
             tracing::error!(%reason, "this server only reads");

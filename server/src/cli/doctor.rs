@@ -23,6 +23,8 @@ use crate::control;
 
 /// Less free space than this is worth a warning: 1 GiB.
 const LITTLE_SPACE: u64 = 1 << 30;
+/// Less than this, and the next command may not find room: 16 MiB.
+const NO_SPACE: u64 = 16 << 20;
 /// As the log itself refuses it.
 const MAX_SKEW_MICROS: i64 = 2_000_000;
 
@@ -261,6 +263,11 @@ fn files(dir: &DataDir, size: Option<u64>, findings: &mut Findings) {
 
 fn space(path: &Path, findings: &mut Findings) {
     match fs4::available_space(path) {
+        Ok(free) if free < NO_SPACE => findings.wrong(
+            "disk",
+            format!("{} MiB free", free >> 20),
+            "make room: commands are refused until there is some",
+        ),
         Ok(free) if free < LITTLE_SPACE => {
             findings.warn("disk", format!("{} MiB free", free >> 20), "the log only grows: make room")
         }
@@ -277,6 +284,9 @@ fn log_advice(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Missing(_)) => {
             "`guildhall serve` (SQLite) or `guildhall migrate --owner-url ...` (PostgreSQL) creates it"
+        }
+        Some(Failure::OldSchema { .. }) => {
+            "after an upgrade: `guildhall migrate` with the owner's URL (PostgreSQL), or the next `guildhall serve` (SQLite)"
         }
         Some(Failure::Owner { .. }) => "give the server the login role's URL, not the owner's",
         Some(Failure::UnsafeSettings { .. }) => "set them to on in postgresql.conf and reload",

@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod export;
 mod import;
+mod inventory;
 mod keys;
 mod migrate;
 mod output;
@@ -71,6 +72,9 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// What somebody can do
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
     /// Bring what a source lists into the inventory
     Import(import::ImportArgs),
     /// Ask sources now whether what they told is still so
@@ -135,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
+        Command::Inventory(command) => inventory::run(&settings()?, command).await,
         Command::Reconcile(args) => reconcile::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,

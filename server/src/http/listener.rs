@@ -20,10 +20,16 @@ use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
 /// Longest wait for the head of a request, the first on a connection or a further one.
 const HEAD: Duration = Duration::from_secs(15);
+/// Longest wait for somebody to take a part of an answer.
+const STUCK: Duration = Duration::from_secs(30);
+/// Bytes that are kept of a connection in each direction.
+const MAX_BUFFER: usize = 64 << 10;
 /// File descriptors that connections leave for databases, files and sockets.
 const RESERVED: usize = 128;
 const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
@@ -33,7 +39,9 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize, st
     let places = Arc::new(Semaphore::new(places(connections)));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_BUFFER);
+    // Dropped with this future: whoever has waited long enough for the end lets go of every connection.
+    let mut tasks = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         // Beyond that many, callers wait in the kernel's queue.
@@ -49,9 +57,10 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize, st
             tokio::time::sleep(AFTER_A_FAILURE).await;
             continue;
         };
-        let connection =
-            graceful.watch(http.serve_connection(TokioIo::new(prompt(stream)), answer(router.clone(), peer)));
-        tokio::spawn(async move {
+        let stream = TokioIo::new(Box::pin(prompt(stream)));
+        let connection = graceful.watch(http.serve_connection(stream, answer(router.clone(), peer)));
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
             // What breaks a connection off is the caller's to see.
             let _ = connection.await;
             drop(place);
@@ -61,9 +70,11 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize, st
     graceful.shutdown().await;
 }
 
-/// Answers are whole messages: none of them waits for the one before to be acknowledged.
-fn prompt(stream: TcpStream) -> TcpStream {
+/// Answers are whole messages: none of them waits for the one before to be acknowledged. Whoever does not take them is let go.
+fn prompt(stream: TcpStream) -> TimeoutStream<TcpStream> {
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STUCK));
     stream
 }
 

@@ -1,0 +1,123 @@
+//! `guildhall inventory`: what a holder can do, as a table.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use domain::party::HolderId;
+use projections::views::ViewsDb;
+use queries::PageRequest;
+use queries::inventory::{self, Filter, Grant};
+
+use super::output::print_json;
+use crate::city::{DataDir, open_log};
+use crate::config::Settings;
+use crate::http::now;
+
+#[derive(Subcommand)]
+pub enum InventoryCommand {
+    /// What a citizen, guild or squad can do
+    #[command(after_help = "\
+Examples:
+  guildhall inventory show cit_01J...
+  guildhall inventory show gld_01J... --ended      # also what ended, for thirty days
+  guildhall inventory show cit_01J... --json")]
+    Show(ShowArgs),
+}
+
+#[derive(Args)]
+pub struct ShowArgs {
+    /// Whose
+    #[arg(value_name = "HOLDER")]
+    holder: HolderId,
+    /// Also what ended
+    #[arg(long)]
+    ended: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Result<ExitCode> {
+    let InventoryCommand::Show(args) = command;
+    let dir = DataDir::existing(&settings.data_dir)?;
+    let log = open_log(settings, &dir, false).await?;
+    let views = ViewsDb::open(&log, false).await?;
+    let mut conn = views.reader().await?;
+    let filter = Filter { ended: args.ended, ..Filter::default() };
+    let mut grants: Vec<Grant> = Vec::new();
+    let mut after = None;
+    loop {
+        let request = PageRequest::new(Some(queries::MAX_LIMIT), after);
+        let page = inventory::of_holder(&mut conn, args.holder, &filter, &request).await?;
+        grants.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if args.json {
+        print_json(&serde_json::to_value(&grants)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if grants.is_empty() {
+        println!("{} has nothing{}", args.holder, if args.ended { "" } else { " (--ended shows what ended)" });
+        return Ok(ExitCode::SUCCESS);
+    }
+    grants.sort_by(|a, b| (&a.kind, a.reference.as_str()).cmp(&(&b.kind, b.reference.as_str())));
+    let longest = grants.iter().map(|grant| grant.reference.as_str().chars().count()).max().unwrap_or(0).clamp(3, 48);
+    println!(
+        "{:<16} {:<longest$} {:<9} {:<26} {:<9} {:<26} may",
+        "kind", "ref", "status", "source", "verified", "expires"
+    );
+    for grant in &grants {
+        println!(
+            "{:<16} {:<longest$} {:<9} {:<26} {:<9} {:<26} {}",
+            grant.kind,
+            shortened(grant.reference.as_str(), longest),
+            grant.status,
+            shortened(&grant.source.to_string(), 26),
+            verified(grant),
+            grant.expires_at.map_or("-".to_owned(), |end| shortened(&end.to_string(), 20)),
+            may(grant)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.chars().count() {
+        length if length <= most => text.to_owned(),
+        _ => format!("{}\u{2026}", text.chars().take(most.saturating_sub(1)).collect::<String>()),
+    }
+}
+
+/// How long ago its source said so.
+fn verified(grant: &Grant) -> String {
+    let Some(at) = grant.verified_at else { return "-".to_owned() };
+    let minutes = (now().micros() - at.micros()).max(0) / 60_000_000;
+    match minutes {
+        0..=119 => format!("{minutes} min"),
+        120..=2879 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
+fn may(grant: &Grant) -> String {
+    let mut parts = Vec::new();
+    match &grant.scope.allow_actions {
+        None => parts.push("all".to_owned()),
+        Some(actions) if actions.is_empty() => parts.push("nothing".to_owned()),
+        Some(actions) => parts.push(actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+    }
+    if grant.scope.read_only {
+        parts.push("reading only".to_owned());
+    }
+    parts.extend(grant.scope.rate_limit.map(|rate| rate.to_string()));
+    if grant.delegable {
+        parts.push("hands on".to_owned());
+    }
+    if let Some(parent) = grant.parent_holder {
+        parts.push(format!("from {parent}"));
+    }
+    parts.join("; ")
+}
