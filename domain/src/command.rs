@@ -9,6 +9,7 @@ use crate::guild::command::*;
 use crate::guild::governance::{Class, Evidence};
 use crate::ids::{CommandId, Stream};
 use crate::key::command::*;
+use crate::reputation::command::*;
 use crate::treasury::command::*;
 use crate::turn::{Context, Decision, Outcome, Scene, Stop, Turn};
 
@@ -55,6 +56,7 @@ const CITY: Governed = Governed::No("an act of the city, decided by roles");
 const VOTE: Governed = Governed::No("a vote or its proposer's own act");
 const INFLOW: Governed = Governed::No("an inflow");
 const RECEIVER: Governed = Governed::No("the receiver's own act, under its finance scope");
+const ATTEST: Governed = Governed::No("one's own word about another");
 const EXPIRY: Governed = Governed::No("expiry gives back what was set aside");
 const HELD: Governed = Governed::No("decided when the hold was placed; needs the finance scope");
 const RETURN: Governed = Governed::No("gives back what was set aside; needs the finance scope");
@@ -127,6 +129,12 @@ commands! {
     RecordVerifications = "grant.record_verifications", Governed::No("what a source says, told by a verifier");
     ExpireGrant = "grant.expire", EXPIRY;
     PruneGrant = "grant.prune", Governed::No("what ended long ago leaves the table");
+    AttestOutcome = "reputation.attest", ATTEST;
+    Endorse = "reputation.endorse", ATTEST;
+    Flag = "reputation.flag", ATTEST;
+    DisputeEvidence = "reputation.dispute", Governed::No("the holder's own word");
+    ReverseEvidence = "reputation.reverse", ATTEST;
+    RecomputeReputation = "reputation.recompute", Governed::No("follows from the evidence");
 }
 
 /// A command with everything that travels beside it.
@@ -196,6 +204,12 @@ pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Sto
         | Command::RecordVerifications(_)
         | Command::ExpireGrant(_)
         | Command::PruneGrant(_) => crate::grant::decide::run(turn, command),
+        Command::AttestOutcome(_)
+        | Command::Endorse(_)
+        | Command::Flag(_)
+        | Command::DisputeEvidence(_)
+        | Command::ReverseEvidence(_)
+        | Command::RecomputeReputation(_) => crate::reputation::decide::run(turn, command),
         _ => crate::guild::decide::run(turn, command),
     }
 }

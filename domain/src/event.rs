@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::citizen::event::CitizenEvent;
 use crate::city::event::CityEvent;
 use crate::grant::event::GrantEvent;
+use crate::reputation::event::ReputationEvent;
 use crate::guild::event::GuildEvent;
 use crate::ids::Stream;
 use crate::key::event::KeyEvent;
@@ -21,6 +22,7 @@ pub enum Event {
     Treasury(TreasuryEvent),
     Key(KeyEvent),
     Grant(GrantEvent),
+    Reputation(ReputationEvent),
 }
 
 macro_rules! from {
@@ -38,7 +40,8 @@ from!(
     Guild(GuildEvent),
     Treasury(TreasuryEvent),
     Key(KeyEvent),
-    Grant(GrantEvent)
+    Grant(GrantEvent),
+    Reputation(ReputationEvent)
 );
 
 /// Why recorded data is not an event of this version of the city.
@@ -77,6 +80,7 @@ impl Event {
             Some("treasury") => serde_json::from_value(value).map(Self::Treasury).map_err(wrap),
             Some("key") => serde_json::from_value(value).map(Self::Key).map_err(wrap),
             Some("grant") => serde_json::from_value(value).map(Self::Grant).map_err(wrap),
+            Some("reputation") => serde_json::from_value(value).map(Self::Reputation).map_err(wrap),
             _ => Err(UnknownEvent::Type(kind.to_owned())),
         }
     }
@@ -90,6 +94,7 @@ impl Event {
             Self::Treasury(TreasuryEvent::Credited(moved) | TreasuryEvent::Debited(moved)) => {
                 crate::treasury::reference_claim(moved).into_iter().collect()
             }
+            Self::Reputation(event) => crate::reputation::decide::outcome_taken(event).into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -109,6 +109,10 @@ id!(/// A temporary squad.
     SquadId, "sqd");
 id!(/// A capability that a holder has.
     GrantId, "grt");
+id!(/// A piece of evidence about somebody.
+    EvidenceId, "evd");
+id!(/// Everything attested about one citizen; shares its ULID with the citizen.
+    ReputationId, "rep");
 id!(/// All capabilities of one holder; shares its ULID with the holder.
     InventoryId, "inv");
 id!(/// An API key (the public half).
@@ -122,6 +126,12 @@ impl TreasuryId {
     }
 
     pub const fn of_citizen(citizen: CitizenId) -> Self {
+        Self::from_bits(citizen.bits())
+    }
+}
+
+impl ReputationId {
+    pub const fn of(citizen: CitizenId) -> Self {
         Self::from_bits(citizen.bits())
     }
 }
@@ -219,6 +229,7 @@ pub enum Stream {
     Treasury(TreasuryId),
     Key(KeyId),
     Inventory(InventoryId),
+    Reputation(ReputationId),
 }
 
 impl fmt::Display for Stream {
@@ -230,6 +241,7 @@ impl fmt::Display for Stream {
             Self::Treasury(id) => fmt::Display::fmt(id, f),
             Self::Key(id) => fmt::Display::fmt(id, f),
             Self::Inventory(id) => fmt::Display::fmt(id, f),
+            Self::Reputation(id) => fmt::Display::fmt(id, f),
         }
     }
 }
@@ -251,6 +263,7 @@ impl FromStr for Stream {
             Some("try_") => text.parse().map(Self::Treasury),
             Some("key_") => text.parse().map(Self::Key),
             Some("inv_") => text.parse().map(Self::Inventory),
+            Some("rep_") => text.parse().map(Self::Reputation),
             _ => Err(Malformed::new("a stream of the domain", text)),
         }
     }

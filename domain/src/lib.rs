@@ -10,6 +10,7 @@ pub mod ids;
 pub mod key;
 pub mod money;
 pub mod party;
+pub mod reputation;
 pub mod rejection;
 #[cfg(test)]
 pub mod testing;

@@ -131,6 +131,15 @@ codes! {
     TooManyDelegations = "too_many_delegations", "at most 1000 living grants hang on one";
     NotAVerifier = "not_a_verifier", "only verifiers record what they found out";
     TooManyFindings = "too_many_findings", "at most 1000 findings are recorded at once";
+    // reputation
+    NotAnOutcome = "not_an_outcome", "an outcome is one of the nine kinds that are no opinions";
+    SameHousehold = "same_household", "nobody attests for themselves, their operator or their agents";
+    OutcomeAttested = "outcome_attested", "that outcome of that work was attested for that holder before";
+    NoEvidenceOfOwn = "no_evidence_of_own", "whoever speaks for or against others has shown something in that scope";
+    OpinionGiven = "opinion_given", "the same opinion was given within the last 30 days";
+    EvidenceNotFound = "evidence_not_found", "there is no such piece of evidence about that holder";
+    NotDisputed = "not_disputed", "only what its holder disputes is reversed";
+    AsOfInFuture = "as_of_in_future", "nobody computes the future";
     NothingToVerify = "nothing_to_verify", "the city itself is the source of that grant";
     // treasuries
     TreasuryNotFound = "treasury_not_found", "there is no such treasury";

@@ -7,8 +7,9 @@ use crate::citizen::Citizen;
 use crate::city::City;
 use crate::event::Event;
 use crate::grant::Inventory;
+use crate::reputation::Reputation;
 use crate::guild::Guild;
-use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, Stream, TreasuryId};
+use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
 use crate::key::Key;
 use crate::party::{Actor, Tier};
 use crate::rejection::{Code, Rejection};
@@ -62,6 +63,7 @@ pub enum State {
     Treasury(Treasury),
     Key(Key),
     Inventory(Inventory),
+    Reputation(Reputation),
 }
 
 impl State {
@@ -74,6 +76,7 @@ impl State {
             Stream::Treasury(_) => Self::Treasury(Treasury::default()),
             Stream::Key(_) => Self::Key(Key::default()),
             Stream::Inventory(_) => Self::Inventory(Inventory::default()),
+            Stream::Reputation(_) => Self::Reputation(Reputation::default()),
         }
     }
 
@@ -86,6 +89,7 @@ impl State {
             (Self::Treasury(state), Event::Treasury(event)) => state.evolve(event, at),
             (Self::Key(state), Event::Key(event)) => state.evolve(event, at),
             (Self::Inventory(state), Event::Grant(event)) => state.evolve(event, at),
+            (Self::Reputation(state), Event::Reputation(event)) => state.evolve(event, at),
             (state, event) => unreachable!("a {event:?} in the stream of {state:?}"),
         }
     }
@@ -233,6 +237,14 @@ impl<'a> Turn<'a> {
         match self.state(Stream::Inventory(id))? {
             State::Inventory(inventory) => Ok(inventory),
             other => unreachable!("an inventory's stream holds {other:?}"),
+        }
+    }
+
+    /// What was attested about a citizen; empty for one of whom nothing was.
+    pub fn reputation(&self, id: ReputationId) -> Result<&Reputation, Stop> {
+        match self.state(Stream::Reputation(id))? {
+            State::Reputation(reputation) => Ok(reputation),
+            other => unreachable!("a reputation's stream holds {other:?}"),
         }
     }
 

@@ -79,6 +79,13 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("grant.record_verifications", Coordinator),
     ("grant.expire", Builder),
     ("grant.prune", Builder),
+    ("reputation.attest", Gate),
+    ("reputation.endorse", Customer),
+    ("reputation.flag", Customer),
+    ("reputation.dispute", Observer),
+    ("reputation.reverse", Gate),
+    // The city's own workers, which the rule of the command asks for.
+    ("reputation.recompute", Principal),
     ("query.city", Observer),
     ("query.citizen", Observer),
     ("query.guild", Observer),
@@ -94,6 +101,8 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("query.audit", Gate),
     // Whose capabilities may be used up, the question itself asks.
     ("query.inventory", Customer),
+    // Whose raw numbers are shown, the question itself asks.
+    ("query.reputation", Observer),
     ("query.check", Customer),
     ("query.assert", Customer),
     ("admin.anchor", Principal),
