@@ -55,6 +55,11 @@ pub(crate) fn each_text(command: &mut Command, see: &mut dyn FnMut(Subject, &mut
         Command::FreezeTreasury(c) => see(id(&c.treasury), &mut c.reason, None),
         Command::ImportCapability(c) => optional(see, id(&c.holder), &mut c.details),
         Command::RevokeGrant(c) => optional(see, id(&c.holder), &mut c.reason),
+        Command::AttestOutcome(c) => reference(see, id(&c.holder), &mut c.work),
+        Command::Endorse(c) => optional(see, id(&c.to), &mut c.note),
+        Command::Flag(c) => optional(see, id(&c.to), &mut c.note),
+        Command::DisputeEvidence(c) => optional(see, id(&c.holder), &mut c.reason),
+        Command::ReverseEvidence(c) => optional(see, id(&c.holder), &mut c.reason),
         // Listed one by one, so that a new command with a text cannot be forgotten.
         Command::RegisterCurrency(_)
         | Command::DefineRole(_)
@@ -103,7 +108,8 @@ pub(crate) fn each_text(command: &mut Command, see: &mut dyn FnMut(Subject, &mut
         | Command::ReverifyGrant(_)
         | Command::RecordVerifications(_)
         | Command::ExpireGrant(_)
-        | Command::PruneGrant(_) => {}
+        | Command::PruneGrant(_)
+        | Command::RecomputeReputation(_) => {}
     }
 }
 

@@ -78,7 +78,7 @@ fn authorize_worker(action: &str) -> Result<Permit, Stop> {
 }
 
 /// What the city's own workers do: the first start, what time alone brings about, and what sources say.
-const WORKERS_OWN: [&str; 7] = [
+const WORKERS_OWN: [&str; 8] = [
     "city.found",
     "guild.expire_proposal",
     "treasury.expire_hold",
@@ -86,6 +86,7 @@ const WORKERS_OWN: [&str; 7] = [
     "grant.record_verifications",
     "grant.expire",
     "grant.prune",
+    "reputation.recompute",
 ];
 
 fn is_workers_own(action: &str) -> bool {

@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    const QUESTIONS: [&str; 18] = [
+    const QUESTIONS: [&str; 19] = [
         "query.city",
         "query.citizen",
         "query.guild",
@@ -55,6 +55,7 @@ mod tests {
         "query.keys",
         "query.audit",
         "query.inventory",
+        "query.reputation",
         "query.check",
         "query.assert",
         "admin.anchor",

@@ -94,6 +94,7 @@ fn fits(event: &Event, stream: &str) -> bool {
             | (Event::Treasury(_), Stream::Treasury(_))
             | (Event::Key(_), Stream::Key(_))
             | (Event::Grant(_), Stream::Inventory(_))
+            | (Event::Reputation(_), Stream::Reputation(_))
     )
 }
 

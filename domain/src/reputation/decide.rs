@@ -2,7 +2,7 @@
 #![allow(clippy::float_arithmetic, reason = "how far a figure has moved is a difference of two numbers")]
 
 use super::command::{AttestOutcome, DisputeEvidence, Endorse, Flag, RecomputeReputation, ReverseEvidence};
-use super::event::{ReputationEvent, Row};
+use super::event::{Gone, ReputationEvent, Row};
 use super::evidence::EvidenceType;
 use super::figures;
 use super::state::Reputation;
@@ -228,7 +228,11 @@ fn recompute(turn: &mut Turn<'_>, c: &RecomputeReputation) -> Result<Outcome, St
         return Ok(Outcome::AlreadyDone);
     }
     let (holder, as_of) = (c.holder, c.as_of);
-    turn.record(stream(holder), ReputationEvent::Recomputed { holder, as_of, rows })?;
+    let still = |before: &&Row| rows.iter().any(|row| (row.figure, row.scope) == (before.figure, before.scope));
+    let before = known.computed().map_or(&[][..], |last| &last.rows);
+    let gone = before.iter().filter(|before| !still(before));
+    let gone = gone.map(|row| Gone { figure: row.figure, scope: row.scope }).collect();
+    turn.record(stream(holder), ReputationEvent::Recomputed { holder, as_of, rows, gone })?;
     Ok(Outcome::Done)
 }
 

@@ -23,6 +23,15 @@ pub struct Row {
     pub sigma: String,
 }
 
+/// A row by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone {
+    pub figure: Figure,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<GuildId>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", deny_unknown_fields)]
 pub enum ReputationEvent {
@@ -67,5 +76,12 @@ pub enum ReputationEvent {
     },
     /// What the evidence says, as of a time.
     #[serde(rename = "reputation.recomputed.v1")]
-    Recomputed { holder: CitizenId, as_of: Time, rows: Vec<Row> },
+    Recomputed {
+        holder: CitizenId,
+        as_of: Time,
+        rows: Vec<Row>,
+        /// Rows that were on record and have no evidence any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gone: Vec<Gone>,
+    },
 }

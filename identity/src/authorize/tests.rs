@@ -243,6 +243,7 @@ fn workers_found_the_city_and_record_expiries_and_nothing_else() {
         "grant.record_verifications",
         "grant.expire",
         "grant.prune",
+        "reputation.recompute",
     ];
     assert_eq!(allowed, expected);
     let made_up = authorize(&Folded::default(), &Credential::System, "city.expire_everything", NOW).map_err(refused);

@@ -13,11 +13,14 @@ use crate::guild::command::*;
 use crate::guild::default_ranks;
 use crate::guild::event::{GuildKind, Rank};
 use crate::guild::governance::*;
-use crate::ids::{CitizenId, GrantId, GuildId, HoldId, KeyId, ProposalId, TreasuryId};
+use crate::ids::{CitizenId, EvidenceId, GrantId, GuildId, HoldId, KeyId, ProposalId, TreasuryId};
 use crate::key::command::{IssueKey, RevokeKey, RotateKey};
 use crate::money::{Account, Currency, LegRole};
 use crate::party::{Actor, CitizenKind, HolderId, Tier as CityTier};
 use crate::rejection::Code;
+use crate::reputation::command::*;
+use crate::reputation::event::ReputationEvent;
+use crate::reputation::evidence::{EvidenceType, Stake};
 use crate::testing::{World, currency, join, money, reference, slug, text};
 use crate::text::Digest;
 use crate::time::Time;
@@ -208,6 +211,34 @@ impl Stage {
     fn imported(&mut self) -> GrantId {
         assert_eq!(self.hall.city(skill(self.hall.guild.into())), DONE);
         last_grant(&self.hall.world)
+    }
+
+    /// A member who is a gate of the city.
+    fn gate(&mut self) -> CitizenId {
+        self.hall.world.set_tier(self.hall.ann, CityTier::Gate);
+        self.hall.ann
+    }
+
+    fn outcome(&self, holder: CitizenId) -> AttestOutcome {
+        AttestOutcome {
+            holder,
+            outcome: EvidenceType::TaskCompleted,
+            scope: self.hall.guild.into(),
+            work: reference(7),
+            stake: Stake::T2,
+            proof: Digest([9; 32]),
+            effective_at: None,
+        }
+    }
+
+    /// The gate attested an outcome of this citizen; its id.
+    fn attest(&mut self, holder: CitizenId) -> EvidenceId {
+        let (gate, outcome) = (self.gate(), self.outcome(holder));
+        assert_eq!(self.hall.world.send(gate, outcome), DONE);
+        self.hall.world.find(|_, event| match event {
+            Event::Reputation(ReputationEvent::EvidenceRecorded { evidence, .. }) => Some(*evidence),
+            _ => None,
+        }).expect("evidence")
     }
 
     fn child(&mut self) -> GuildRefs {
@@ -448,6 +479,29 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
             stage.hall.world.pass_days(30);
             return (Actor::System, PruneGrant { holder: guild.into(), grant }.into());
         }
+        "reputation.attest" => (stage.gate(), stage.outcome(stage.cat).into()),
+        "reputation.endorse" => {
+            stage.attest(ben);
+            (ben, Endorse { to: cat, scope: guild.into(), note: None }.into())
+        }
+        "reputation.flag" => {
+            stage.attest(ben);
+            (ben, Flag { to: cat, scope: guild.into(), note: None }.into())
+        }
+        "reputation.dispute" => {
+            let evidence = stage.attest(cat);
+            (cat, DisputeEvidence { holder: cat, evidence, reason: None }.into())
+        }
+        "reputation.reverse" => {
+            let evidence = stage.attest(cat);
+            assert_eq!(stage.hall.world.send(cat, DisputeEvidence { holder: cat, evidence, reason: None }), DONE);
+            stage.hall.world.set_tier(ben, CityTier::Gate);
+            (ben, ReverseEvidence { holder: cat, evidence, reason: None }.into())
+        }
+        "reputation.recompute" => {
+            stage.attest(cat);
+            return (Actor::System, RecomputeReputation { holder: cat, as_of: now }.into());
+        }
         missing => panic!("{missing} has no scenario yet: add the state it needs and who sends it"),
     };
     let kind = CitizenKind::Human;
@@ -457,6 +511,7 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
 fn send(stage: &mut Stage, actor: Actor, command: &Command) -> Result<Outcome, Code> {
     let tier = match actor.citizen() {
         Some(id) if id == stage.hall.world.principal => CityTier::Principal,
+        Some(_) if command.action() == "reputation.attest" || command.action() == "reputation.reverse" => CityTier::Gate,
         Some(_) => CityTier::Worker,
         None => CityTier::Principal,
     };
