@@ -226,6 +226,11 @@ fn no_sql_makes_the_guards_hold_what_cannot_be_on_postgres() {
         let sqls = violations(Engine::Postgres, &town, &member);
         guards_say_no(&hall.log, &sqls, async |sql| owner.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(|_| ()))
             .await;
+        for rebuilt in ["update postings set amount = 7 where leg = 1", "update unique_claims set value = 'other'"] {
+            let under_the_marker = format!("begin; insert into guard_rebuild values (1); {rebuilt}");
+            assert!(owner.execute(sqlx::raw_sql(AssertSqlSafe(under_the_marker.as_str()))).await.is_err(), "{rebuilt}");
+            owner.execute("rollback").await.unwrap();
+        }
     });
 }
 
@@ -254,7 +259,26 @@ fn no_sql_makes_the_guards_hold_what_cannot_be_on_sqlite() {
             stored(Engine::Sqlite, 5)
         );
         direct.execute(sqlx::raw_sql(AssertSqlSafe(unbalanced.as_str()))).await.unwrap();
+        direct.execute("update movement_sums set high = 0, low = 0").await.unwrap();
         assert!(direct.execute("delete from movement_sums").await.is_err());
         assert!(direct.execute("commit").await.is_err());
+        direct.execute("rollback").await.unwrap();
+        for replaced in [
+            format!(
+                "insert or replace into postings select movement, leg, currency, account, {}, position from postings",
+                stored(Engine::Sqlite, 0)
+            ),
+            "insert or replace into unique_claims select scope, key, 'other', position from unique_claims".to_owned(),
+        ] {
+            assert!(direct.execute(sqlx::raw_sql(AssertSqlSafe(replaced.as_str()))).await.is_err(), "{replaced}");
+        }
+        for rebuilt in ["update postings set position = 9", "update unique_claims set value = 'other'"] {
+            let under_the_marker = format!("begin immediate; insert into guard_rebuild values (1); {rebuilt}");
+            assert!(
+                direct.execute(sqlx::raw_sql(AssertSqlSafe(under_the_marker.as_str()))).await.is_err(),
+                "{rebuilt}"
+            );
+            direct.execute("rollback").await.unwrap();
+        }
     });
 }

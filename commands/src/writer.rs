@@ -94,6 +94,11 @@ impl Writing {
             return;
         }
         let begun = match self.writer.begin().await {
+            // What a reconnect led to has not been compared with the log that this process knows.
+            Ok(batch) if self.gates.is_unknown() => {
+                batch.rollback().await;
+                return;
+            }
             // A commit, because what fails may fail only there: without room, for one.
             Ok(batch) => {
                 let at = batch.now();

@@ -259,7 +259,7 @@ impl Settings {
 
     fn check(&self) -> anyhow::Result<()> {
         // What holds the seat to publish must be asked for it now and then.
-        anyhow::ensure!(self.anchor.checkpoint_seconds <= 120, "anchor.checkpoint_seconds is at most 120");
+        anyhow::ensure!(self.anchor.checkpoint_seconds <= 120, "settings: anchor.checkpoint_seconds is at most 120");
         let limits = &self.limits;
         let positive = [
             ("limits.body_bytes", limits.body_bytes as u64),

@@ -9,3 +9,14 @@ create table capability_grants (
     primary key (grant_id)
 );
 
+-- A rebuild removes and inserts; not even it changes a row.
+create or replace function refuse_rewriting() returns trigger language plpgsql set search_path from current as $$
+begin
+    if tg_op = 'UPDATE' or not exists (select 1 from guard_rebuild) then
+        raise exception '% only grows: % is refused', tg_table_name, lower(tg_op)
+            using errcode = 'restrict_violation', table = tg_table_name, constraint = tg_table_name || '_only_grow';
+    end if;
+    return null;
+end
+$$;
+

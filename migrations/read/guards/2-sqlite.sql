@@ -17,9 +17,14 @@ begin
     select raise(abort, 'refused: legs_sum_to_zero needs pragma foreign_keys = on');
 end;
 
--- A movement that is out of balance stays so for all to see.
+-- A movement's sum is forgotten only when its postings do sum to zero, whatever the sum itself says.
 create trigger sums_stay before delete on movement_sums
-    when (old.high <> 0 or old.low <> 0) and not exists (select 1 from guard_rebuild)
+    when (
+        select sum(cast(substr(amount, 1, 14) as integer) - 10000000000000)
+                + sum(cast(substr(amount, 15) as integer)) / 1000000000000000 <> 0
+            or sum(cast(substr(amount, 15) as integer)) % 1000000000000000 <> 0
+        from postings where movement = old.movement and currency = old.currency
+    )
 begin
     select raise(abort, 'refused: legs_sum_to_zero');
 end;
@@ -27,4 +32,28 @@ create trigger sums_are_made_by_postings before update on movement_sums
     when new.movement <> old.movement or new.currency <> old.currency
 begin
     select raise(abort, 'refused: legs_sum_to_zero');
+end;
+
+-- REPLACE removes the row that is in its way and asks no trigger.
+create trigger postings_are_not_replaced before insert on postings
+    when exists (select 1 from postings where movement = new.movement and leg = new.leg)
+begin
+    select raise(abort, 'UNIQUE constraint failed: postings.movement, postings.leg');
+end;
+create trigger claims_are_not_replaced before insert on unique_claims
+    when exists (select 1 from unique_claims where scope = new.scope and key = new.key)
+begin
+    select raise(abort, 'UNIQUE constraint failed: unique_claims.scope, unique_claims.key');
+end;
+
+-- A rebuild removes and inserts; not even it changes a row.
+drop trigger postings_are_not_updated;
+create trigger postings_are_not_updated before update on postings
+begin
+    select raise(abort, 'postings only grow: update is refused');
+end;
+drop trigger claims_are_not_updated;
+create trigger claims_are_not_updated before update on unique_claims
+begin
+    select raise(abort, 'unique_claims only grow: update is refused');
 end;

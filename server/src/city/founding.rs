@@ -36,7 +36,7 @@ pub async fn found(
 ) -> anyhow::Result<Option<FirstPrincipal>> {
     let staged = match staged(dir)? {
         // Left over from a city that another server founded: it opens nothing.
-        Some(staged) if principal(log).await?.is_some() && !is_issued(log, dir, &staged).await? => {
+        Some(staged) if principal(log).await?.is_some() && !is_issued(log, &staged).await? => {
             shown(dir)?;
             None
         }
@@ -74,8 +74,9 @@ pub fn shown(dir: &DataDir) -> anyhow::Result<()> {
     dir.remove(STAGED)
 }
 
-async fn is_issued(log: &Log, dir: &DataDir, staged: &str) -> anyhow::Result<bool> {
-    let presented = PresentedKey::parse(staged).with_context(|| dir.file(STAGED).display().to_string())?;
+async fn is_issued(log: &Log, staged: &str) -> anyhow::Result<bool> {
+    // Cut short when it was written: then it was never issued.
+    let Ok(presented) = PresentedKey::parse(staged) else { return Ok(false) };
     Ok(!log.read_stream(&presented.id().to_string(), 0, 1).await?.is_empty())
 }
 

@@ -266,7 +266,7 @@ fn space(path: &Path, findings: &mut Findings) {
         Ok(free) if free < NO_SPACE => findings.wrong(
             "disk",
             format!("{} MiB free", free >> 20),
-            "make room: commands are refused until there is some",
+            "make room: commands may be refused until there is some",
         ),
         Ok(free) if free < LITTLE_SPACE => {
             findings.warn("disk", format!("{} MiB free", free >> 20), "the log only grows: make room")

@@ -27,7 +27,7 @@ use tower::ServiceExt as _;
 /// Longest wait for the head of a request, the first on a connection or a further one.
 const HEAD: Duration = Duration::from_secs(15);
 /// Longest wait for somebody to take a part of an answer.
-const STUCK: Duration = Duration::from_secs(30);
+const STUCK: Duration = Duration::from_secs(120);
 /// Bytes that are kept of a connection in each direction.
 const MAX_BUFFER: usize = 64 << 10;
 /// File descriptors that connections leave for databases, files and sockets.
