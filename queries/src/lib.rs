@@ -19,6 +19,7 @@ pub mod keys;
 mod page;
 pub mod position;
 pub mod proposals;
+pub mod reputation;
 pub mod roles;
 pub mod roster;
 mod row;

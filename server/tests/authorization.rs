@@ -24,6 +24,8 @@ fn filled(path: &str) -> String {
         ("{offer}", "hld"),
         ("{grant}", "grt"),
         ("{holder}", "cit"),
+        ("{to}", "cit"),
+        ("{evidence}", "evd"),
     ];
     let filled =
         places.iter().fold(path.to_owned(), |path, (place, prefix)| path.replace(place, &format!("{prefix}_{ULID}")));

@@ -10,13 +10,14 @@ use serde_json::Value;
 const HEAD: &str = include_str!("api-head.md");
 
 /// What a handler says about its parameters: the first line of its documentation.
-const HANDLERS: [&str; 9] = [
+const HANDLERS: [&str; 10] = [
     include_str!("../src/http/questions/citizens.rs"),
     include_str!("../src/http/questions/city.rs"),
     include_str!("../src/http/questions/entries.rs"),
     include_str!("../src/http/questions/guilds.rs"),
     include_str!("../src/http/questions/inventory.rs"),
     include_str!("../src/http/questions/receipts.rs"),
+    include_str!("../src/http/questions/reputation.rs"),
     include_str!("../src/http/questions/treasuries.rs"),
     include_str!("../src/http/feed.rs"),
     include_str!("../src/http/statics.rs"),

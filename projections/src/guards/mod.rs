@@ -8,6 +8,7 @@ mod claims;
 pub(crate) mod grants;
 pub(crate) mod members;
 mod postings;
+mod reputation;
 #[cfg(test)]
 mod tests;
 
@@ -24,18 +25,21 @@ pub use claims::{UniqueClaim, claims_taken};
 pub use grants::CapabilityGrant;
 pub use members::Member;
 pub use postings::Posting;
+pub use reputation::{Rating, Score};
 pub(crate) use postings::first_treasury;
 
 /// Rows of each table that a writer keeps in memory, at least.
 const REMEMBERED: usize = 50_000;
 
-/// The five guard tables.
+/// The seven guard tables.
 pub struct GuardTables {
     balances: Sheet<Balance>,
     postings: Journal<Posting>,
     members: Sheet<Member>,
     claims: Journal<UniqueClaim>,
     grants: Sheet<CapabilityGrant>,
+    scores: Sheet<Score>,
+    ratings: Sheet<Rating>,
 }
 
 impl Tables for GuardTables {
@@ -46,6 +50,8 @@ impl Tables for GuardTables {
             members: Sheet::new(capacity, fresh),
             claims: Journal::default(),
             grants: Sheet::new(capacity, fresh),
+            scores: Sheet::new(capacity, fresh),
+            ratings: Sheet::new(capacity, fresh),
         }
     }
 
@@ -62,12 +68,15 @@ impl Tables for GuardTables {
                 members::fold(&mut self.members, recorded.position, guild, event)
             }
             (Event::Grant(event), Stream::Inventory(_)) => grants::fold(&mut self.grants, event),
+            (Event::Reputation(event), Stream::Reputation(_)) => {
+                reputation::fold(&mut self.scores, &mut self.ratings, event);
+            }
             _ => {}
         }
     }
 
     fn each(&mut self) -> Vec<&mut dyn Staged> {
-        vec![&mut self.balances, &mut self.postings, &mut self.members, &mut self.claims, &mut self.grants]
+        vec![&mut self.balances, &mut self.postings, &mut self.members, &mut self.claims, &mut self.grants, &mut self.scores, &mut self.ratings]
     }
 }
 

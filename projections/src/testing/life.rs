@@ -9,10 +9,12 @@ use domain::grant::kind::{CapabilityKind, Source};
 use domain::grant::scope::Scope;
 use domain::guild::event::{Ending, GuildEvent, Spend, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{GrantId, HoldId, InventoryId, KeyId, ProposalId, Stream, TreasuryId};
+use domain::ids::{EvidenceId, GrantId, HoldId, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
 use domain::party::{HolderKind, MemberId, MemberKind};
+use domain::reputation::event::{Gone, ReputationEvent, Row};
+use domain::reputation::evidence::{EvidenceType, Figure, Weight};
 use domain::text::Digest;
 use domain::time::Time;
 use domain::treasury::event::{FreezeSide, HoldLeg, MovementKind, TreasuryEvent};
@@ -79,7 +81,7 @@ impl Life {
     /// The next command's events; sometimes none.
     pub fn act(&mut self) -> Act {
         let (treasury, index) = (self.treasury(), self.below(3) as usize);
-        match self.below(20) {
+        match self.below(23) {
             0..=3 => self.deposit(treasury, index),
             4 | 5 => self.pay(treasury, index),
             6 => self.place_hold(treasury, index),
@@ -91,6 +93,7 @@ impl Life {
             14 => self.key(),
             15 | 16 => self.grant(),
             17 | 18 => self.grant_life(),
+            19..=21 => self.reputation(),
             _ => self.standing(treasury),
         }
     }
@@ -328,6 +331,47 @@ impl Life {
             }
         };
         vec![in_inventory(person, event)]
+    }
+
+    fn reputation(&mut self) -> Act {
+        let (person, evidence) = (1 + self.below(self.citizens), EvidenceId::from_bits(self.id()));
+        let holder = citizen(person);
+        let row = |figure, scope, score: &str| Row {
+            figure,
+            scope,
+            evidence: 1,
+            score: score.to_owned(),
+            mu: "0.100000000".to_owned(),
+            phi: "1.500000000".to_owned(),
+            sigma: "0.060000000".to_owned(),
+        };
+        let (figure, scope) = (Figure::Quality, Some(guild(1)));
+        let event = match self.below(4) {
+            0 | 1 => ReputationEvent::EvidenceRecorded {
+                evidence,
+                holder,
+                kind: EvidenceType::AuditViolation,
+                weight: Weight(-3000),
+                scope: guild(1),
+                attested_by: citizen(1),
+                effective_at: Time::from_micros(1),
+                stake: None,
+                work_lookup: None,
+                work: None,
+                proof: None,
+                note: None,
+            },
+            2 => {
+                let rows = vec![row(figure, scope, "1.000000000"), row(Figure::Overall, None, "0.500000000")];
+                ReputationEvent::Recomputed { holder, as_of: Time::from_micros(2), rows, gone: Vec::new() }
+            }
+            _ => {
+                let gone = vec![Gone { figure, scope }];
+                let rows = vec![row(Figure::Overall, None, "0.400000000")];
+                ReputationEvent::Recomputed { holder, as_of: Time::from_micros(3), rows, gone }
+            }
+        };
+        vec![(Stream::Reputation(ReputationId::of(holder)), event.into())]
     }
 
     fn standing(&mut self, treasury: TreasuryId) -> Act {

@@ -14,6 +14,7 @@ mod holds;
 mod inventory;
 mod keys;
 mod proposals;
+mod reputation;
 mod roster;
 mod statement;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod treasuries;
 mod worker;
 
 use domain::event::Event;
-use domain::ids::Stream;
+use domain::ids::{CitizenId, Stream};
 use eventlog::sql::Table;
 
 use crate::projector::Tables;
@@ -42,6 +43,7 @@ pub use holds::Hold;
 pub use inventory::{Happening, HeldGrant};
 pub use keys::Key;
 pub use proposals::Proposal;
+pub use reputation::Reputed;
 pub use roster::Membership;
 pub use statement::Line;
 pub use transfers::Transfer;
@@ -81,6 +83,7 @@ pub struct ViewTables {
     actions: Sheet<CapabilityAction>,
     inventory: Sheet<HeldGrant>,
     history: Journal<Happening>,
+    reputed: Sheet<Reputed>,
 }
 
 impl Tables for ViewTables {
@@ -104,6 +107,7 @@ impl Tables for ViewTables {
             actions: Sheet::new(capacity, fresh),
             inventory: Sheet::new(capacity, fresh),
             history: Journal::default(),
+            reputed: Sheet::new(capacity, fresh),
         }
     }
 
@@ -114,6 +118,9 @@ impl Tables for ViewTables {
             (Event::City(event), Stream::City) => {
                 city::fold(&mut self.currencies, &mut self.roles, recorded, event);
                 city::fold_capabilities(&mut self.sources, &mut self.actions, event);
+            }
+            (Event::Reputation(event), Stream::Reputation(id)) => {
+                reputation::fold(&mut self.reputed, recorded, CitizenId::from_bits(id.bits()), event);
             }
             (Event::Grant(event), Stream::Inventory(_)) => {
                 inventory::fold(&mut self.inventory, recorded, event);
@@ -160,6 +167,7 @@ impl Tables for ViewTables {
             &mut self.actions,
             &mut self.inventory,
             &mut self.history,
+            &mut self.reputed,
         ]
     }
 }

@@ -10,6 +10,7 @@ mod expiry;
 mod files;
 mod founding;
 mod recheck;
+pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
 
@@ -190,6 +191,7 @@ impl City {
             tokio::spawn(expiry::run(Arc::clone(self))),
             tokio::spawn(recheck::run(Arc::clone(self))),
             tokio::spawn(reconciler::run(Arc::clone(self))),
+            tokio::spawn(reckoner::run(Arc::clone(self))),
         ];
         let city = Arc::clone(self);
         workers.push(tokio::spawn(async move { city.anchoring.run(city.stopping()).await }));

@@ -175,7 +175,7 @@ fn status(code: Code) -> StatusCode {
         VersionConflict | SlugTaken | MemberExists | ReferenceReused | KeyReused | CurrencyExists | RoleExists
         | KeyExists | CityFounded => StatusCode::CONFLICT,
         CitizenNotFound | GuildNotFound | TreasuryNotFound | KeyNotFound | RoleNotFound | MemberNotFound
-        | HolderNotFound | GrantNotFound => StatusCode::NOT_FOUND,
+        | HolderNotFound | GrantNotFound | EvidenceNotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

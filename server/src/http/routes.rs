@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use super::asked::Asked;
 use super::feed;
 use super::problem::Problem;
-use super::questions::{citizens, city, entries, guilds, inventory, receipts, treasuries};
+use super::questions::{citizens, city, entries, guilds, inventory, receipts, reputation, treasuries};
 
 /// One kind of command. The parameters of its path are fields of the command.
 pub struct CommandRoute {
@@ -99,10 +99,19 @@ commands! {
     "/holders/{holder}/grants/{grant}/expire" => "grant.expire";
     "/holders/{holder}/grants/{grant}/prune" => "grant.prune";
     "/verifications" => "grant.record_verifications";
+
+    "/citizens/{holder}/outcomes" => "reputation.attest";
+    "/citizens/{to}/endorsements" => "reputation.endorse";
+    "/citizens/{to}/flags" => "reputation.flag";
+    "/citizens/{holder}/evidence/{evidence}/dispute" => "reputation.dispute";
+    "/citizens/{holder}/evidence/{evidence}/reverse" => "reputation.reverse";
 }
 
 /// Commands that no address takes, and why.
-pub const NO_ROUTE: &[(&str, &str)] = &[("city.found", "the first start sends it, and nobody else ever")];
+pub const NO_ROUTE: &[(&str, &str)] = &[
+    ("city.found", "the first start sends it, and nobody else ever"),
+    ("reputation.recompute", "the city's own workers compute, and nobody sets or orders a score"),
+];
 
 macro_rules! questions {
     ($($path:literal => $action:literal, $answer:path;)*) => {
@@ -133,6 +142,11 @@ questions! {
     "/treasuries/{treasury}/statement" => "query.treasury", treasuries::statement;
     "/treasuries/{treasury}/holds" => "query.treasury", treasuries::holds;
     "/treasuries/{treasury}/transfers" => "query.treasury", treasuries::transfers;
+
+    "/citizens/{citizen}/reputation" => "query.reputation", reputation::reputation;
+    "/citizens/{citizen}/reputation/evidence" => "query.reputation", reputation::evidence;
+    "/citizens/{citizen}/reputation/can-claim" => "query.reputation", reputation::can_claim;
+    "/citizens/{citizen}/reputation/history" => "query.reputation", reputation::history;
 
     "/capability-sources" => "query.inventory", inventory::sources;
     "/capability-actions" => "query.inventory", inventory::actions;
@@ -189,6 +203,14 @@ mod tests {
         assert_eq!(distinct, domain::Command::ACTIONS.iter().copied().collect());
         let paths: BTreeSet<&str> = COMMANDS.iter().map(|route| route.path).collect();
         assert_eq!(paths.len(), COMMANDS.len());
+    }
+
+    #[test]
+    fn no_address_sets_a_score() {
+        let reputation: Vec<&str> =
+            COMMANDS.iter().map(|route| route.action).filter(|action| action.starts_with("reputation.")).collect();
+        let words = ["attest", "endorse", "flag", "dispute", "reverse"].map(|word| format!("reputation.{word}"));
+        assert_eq!(reputation, words.each_ref().map(String::as_str), "what others attest, and nothing else");
     }
 
     #[test]

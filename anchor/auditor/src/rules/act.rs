@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::governance::Class;
 use super::grant::{Holder, HolderKind};
+use super::reputation::Kind as OpinionKind;
 use super::treasury::{Movement, Role};
 use super::values::{
     Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId,
@@ -89,6 +90,8 @@ pub struct Act {
     pub passed: Vec<ProposalId>,
     /// Proposals closed as passed: what they asked for.
     pub closed: Vec<(ProposalId, Box<str>, Class)>,
+    /// Opinions that were given: who, of whom, where, which.
+    pub opinions: Vec<(CitizenId, CitizenId, GuildId, OpinionKind)>,
     /// Grants that another says hang on it.
     pub delegated: BTreeSet<GrantId>,
     /// Guilds whose members, ranks or proposals changed.
@@ -116,6 +119,7 @@ impl Act {
         self.captures.clear();
         self.passed.clear();
         self.closed.clear();
+        self.opinions.clear();
         self.delegated.clear();
         self.touched.clear();
     }

@@ -311,6 +311,10 @@ impl Guild {
         active.map(|membership| &membership.rank)
     }
 
+    pub fn is_active_member(&self, citizen: CitizenId) -> bool {
+        self.members.get(&Member::Citizen(citizen)).is_some_and(Membership::is_active)
+    }
+
     pub fn rank_names(&self) -> &[Slug] {
         &self.ranks
     }

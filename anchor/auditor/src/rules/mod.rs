@@ -11,6 +11,7 @@ pub mod grant;
 pub mod guild;
 pub mod infrastructure;
 pub mod key;
+pub mod reputation;
 pub mod treasury;
 pub mod values;
 
@@ -66,6 +67,7 @@ pub enum Event {
     Treasury(treasury::Event),
     Key(key::Event),
     Grant(grant::Event),
+    Reputation(reputation::Event),
     Infrastructure(infrastructure::Event),
     /// None that FORMAT.md knows, and why.
     Unreadable(String),
@@ -79,7 +81,7 @@ pub fn covered() -> impl Iterator<Item = &'static Covered> {
         guild::COVERED,
         treasury::COVERED,
         key::COVERED,
-        grant::COVERED,
+        grant::COVERED, reputation::COVERED,
         infrastructure::COVERED,
     ]
     .into_iter()
@@ -105,6 +107,7 @@ impl Event {
             "citizen" => citizen::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Citizen)))?,
             "city" => city::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::City)))?,
             "grant" => grant::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Grant)))?,
+            "reputation" => reputation::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Reputation)))?,
             "key" => key::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Key)))?,
             _ => infrastructure::parse(kind, data).map(|(texts, event)| (texts, event.map(Self::Infrastructure)))?,
         })
@@ -119,7 +122,7 @@ impl Event {
             Self::Treasury(event) => matches!(event, treasury::Event::Opened(_)),
             Self::Key(event) => matches!(event, key::Event::Issued(_)),
             // An inventory begins with whatever is granted first.
-            Self::Grant(_) | Self::Infrastructure(_) | Self::Unreadable(_) => false,
+            Self::Grant(_) | Self::Reputation(_) | Self::Infrastructure(_) | Self::Unreadable(_) => false,
         }
     }
 }
@@ -200,6 +203,7 @@ pub struct World {
     /// References of deposits and withdrawals: taken for ever. The first 16 bytes of a hash stand for each.
     pub references: HashSet<u128>,
     pub inventories: grant::Inventories,
+    pub reputations: reputation::Reputations,
     pub anchored: infrastructure::Anchored,
     pub act: Act,
 }
@@ -214,7 +218,7 @@ impl World {
             self.begin_act(entry, notes);
         }
         let opens = entry.event.opens();
-        let free = matches!(entry.event, Event::Grant(_) | Event::Infrastructure(_) | Event::Unreadable(_));
+        let free = matches!(entry.event, Event::Grant(_) | Event::Reputation(_) | Event::Infrastructure(_) | Event::Unreadable(_));
         notes.expect(free || opens == (entry.version == 0), || {
             if opens {
                 "a stream begins twice".to_owned()
@@ -229,6 +233,7 @@ impl World {
             (Event::Treasury(event), Stream::Treasury(id)) => treasury::apply(event, *id, entry, self, notes),
             (Event::Key(event), Stream::Key(id)) => key::apply(event, *id, self, notes),
             (Event::Grant(event), Stream::Inventory(id)) => grant::apply(event, *id, entry, self, notes),
+            (Event::Reputation(event), Stream::Reputation(id)) => reputation::apply(event, *id, entry, self, notes),
             (Event::Infrastructure(event), stream) => infrastructure::apply(event, stream, entry, self, notes),
             (Event::Unreadable(why), _) => notes.add(why.as_str()),
             (_, stream) => notes.add(format!("an event of another kind in the stream {stream}")),

@@ -84,6 +84,8 @@ pub type ProposalId = Id<{ prefix(b"prp") }>;
 pub type SquadId = Id<{ prefix(b"sqd") }>;
 pub type KeyId = Id<{ prefix(b"key") }>;
 pub type GrantId = Id<{ prefix(b"grt") }>;
+pub type EvidenceId = Id<{ prefix(b"evd") }>;
+pub type ReputationId = Id<{ prefix(b"rep") }>;
 pub type InventoryId = Id<{ prefix(b"inv") }>;
 
 impl<const PREFIX: u32> Id<PREFIX> {
@@ -371,6 +373,7 @@ pub enum Stream {
     Treasury(TreasuryId),
     Key(KeyId),
     Inventory(InventoryId),
+    Reputation(ReputationId),
     /// None that FORMAT.md knows.
     Unknown(Box<str>),
 }
@@ -387,6 +390,7 @@ impl Stream {
                 Some("cit_") => Id::from_text(text).map(Self::Citizen),
                 Some("key_") => Id::from_text(text).map(Self::Key),
                 Some("inv_") => Id::from_text(text).map(Self::Inventory),
+                Some("rep_") => Id::from_text(text).map(Self::Reputation),
                 _ => None,
             },
         };
@@ -405,6 +409,7 @@ impl fmt::Display for Stream {
             Self::Treasury(id) => fmt::Display::fmt(id, formatter),
             Self::Key(id) => fmt::Display::fmt(id, formatter),
             Self::Inventory(id) => fmt::Display::fmt(id, formatter),
+            Self::Reputation(id) => fmt::Display::fmt(id, formatter),
             Self::Unknown(name) => write!(formatter, "{name:?}"),
         }
     }

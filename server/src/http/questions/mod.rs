@@ -6,4 +6,5 @@ pub mod entries;
 pub mod guilds;
 pub mod inventory;
 pub mod receipts;
+pub mod reputation;
 pub mod treasuries;

@@ -1,0 +1,137 @@
+//! What can be read from evidence without a figure on record: bands, reasons why not, and what moved a score by how much.
+#![allow(clippy::float_arithmetic, reason = "a bound is a sum of two numbers")]
+
+use serde::Serialize;
+
+use super::evidence::{Evidence, EvidenceType, Figure};
+use super::rating::{Rating, rating};
+use super::score::{decay, nine};
+use crate::ids::{CitizenId, EvidenceId, GuildId};
+use crate::time::{DAY_MICROS, Time};
+
+/// Games below which somebody is new.
+const NEWCOMER_GAMES: usize = 5;
+const ACTIVE_DAYS: i64 = 30;
+/// Days after a violation in which nothing is claimed in its scope.
+const COOLING_DAYS: i64 = 7;
+
+/// What everybody may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Band {
+    /// Fewer than five pieces of evidence.
+    New,
+    /// Not surely above a beginner yet.
+    Building,
+    Proven,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    pub band: Band,
+    pub active: bool,
+    pub cooling_off: bool,
+}
+
+/// Why somebody cannot claim: the first of these that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denied {
+    HolderNotActive,
+    CoolingOff,
+    NoEvidenceHere,
+    BelowThreshold,
+}
+
+/// A piece of evidence, and what it is worth now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    pub evidence: EvidenceId,
+    pub kind: EvidenceType,
+    pub scope: GuildId,
+    pub weight: String,
+    pub effective: String,
+    pub attested_by: CitizenId,
+    pub effective_at: Time,
+    pub recorded_at: Time,
+    pub disputed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reversed_at: Option<Time>,
+}
+
+/// Evidence that counts at a time, in its order; `scope` absent = all.
+pub fn known<'a>(
+    evidence: impl IntoIterator<Item = &'a Evidence>,
+    scope: Option<GuildId>,
+    as_of: Time,
+) -> Vec<Evidence> {
+    let counts = |piece: &&Evidence| piece.counts_at(as_of) && scope.is_none_or(|scope| piece.scope == scope);
+    let mut known: Vec<Evidence> = evidence.into_iter().filter(counts).copied().collect();
+    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight));
+    known
+}
+
+fn within(at: Time, days: i64, as_of: Time) -> bool {
+    as_of.micros() - at.micros() <= days * DAY_MICROS
+}
+
+pub fn is_cooling_off(known: &[Evidence], as_of: Time) -> bool {
+    known.iter().any(|piece| {
+        piece.kind == EvidenceType::AuditViolation && within(piece.effective_at, COOLING_DAYS, as_of)
+    })
+}
+
+/// What everybody may know of evidence that is [`known`].
+pub fn shown(known: &[Evidence], as_of: Time) -> Shown {
+    let band = if known.len() < NEWCOMER_GAMES {
+        Band::New
+    } else if rating(known, as_of).lower() >= 0.0 {
+        Band::Proven
+    } else {
+        Band::Building
+    };
+    let active = known.iter().any(|piece| within(piece.effective_at, ACTIVE_DAYS, as_of));
+    Shown { band, active, cooling_off: is_cooling_off(known, as_of) }
+}
+
+/// Why the holder of evidence that is [`known`] in a scope cannot claim what asks for this much, if so.
+pub fn denied(known: &[Evidence], is_active: bool, threshold: f64, as_of: Time) -> Option<Denied> {
+    if !is_active {
+        Some(Denied::HolderNotActive)
+    } else if is_cooling_off(known, as_of) {
+        Some(Denied::CoolingOff)
+    } else if known.is_empty() {
+        Some(Denied::NoEvidenceHere)
+    } else if rating(known, as_of).lower() < threshold {
+        Some(Denied::BelowThreshold)
+    } else {
+        None
+    }
+}
+
+/// The overall rating of evidence that is [`known`].
+pub fn overall(known: &[Evidence], as_of: Time) -> Rating {
+    rating(known, as_of)
+}
+
+/// Every piece with what it is worth, the newest first.
+pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explained> {
+    let counted = known.iter().rev().filter(|piece| figure.counts(piece.kind));
+    let explain = |piece: &Evidence| {
+        #[expect(clippy::cast_precision_loss, reason = "at most a million thousandths")]
+        let weight = piece.weight.0 as f64 / 1000.0;
+        Explained {
+            evidence: piece.id,
+            kind: piece.kind,
+            scope: piece.scope,
+            weight: piece.weight.to_string(),
+            effective: nine(weight * decay(piece.effective_at, as_of)),
+            attested_by: piece.attested_by,
+            effective_at: piece.effective_at,
+            recorded_at: piece.recorded_at,
+            disputed: piece.disputed,
+            reversed_at: piece.reversed_at,
+        }
+    };
+    counted.map(explain).collect()
+}
