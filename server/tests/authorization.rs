@@ -25,7 +25,7 @@ fn filled(path: &str) -> String {
         ("{grant}", "grt"),
         ("{holder}", "cit"),
         ("{to}", "cit"),
-        ("{evidence}", "evd"),
+        ("{piece}", "evd"),
     ];
     let filled =
         places.iter().fold(path.to_owned(), |path, (place, prefix)| path.replace(place, &format!("{prefix}_{ULID}")));
@@ -51,7 +51,7 @@ fn request(method: &Method, path: &str, key: Option<&str>) -> Request<Body> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_every_address_answers_401() {
-    let town = Town::start().await;
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     for (method, path, _) in table() {
         let reply = town.send(request(&method, &path, None)).await;
         assert_eq!((reply.status.as_u16(), reply.code()), (401, "unauthenticated"), "{method} {path}: {}", reply.text);
@@ -61,7 +61,7 @@ async fn without_a_credential_every_address_answers_401() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_credential_of_no_tier_every_address_answers_403() {
-    let town = Town::start().await;
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     let (citizen, key) = town.citizen("Nobody", &[]).await;
     // Everybody starts as an observer; without even that, nothing is permitted.
     town.post(&town.key, &format!("/citizens/{citizen}/roles/unassign"), json!({ "role": "observer" })).await.ok();
@@ -80,7 +80,7 @@ async fn with_a_credential_of_no_tier_every_address_answers_403() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_tier_too_low_is_403_and_high_enough_is_not() {
     use domain::party::Tier;
-    let town = Town::start().await;
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     let mut keys = Vec::new();
     for tier in Tier::ALL {
         let role = domain::city::seed_role(tier).to_string();
@@ -105,7 +105,7 @@ async fn one_tier_too_low_is_403_and_high_enough_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_limited_to_one_action_opens_no_other_address() {
-    let town = Town::start().await;
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     let body = json!({ "citizen": town.principal, "actions": ["query.conservation"] });
     let issued = town.post(&town.key, "/keys", body).await.ok();
     let key = issued.body["api_key"].as_str().unwrap();
@@ -119,7 +119,7 @@ async fn a_key_limited_to_one_action_opens_no_other_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_open_is_listed_with_its_reason() {
-    let town = Town::start().await;
+    let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     let open: Vec<&str> = OPEN.iter().map(|(path, _)| *path).collect();
     assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/checkpoint", "/tile/{*path}"]);
     for path in ["/healthz", "/readyz"] {

@@ -35,13 +35,15 @@ command! {
     /// The holder says that a piece of evidence is wrong. It counts until it is reversed.
     DisputeEvidence {
         holder: CitizenId,
-        evidence: EvidenceId,
+        /// Of evidence; that word itself is what any governed command carries.
+        piece: EvidenceId,
         #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<Text>,
     }
     /// A gate other than the attester takes disputed evidence back.
     ReverseEvidence {
         holder: CitizenId,
-        evidence: EvidenceId,
+        /// Of evidence; that word itself is what any governed command carries.
+        piece: EvidenceId,
         #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<Text>,
     }
     /// Puts on record what the evidence says at a time that is not in the future.

@@ -181,12 +181,12 @@ fn dispute(turn: &mut Turn<'_>, c: &DisputeEvidence) -> Result<Outcome, Stop> {
     if turn.caller()? != c.holder {
         return Err(Code::NotTheHolder.into());
     }
-    let piece = state(turn, c.holder)?.piece(c.evidence).ok_or(Code::EvidenceNotFound)?;
+    let piece = state(turn, c.holder)?.piece(c.piece).ok_or(Code::EvidenceNotFound)?;
     if piece.disputed || piece.reversed_at.is_some() {
         return Ok(Outcome::AlreadyDone);
     }
     let reason = c.reason.as_ref().map(Text::sealed);
-    turn.record(stream(c.holder), ReputationEvent::EvidenceDisputed { evidence: c.evidence, reason })?;
+    turn.record(stream(c.holder), ReputationEvent::EvidenceDisputed { evidence: c.piece, reason })?;
     Ok(Outcome::Done)
 }
 
@@ -195,7 +195,7 @@ fn reverse(turn: &mut Turn<'_>, c: &ReverseEvidence) -> Result<Outcome, Stop> {
     if turn.context.permit.tier < Tier::Gate {
         return Err(Rejection::new(Code::NotPermitted).detail("evidence is reversed by a gate").into());
     }
-    let piece = *state(turn, c.holder)?.piece(c.evidence).ok_or(Code::EvidenceNotFound)?;
+    let piece = *state(turn, c.holder)?.piece(c.piece).ok_or(Code::EvidenceNotFound)?;
     if piece.reversed_at.is_some() {
         return Ok(Outcome::AlreadyDone);
     }
@@ -205,7 +205,7 @@ fn reverse(turn: &mut Turn<'_>, c: &ReverseEvidence) -> Result<Outcome, Stop> {
     of_another_household(turn, caller, piece.attested_by)?;
     of_another_household(turn, caller, c.holder)?;
     let reason = c.reason.as_ref().map(Text::sealed);
-    let reversed = ReputationEvent::EvidenceReversed { evidence: c.evidence, by: caller, reason };
+    let reversed = ReputationEvent::EvidenceReversed { evidence: c.piece, by: caller, reason };
     turn.record(stream(c.holder), reversed)?;
     Ok(Outcome::Done)
 }

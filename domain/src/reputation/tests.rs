@@ -267,8 +267,8 @@ fn evidence_counts_until_another_gate_reverses_what_its_holder_disputes() {
     let failed = hall.outcome(ann, EvidenceType::TaskFailed);
     hall.world.send(gate, failed).unwrap();
     let evidence = hall.reputation(ann).evidence().next().unwrap().id;
-    let reverse = || ReverseEvidence { holder: ann, evidence, reason: None };
-    let dispute = || DisputeEvidence { holder: ann, evidence, reason: None };
+    let reverse = || ReverseEvidence { holder: ann, piece: evidence, reason: None };
+    let dispute = || DisputeEvidence { holder: ann, piece: evidence, reason: None };
     assert_eq!(hall.world.send(other, reverse()), Err(Code::NotDisputed));
     assert_eq!(hall.world.send(hall.ben, dispute()), Err(Code::NotTheHolder));
     assert_eq!(hall.world.send(ann, dispute()), DONE);

@@ -15,7 +15,7 @@ use domain::turn::Claim;
 use eventlog::CommitError;
 use eventlog::sql::{self, Cell, Change, Conn, SqlError};
 
-use super::{Balance, CapabilityGrant, Member, Posting, UniqueClaim, claims_taken};
+use super::{Balance, CapabilityGrant, Member, Rating, Score, Posting, UniqueClaim, claims_taken};
 use crate::record::Record;
 use crate::replay::guard_session;
 use crate::testing::{Town, amount, beginning, citizen, currency, deposit, found, guild, member_added, moved, payment};
@@ -352,6 +352,50 @@ async fn a_second_living_grant_of_one_name_is_refused_and_one_after_the_end_is_n
         let left: Vec<CapabilityGrant> = rows.into_iter().map(|row| CapabilityGrant::read(row).unwrap()).collect();
         let left: Vec<(u128, &str)> = left.iter().map(|row| (row.grant_id.bits(), row.status.as_str())).collect();
         assert_eq!(left, [(2, "active"), (6, "revoked"), (7, "active")]);
+    })
+    .await;
+}
+
+/// Neither a scoped nor a global row can be there twice, whatever it is called: nulls do not repeat.
+#[tokio::test]
+async fn a_figure_has_one_row_in_a_scope_and_one_over_all() {
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let score = |row_id: &str, scope: Option<u128>| Score {
+            row_id: row_id.to_owned(),
+            holder: citizen(1),
+            figure: "quality".to_owned(),
+            scope: scope.map(guild),
+            value: "1.000000000".to_owned(),
+            decay_rate: "0.023104906".to_owned(),
+            evidence: 1,
+            as_of: Time::from_micros(1),
+        };
+        let rating = |row_id: &str, scope: Option<u128>| Rating {
+            row_id: row_id.to_owned(),
+            holder: citizen(1),
+            figure: "quality".to_owned(),
+            scope: scope.map(guild),
+            mu: String::new(),
+            phi: String::new(),
+            sigma: String::new(),
+            lower_bound: String::new(),
+            upper_bound: String::new(),
+            as_of: Time::from_micros(1),
+        };
+        write(&mut conn, &insert(&[score("a", None), score("b", Some(1)), score("c", Some(2))])).await.unwrap();
+        write(&mut conn, &insert(&[rating("a", None), rating("b", Some(1)), rating("c", Some(2))])).await.unwrap();
+        let global = "one_global_score|reputation_scores.holder";
+        refused(write(&mut conn, &insert(&[score("d", None)])).await, global);
+        refused(write(&mut conn, &insert(&[score("d", Some(2))])).await, "one_scoped_score|reputation_scores.holder");
+        refused(write(&mut conn, &insert(&[rating("d", None)])).await, "one_global_rating|reputation_ratings.holder");
+        refused(write(&mut conn, &insert(&[rating("d", Some(1))])).await, "one_scoped_rating|reputation_ratings.holder");
+
+        // Also when two write it at once.
+        let mut other = guard_session(&town.log).await.unwrap();
+        let (one, two) = (insert(&[score("e", Some(3))]), insert(&[score("f", Some(3))]));
+        let (one, two) = tokio::join!(write(&mut conn, &one), write(&mut other, &two));
+        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     })
     .await;
 }

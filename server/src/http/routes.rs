@@ -103,8 +103,8 @@ commands! {
     "/citizens/{holder}/outcomes" => "reputation.attest";
     "/citizens/{to}/endorsements" => "reputation.endorse";
     "/citizens/{to}/flags" => "reputation.flag";
-    "/citizens/{holder}/evidence/{evidence}/dispute" => "reputation.dispute";
-    "/citizens/{holder}/evidence/{evidence}/reverse" => "reputation.reverse";
+    "/citizens/{holder}/evidence/{piece}/dispute" => "reputation.dispute";
+    "/citizens/{holder}/evidence/{piece}/reverse" => "reputation.reverse";
 }
 
 /// Commands that no address takes, and why.

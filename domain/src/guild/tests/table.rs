@@ -490,13 +490,13 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
         }
         "reputation.dispute" => {
             let evidence = stage.attest(cat);
-            (cat, DisputeEvidence { holder: cat, evidence, reason: None }.into())
+            (cat, DisputeEvidence { holder: cat, piece: evidence, reason: None }.into())
         }
         "reputation.reverse" => {
             let evidence = stage.attest(cat);
-            assert_eq!(stage.hall.world.send(cat, DisputeEvidence { holder: cat, evidence, reason: None }), DONE);
+            assert_eq!(stage.hall.world.send(cat, DisputeEvidence { holder: cat, piece: evidence, reason: None }), DONE);
             stage.hall.world.set_tier(ben, CityTier::Gate);
-            (ben, ReverseEvidence { holder: cat, evidence, reason: None }.into())
+            (ben, ReverseEvidence { holder: cat, piece: evidence, reason: None }.into())
         }
         "reputation.recompute" => {
             stage.attest(cat);
