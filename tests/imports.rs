@@ -193,7 +193,8 @@ fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
             yard.held(&guild, "plugin:yaml").await.into_iter().map(|(reference, _)| reference).collect();
         assert_eq!(held, ["ledger", "post_invoice", "void_invoice"]);
 
-        let shown = programs::run(&programs::guildhall(), &yard.place.home.arguments(&["inventory", "show", &guild])).expect(0);
+        let shown =
+            programs::run(&programs::guildhall(), &yard.place.home.arguments(&["inventory", "show", &guild])).expect(0);
         assert!(shown.stdout.contains("post_invoice") && shown.stdout.contains("plugin:yaml"), "{}", shown.stdout);
         yard.write("skills/review/SKILL.md", "---\nname: review\nlabels: [a]\n---\ntext\n");
         yard.write("skills/loud/SKILL.md", "no front matter\n");

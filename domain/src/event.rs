@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::citizen::event::CitizenEvent;
 use crate::city::event::CityEvent;
 use crate::grant::event::GrantEvent;
-use crate::reputation::event::ReputationEvent;
 use crate::guild::event::GuildEvent;
 use crate::ids::Stream;
 use crate::key::event::KeyEvent;
+use crate::reputation::event::ReputationEvent;
 use crate::treasury::event::TreasuryEvent;
 use crate::turn::Claim;
 

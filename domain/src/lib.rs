@@ -10,8 +10,8 @@ pub mod ids;
 pub mod key;
 pub mod money;
 pub mod party;
-pub mod reputation;
 pub mod rejection;
+pub mod reputation;
 #[cfg(test)]
 pub mod testing;
 pub mod text;

@@ -7,12 +7,14 @@ use crate::citizen::Citizen;
 use crate::city::City;
 use crate::event::Event;
 use crate::grant::Inventory;
-use crate::reputation::Reputation;
 use crate::guild::Guild;
-use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
+use crate::ids::{
+    CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId,
+};
 use crate::key::Key;
 use crate::party::{Actor, Tier};
 use crate::rejection::{Code, Rejection};
+use crate::reputation::Reputation;
 use crate::time::Time;
 use crate::treasury::Treasury;
 

@@ -10,7 +10,8 @@ macro_rules! ddl {
 }
 
 /// Views on SQLite, in `views.db`, which [`crate::views::ViewsDb`] makes by itself, always whole.
-pub const VIEWS_SQLITE: &str = ddl!("views/sqlite" "views/shared" "views/2-sqlite" "views/2-shared" "views/3-sqlite" "views/3-shared");
+pub const VIEWS_SQLITE: &str =
+    ddl!("views/sqlite" "views/shared" "views/2-sqlite" "views/2-shared" "views/3-sqlite" "views/3-shared");
 
 /// For [`eventlog::migrate_postgres`]: guards in schema `guard`, views in schema `read`.
 pub const POSTGRES: [Migration<'static>; 6] = [

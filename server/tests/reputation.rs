@@ -68,7 +68,9 @@ async fn what_others_attest_is_counted_and_shown_to_whom_it_concerns() {
     assert_eq!(pieces.body["items"].as_array().unwrap().len(), 6);
     assert!(!pieces.text.contains("work 0"), "which work it was is sealed");
 
-    let claim = |threshold: &str| format!("/citizens/{}/reputation/can-claim?scope={}&threshold={threshold}", ann.0, hall.guild);
+    let claim = |threshold: &str| {
+        format!("/citizens/{}/reputation/can-claim?scope={}&threshold={threshold}", ann.0, hall.guild)
+    };
     assert_eq!(hall.town.get(&ann.1, &claim("-4")).await.ok().body["can"], true);
     let far = hall.town.get(&ann.1, &claim("3")).await.ok().body;
     assert_eq!((&far["can"], &far["because"]), (&json!(false), &json!("below_threshold")), "{far}");
@@ -78,7 +80,8 @@ async fn what_others_attest_is_counted_and_shown_to_whom_it_concerns() {
 
     // She disputes it; another gate takes it back.
     let pieces = hall.town.get(&ann.1, &evidence).await.ok();
-    let violation = pieces.body["items"].as_array().unwrap().iter().find(|one| one["kind"] == "audit_violation").unwrap();
+    let violation =
+        pieces.body["items"].as_array().unwrap().iter().find(|one| one["kind"] == "audit_violation").unwrap();
     let path = format!("/citizens/{}/evidence/{}", ann.0, violation["evidence"].as_str().unwrap());
     hall.town.post(&hall.other_gate.1, &format!("{path}/reverse"), json!({})).await.refused(422, "not_disputed");
     hall.town.post(&ann.1, &format!("{path}/dispute"), json!({ "reason": "not mine" })).await.ok();
@@ -87,7 +90,8 @@ async fn what_others_attest_is_counted_and_shown_to_whom_it_concerns() {
     let tomorrow = domain::Time::from_micros(now().micros() + 86_400_000_000);
     let future = hall.town.get(&ann.1, &format!("/citizens/{}/reputation?as_of={tomorrow}", ann.0)).await;
     assert_eq!(future.refused(422, "invalid_field").field(), "as_of");
-    let history = hall.town.get(&ann.1, &format!("/citizens/{}/reputation/history?days=30&points=31", ann.0)).await.ok();
+    let history =
+        hall.town.get(&ann.1, &format!("/citizens/{}/reputation/history?days=30&points=31", ann.0)).await.ok();
     assert_eq!(history.body["items"].as_array().unwrap().len(), 31);
     hall.town.end().await;
 }

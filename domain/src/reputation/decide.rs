@@ -24,7 +24,9 @@ const MOVED: f64 = 0.0001;
 pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Stop> {
     match command {
         Command::AttestOutcome(c) => attest(turn, c),
-        Command::Endorse(Endorse { to, scope, note }) => opine(turn, *to, scope, note.as_ref(), EvidenceType::PeerEndorsed),
+        Command::Endorse(Endorse { to, scope, note }) => {
+            opine(turn, *to, scope, note.as_ref(), EvidenceType::PeerEndorsed)
+        }
         Command::Flag(Flag { to, scope, note }) => opine(turn, *to, scope, note.as_ref(), EvidenceType::PeerFlagged),
         Command::DisputeEvidence(c) => dispute(turn, c),
         Command::ReverseEvidence(c) => reverse(turn, c),
@@ -238,7 +240,10 @@ fn recompute(turn: &mut Turn<'_>, c: &RecomputeReputation) -> Result<Outcome, St
 
 fn has_moved(before: &[Row], now: &[Row]) -> bool {
     let number = |text: &str| text.parse::<f64>().unwrap_or(f64::NAN);
-    let moved = |before: &str, now: &str| !(libm::fabs(number(before) - number(now)) < MOVED);
+    let moved = |before: &str, now: &str| {
+        let distance = libm::fabs(number(before) - number(now));
+        distance.is_nan() || distance >= MOVED
+    };
     before.len() != now.len()
         || before.iter().zip(now).any(|(before, now)| {
             (before.figure, before.scope) != (now.figure, now.scope)

@@ -34,6 +34,7 @@ pub struct Gone {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that happens is of the largest kind")]
 pub enum ReputationEvent {
     /// Somebody else attested it.
     #[serde(rename = "reputation.evidence_recorded.v1")]

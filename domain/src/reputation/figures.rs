@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::evidence::{Evidence, Figure};
 use super::event::Row;
+use super::evidence::{Evidence, Figure};
 use super::rating::rating;
-use super::score::{nine, score, scopes};
+use super::score::{nine, scopes, score};
 use crate::ids::GuildId;
 use crate::time::Time;
 

@@ -76,9 +76,9 @@ fn within(at: Time, days: i64, as_of: Time) -> bool {
 }
 
 pub fn is_cooling_off(known: &[Evidence], as_of: Time) -> bool {
-    known.iter().any(|piece| {
-        piece.kind == EvidenceType::AuditViolation && within(piece.effective_at, COOLING_DAYS, as_of)
-    })
+    known
+        .iter()
+        .any(|piece| piece.kind == EvidenceType::AuditViolation && within(piece.effective_at, COOLING_DAYS, as_of))
 }
 
 /// What everybody may know of evidence that is [`known`].

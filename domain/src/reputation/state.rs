@@ -62,9 +62,7 @@ impl Reputation {
 
     pub fn evolve(&mut self, event: &ReputationEvent, at: Time) {
         match event {
-            ReputationEvent::EvidenceRecorded {
-                evidence, kind, weight, scope, attested_by, effective_at, ..
-            } => {
+            ReputationEvent::EvidenceRecorded { evidence, kind, weight, scope, attested_by, effective_at, .. } => {
                 self.places.insert(*evidence, self.evidence.len());
                 self.evidence.push_back(Evidence {
                     id: *evidence,

@@ -210,7 +210,10 @@ fn a_gate_of_the_scope_attests_and_nobody_for_themselves() {
     assert_eq!(hall.world.send(gate, AttestOutcome { outcome: EvidenceType::TaskFailed, ..outcome.clone() }), DONE);
     let opinion = AttestOutcome { outcome: EvidenceType::PeerEndorsed, ..outcome.clone() };
     assert_eq!(hall.world.send(gate, opinion), Err(Code::NotAnOutcome));
-    let tomorrow = AttestOutcome { effective_at: Some(hall.world.now.plus_days(1)), ..hall.outcome(ann, EvidenceType::AuditClean) };
+    let tomorrow = AttestOutcome {
+        effective_at: Some(hall.world.now.plus_days(1)),
+        ..hall.outcome(ann, EvidenceType::AuditClean)
+    };
     assert_eq!(hall.world.send(gate, tomorrow), Err(Code::EffectiveInFuture));
     assert_eq!(hall.weights(ann), ["1.000", "-0.800"]);
     hall.world.check_replay();
@@ -300,7 +303,8 @@ fn only_the_city_computes_and_the_same_twice_is_nothing() {
     assert_eq!(hall.world.send_system(recompute(earlier)), Ok(Outcome::AlreadyDone));
     let computed = hall.reputation(ann).computed().unwrap().clone();
     let named: BTreeSet<_> = computed.rows.iter().map(|row| (row.figure, row.scope.is_some())).collect();
-    let expected = [Figure::Reliability, Figure::Overall].into_iter().flat_map(|figure| [(figure, false), (figure, true)]);
+    let expected =
+        [Figure::Reliability, Figure::Overall].into_iter().flat_map(|figure| [(figure, false), (figure, true)]);
     assert_eq!(named, expected.collect());
     hall.world.now = Time::from_micros(now.micros() + 1_000_000);
     assert_eq!(hall.world.send_system(recompute(hall.world.now)), Ok(Outcome::AlreadyDone), "a second moves nothing");

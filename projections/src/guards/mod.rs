@@ -25,8 +25,8 @@ pub use claims::{UniqueClaim, claims_taken};
 pub use grants::CapabilityGrant;
 pub use members::Member;
 pub use postings::Posting;
-pub use reputation::{Rating, Score};
 pub(crate) use postings::first_treasury;
+pub use reputation::{Rating, Score};
 
 /// Rows of each table that a writer keeps in memory, at least.
 const REMEMBERED: usize = 50_000;
@@ -76,7 +76,15 @@ impl Tables for GuardTables {
     }
 
     fn each(&mut self) -> Vec<&mut dyn Staged> {
-        vec![&mut self.balances, &mut self.postings, &mut self.members, &mut self.claims, &mut self.grants, &mut self.scores, &mut self.ratings]
+        vec![
+            &mut self.balances,
+            &mut self.postings,
+            &mut self.members,
+            &mut self.claims,
+            &mut self.grants,
+            &mut self.scores,
+            &mut self.ratings,
+        ]
     }
 }
 

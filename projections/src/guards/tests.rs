@@ -15,7 +15,7 @@ use domain::turn::Claim;
 use eventlog::CommitError;
 use eventlog::sql::{self, Cell, Change, Conn, SqlError};
 
-use super::{Balance, CapabilityGrant, Member, Rating, Score, Posting, UniqueClaim, claims_taken};
+use super::{Balance, CapabilityGrant, Member, Posting, Rating, Score, UniqueClaim, claims_taken};
 use crate::record::Record;
 use crate::replay::guard_session;
 use crate::testing::{Town, amount, beginning, citizen, currency, deposit, found, guild, member_added, moved, payment};
@@ -389,7 +389,10 @@ async fn a_figure_has_one_row_in_a_scope_and_one_over_all() {
         refused(write(&mut conn, &insert(&[score("d", None)])).await, global);
         refused(write(&mut conn, &insert(&[score("d", Some(2))])).await, "one_scoped_score|reputation_scores.holder");
         refused(write(&mut conn, &insert(&[rating("d", None)])).await, "one_global_rating|reputation_ratings.holder");
-        refused(write(&mut conn, &insert(&[rating("d", Some(1))])).await, "one_scoped_rating|reputation_ratings.holder");
+        refused(
+            write(&mut conn, &insert(&[rating("d", Some(1))])).await,
+            "one_scoped_rating|reputation_ratings.holder",
+        );
 
         // Also when two write it at once.
         let mut other = guard_session(&town.log).await.unwrap();

@@ -35,15 +35,9 @@ pub(super) fn fold(holders: &mut Sheet<Reputed>, recorded: &Recorded, holder: Ci
                     outdated: true,
                     ..known
                 },
-                None => Reputed {
-                    holder,
-                    evidence: 1,
-                    first_at: at,
-                    last_at: at,
-                    violated_at,
-                    as_of: None,
-                    outdated: true,
-                },
+                None => {
+                    Reputed { holder, evidence: 1, first_at: at, last_at: at, violated_at, as_of: None, outdated: true }
+                }
             });
         }
         ReputationEvent::EvidenceReversed { .. } => holders.change(&(holder,), |row| row.outdated = true),

@@ -13,6 +13,7 @@ mod migrate;
 mod output;
 mod reconcile;
 mod replay;
+mod reputation;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -75,6 +76,9 @@ enum Command {
     /// What somebody can do
     #[command(subcommand)]
     Inventory(inventory::InventoryCommand),
+    /// What was attested about somebody
+    #[command(subcommand)]
+    Reputation(reputation::ReputationCommand),
     /// Bring what a source lists into the inventory
     Import(import::ImportArgs),
     /// Ask sources now whether what they told is still so
@@ -140,6 +144,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
         Command::Inventory(command) => inventory::run(&settings()?, command).await,
+        Command::Reputation(command) => reputation::run(&settings()?, command).await,
         Command::Reconcile(args) => reconcile::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,

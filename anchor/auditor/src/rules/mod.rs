@@ -81,7 +81,8 @@ pub fn covered() -> impl Iterator<Item = &'static Covered> {
         guild::COVERED,
         treasury::COVERED,
         key::COVERED,
-        grant::COVERED, reputation::COVERED,
+        grant::COVERED,
+        reputation::COVERED,
         infrastructure::COVERED,
     ]
     .into_iter()
@@ -218,7 +219,10 @@ impl World {
             self.begin_act(entry, notes);
         }
         let opens = entry.event.opens();
-        let free = matches!(entry.event, Event::Grant(_) | Event::Reputation(_) | Event::Infrastructure(_) | Event::Unreadable(_));
+        let free = matches!(
+            entry.event,
+            Event::Grant(_) | Event::Reputation(_) | Event::Infrastructure(_) | Event::Unreadable(_)
+        );
         notes.expect(free || opens == (entry.version == 0), || {
             if opens {
                 "a stream begins twice".to_owned()

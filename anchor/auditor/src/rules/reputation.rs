@@ -61,7 +61,12 @@ impl FromText for Weight {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, rest) = digits.split_once('.')?;
         let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if rest.len() != 3 || !plain(rest) || !plain(whole) || whole.len() > 4 || (whole.len() > 1 && whole.starts_with('0')) {
+        if rest.len() != 3
+            || !plain(rest)
+            || !plain(whole)
+            || whole.len() > 4
+            || (whole.len() > 1 && whole.starts_with('0'))
+        {
             return None;
         }
         let size: i64 = format!("{whole}{rest}").parse().ok()?;
@@ -271,7 +276,8 @@ fn record(
         None if peer => {
             let given = world.act.opinions.contains(&(*attested_by, own, *scope, *kind));
             notes.expect(given, || format!("{evidence} is an opinion that nobody gave"));
-            let circle = *kind == Kind::PeerEndorsed && is_circle(world, *attested_by, own, *scope, entry.at.0 - 90 * DAY);
+            let circle =
+                *kind == Kind::PeerEndorsed && is_circle(world, *attested_by, own, *scope, entry.at.0 - 90 * DAY);
             base(*kind) / if circle { 4 } else { 1 }
         }
         Some(stake) if !peer => base(*kind) * quarters(stake) / 4,
@@ -305,9 +311,10 @@ fn is_circle(world: &World, from: CitizenId, to: CitizenId, scope: GuildId, sinc
     let mut reached = BTreeSet::from([to]);
     for _ in 0..3 {
         let endorsed = reached.iter().filter_map(|one| world.reputations.0.get(one)).flat_map(|one| {
-            let fresh = one.given.iter().filter(|((_, place, kind), at)| {
-                *place == scope && *kind == Kind::PeerEndorsed && **at >= since
-            });
+            let fresh = one
+                .given
+                .iter()
+                .filter(|((_, place, kind), at)| *place == scope && *kind == Kind::PeerEndorsed && **at >= since);
             fresh.map(|((to, ..), _)| *to)
         });
         reached = endorsed.collect();
@@ -333,7 +340,9 @@ fn recomputed(computed: &Computed, own: CitizenId, entry: &Entry, world: &mut Wo
     for (name, row) in &found {
         match wanted.get(name) {
             Some(wanted) => {
-                notes.expect(wanted == *row, || format!("{own} has {row:?} on record, and the evidence gives {wanted:?}"));
+                notes.expect(wanted == *row, || {
+                    format!("{own} has {row:?} on record, and the evidence gives {wanted:?}")
+                });
             }
             None => notes.add(format!("{own} has a row for {name:?} and no evidence for it")),
         }

@@ -235,10 +235,13 @@ impl Stage {
     fn attest(&mut self, holder: CitizenId) -> EvidenceId {
         let (gate, outcome) = (self.gate(), self.outcome(holder));
         assert_eq!(self.hall.world.send(gate, outcome), DONE);
-        self.hall.world.find(|_, event| match event {
-            Event::Reputation(ReputationEvent::EvidenceRecorded { evidence, .. }) => Some(*evidence),
-            _ => None,
-        }).expect("evidence")
+        self.hall
+            .world
+            .find(|_, event| match event {
+                Event::Reputation(ReputationEvent::EvidenceRecorded { evidence, .. }) => Some(*evidence),
+                _ => None,
+            })
+            .expect("evidence")
     }
 
     fn child(&mut self) -> GuildRefs {
@@ -494,7 +497,10 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
         }
         "reputation.reverse" => {
             let evidence = stage.attest(cat);
-            assert_eq!(stage.hall.world.send(cat, DisputeEvidence { holder: cat, piece: evidence, reason: None }), DONE);
+            assert_eq!(
+                stage.hall.world.send(cat, DisputeEvidence { holder: cat, piece: evidence, reason: None }),
+                DONE
+            );
             stage.hall.world.set_tier(ben, CityTier::Gate);
             (ben, ReverseEvidence { holder: cat, piece: evidence, reason: None }.into())
         }
@@ -511,7 +517,9 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
 fn send(stage: &mut Stage, actor: Actor, command: &Command) -> Result<Outcome, Code> {
     let tier = match actor.citizen() {
         Some(id) if id == stage.hall.world.principal => CityTier::Principal,
-        Some(_) if command.action() == "reputation.attest" || command.action() == "reputation.reverse" => CityTier::Gate,
+        Some(_) if command.action() == "reputation.attest" || command.action() == "reputation.reverse" => {
+            CityTier::Gate
+        }
         Some(_) => CityTier::Worker,
         None => CityTier::Principal,
     };

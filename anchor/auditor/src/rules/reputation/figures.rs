@@ -1,5 +1,8 @@
 //! Scores and ratings from evidence, worked out again from the formulas of FORMAT.md.
-#![allow(clippy::float_arithmetic, reason = "the formulas are ones of real numbers; libm gives the same bits everywhere")]
+#![allow(
+    clippy::float_arithmetic,
+    reason = "the formulas are ones of real numbers; libm gives the same bits everywhere"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,10 +71,7 @@ fn worth(piece: &Piece, as_of: i64) -> f64 {
 
 fn score(figure: Figure, counted: &[&Piece], as_of: i64) -> f64 {
     let sum = |figure: Figure| {
-        counted
-            .iter()
-            .filter(|piece| of(piece.kind) == Some(figure))
-            .fold(0.0, |sum, piece| sum + worth(piece, as_of))
+        counted.iter().filter(|piece| of(piece.kind) == Some(figure)).fold(0.0, |sum, piece| sum + worth(piece, as_of))
     };
     if figure != Figure::Overall {
         return sum(figure);
