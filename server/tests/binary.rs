@@ -192,7 +192,10 @@ async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
 
     let old = dir.path().join("old");
     std::fs::create_dir(&old).unwrap();
-    std::fs::copy(data.join("log.db"), old.join("log.db")).unwrap();
+    // What is not in the file yet is in the one beside it.
+    for part in ["log.db", "log.db-wal"] {
+        let _ = std::fs::copy(data.join(part), old.join(part));
+    }
     std::fs::rename(data.join("pepper.key"), old.join("pepper.key")).unwrap();
     let (code, said) = doctor();
     assert!(code == Some(1) && said.contains("pepper.key is missing, and this city is not new"), "{said}");
@@ -210,7 +213,9 @@ async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
     for leftover in ["log.db-wal", "log.db-shm"] {
         let _ = std::fs::remove_file(data.join(leftover));
     }
-    std::fs::copy(old.join("log.db"), data.join("log.db")).unwrap();
+    for part in ["log.db", "log.db-wal"] {
+        let _ = std::fs::copy(old.join(part), data.join(part));
+    }
     let (code, said) = doctor();
     assert!(code == Some(1) && said.contains("WRONG   published"), "{said}");
 

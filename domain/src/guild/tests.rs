@@ -10,5 +10,6 @@ mod limits;
 mod lockout;
 mod properties;
 mod roster;
+mod scenarios;
 mod table;
 mod votes;

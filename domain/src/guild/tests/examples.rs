@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Stage, Way, scenario};
+use super::scenarios::{Stage, Way, scenario};
 use crate::command::Command;
 
 /// A command as a caller types it: texts are strings.

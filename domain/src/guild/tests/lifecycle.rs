@@ -25,9 +25,9 @@ fn a_dormant_guild_refuses_all_but_waking_leaving_and_giving_back() {
     let mut hall = hall();
     let cat = hall.join("member");
     hall.world.fund(hall.treasury(), "USD", "100.00");
-    let hold = super::table::hold(hall.treasury(), "10.00", hall.world.now.plus_days(9));
+    let hold = super::scenarios::hold(hall.treasury(), "10.00", hall.world.now.plus_days(9));
     assert_eq!(hall.ann(hold.clone()), DONE);
-    let placed = super::table::last_hold(&hall.world);
+    let placed = super::scenarios::last_hold(&hall.world);
     assert_eq!(hall.ann(hall.wake()), Err(Code::GuildNotDormant));
     assert_eq!(hall.ann(hall.sleep()), DONE);
     let heir = hall.world.human();
@@ -40,7 +40,7 @@ fn a_dormant_guild_refuses_all_but_waking_leaving_and_giving_back() {
         hall.finalize().into(),
         hold.into(),
         hall.pay(1, "1", None).into(),
-        super::table::capture(hall.treasury(), placed, "1.00").into(),
+        super::scenarios::capture(hall.treasury(), placed, "1.00").into(),
     ] {
         assert_eq!(hall.ann(command.clone()), Err(Code::GuildDormant), "{command:?}");
     }
@@ -51,7 +51,7 @@ fn a_dormant_guild_refuses_all_but_waking_leaving_and_giving_back() {
         currency: currency("USD"),
     };
     assert_eq!(hall.city(grant), DONE);
-    assert_eq!(hall.world.send(teller, super::table::deposit(hall.treasury(), 77)), Err(Code::GuildDormant));
+    assert_eq!(hall.world.send(teller, super::scenarios::deposit(hall.treasury(), 77)), Err(Code::GuildDormant));
     assert_eq!(hall.ann(ReleaseHold { treasury: hall.treasury(), hold: placed }), DONE);
     assert_eq!(hall.world.send(cat, hall.leave()), DONE);
     assert_eq!(hall.ann(hall.wake()), DONE);
@@ -64,8 +64,8 @@ fn a_dissolving_guild_only_winds_up() {
     let cat = hall.join("member");
     let heir = hall.world.human();
     hall.world.fund(hall.treasury(), "USD", "100.00");
-    assert_eq!(hall.ann(super::table::hold(hall.treasury(), "10.00", hall.world.now.plus_days(9))), DONE);
-    let placed = super::table::last_hold(&hall.world);
+    assert_eq!(hall.ann(super::scenarios::hold(hall.treasury(), "10.00", hall.world.now.plus_days(9))), DONE);
+    let placed = super::scenarios::last_hold(&hall.world);
     let cancel = CancelDissolution { guild: hall.guild.into() };
     assert_eq!(hall.ann(cancel.clone()), Err(Code::GuildNotDissolving));
     assert_eq!(hall.ann(hall.finalize()), Err(Code::GuildNotDissolving));
@@ -81,7 +81,7 @@ fn a_dissolving_guild_only_winds_up() {
         assert_eq!(hall.ann(command.clone()), Err(Code::GuildDissolving), "{command:?}");
     }
     assert_eq!(hall.ann(hall.finalize()), Err(Code::HoldsOpen));
-    let capture: CaptureHold = super::table::capture(hall.treasury(), placed, "4.00");
+    let capture: CaptureHold = super::scenarios::capture(hall.treasury(), placed, "4.00");
     assert_eq!(hall.ann(capture), DONE);
     assert_eq!(hall.world.send(cat, hall.leave()), DONE);
     assert_eq!(hall.ann(cancel), DONE);

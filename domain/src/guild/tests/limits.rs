@@ -232,7 +232,7 @@ fn whoever_can_spend_is_known_to_those_who_ask() {
     };
     for (citizen, conflict) in [(hall.ann, true), (cat, true), (dan, true), (eve, false), (stranger, false)] {
         assert_eq!(hall.city(grant(citizen)), DONE);
-        let outcome = hall.world.send(citizen, super::table::deposit(hall.treasury(), citizen.bits() as u64));
+        let outcome = hall.world.send(citizen, super::scenarios::deposit(hall.treasury(), citizen.bits() as u64));
         assert_eq!(outcome, if conflict { Err(Code::AttesterConflict) } else { DONE });
     }
 }

@@ -296,7 +296,7 @@ fn a_hold_under_consensus_stands_on_its_own_once_it_passed() {
     let mut hall = both_agree();
     hall.world.fund(hall.treasury(), "USD", "100.00");
     let expires_at = hall.world.now.plus_days(30);
-    let hold = super::table::hold(hall.treasury(), "60.00", expires_at);
+    let hold = super::scenarios::hold(hall.treasury(), "60.00", expires_at);
     let proposal = World::proposal(hall.ann(hold));
     assert_eq!(hall.ben(hall.ratify(proposal)), DONE);
     assert!(hall.world.types().contains(&"treasury.hold_confirmed.v1".to_owned()));
