@@ -127,10 +127,13 @@ fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
     let span = i64::from(days) * DAY_MICROS;
     let from = until.micros() - span;
     let at = |column: usize| Time::from_micros(from + span * (column as i64 + 1) / WIDTH as i64);
+    // As it is known now: by when things happened, not by when they were recorded.
+    let evidence = known(reputation.evidence(), None, until);
     let scores: Vec<f64> = (0..WIDTH)
         .map(|column| {
             let at = at(column);
-            score(Figure::Overall, &known(reputation.evidence(), None, at), at)
+            let by_then: Vec<Evidence> = evidence.iter().filter(|piece| piece.effective_at <= at).copied().collect();
+            score(Figure::Overall, &by_then, at)
         })
         .collect();
     let top = scores.iter().copied().fold(0.0_f64, f64::max).max(0.001);

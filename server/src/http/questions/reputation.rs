@@ -76,7 +76,7 @@ pub async fn can_claim(mut asked: Asked) -> Result<Response, Problem> {
     asked::json(&json!({ "can": because.is_none(), "because": because, "lower_bound": lower }))
 }
 
-/// `GET /v1/citizens/{citizen}/reputation/history?scope=&figure=&days=&points=`: a score at equal distances up to now.
+/// `GET /v1/citizens/{citizen}/reputation/history?scope=&figure=&days=&points=`: a score at equal distances, from evidence known now.
 pub async fn history(mut asked: Asked) -> Result<Response, Problem> {
     let scope = scope(&mut asked).await?;
     let figure = figure(&mut asked)?;
@@ -92,12 +92,13 @@ pub async fn history(mut asked: Asked) -> Result<Response, Problem> {
     let (holder, reputation, _) = of(&asked).await?;
     must_see(&asked, holder, scope).await?;
     let (until, step) = (now().micros(), i64::from(days) * DAY_MICROS / i64::from(points - 1));
+    let evidence: Vec<Evidence> = known(reputation.evidence(), scope, Time::from_micros(until));
     let items: Vec<_> = (0..i64::from(points))
         .map(|place| Time::from_micros(until - step * (i64::from(points) - 1 - place)))
         .map(|at| {
-            let known: Vec<Evidence> =
-                known(reputation.evidence(), scope, at).into_iter().filter(|piece| figure.counts(piece.kind)).collect();
-            json!({ "at": at, "score": nine(score(figure, &known, at)) })
+            let counts = |piece: &&Evidence| piece.effective_at <= at && figure.counts(piece.kind);
+            let by_then: Vec<Evidence> = evidence.iter().filter(counts).copied().collect();
+            json!({ "at": at, "score": nine(score(figure, &by_then, at)) })
         })
         .collect();
     asked::json(&json!({ "holder": holder, "figure": figure, "items": items }))
