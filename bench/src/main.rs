@@ -11,6 +11,7 @@ mod grown;
 mod hand;
 mod load;
 mod ours;
+mod standing;
 mod table;
 
 use clap::{Parser, ValueEnum};
@@ -35,12 +36,25 @@ enum Section {
     Rebuild,
     /// Memory and time to the first answer at 10,000 and 1,000,000 events
     Memory,
+    /// Capability checks a second in process, on both engines
+    Checks,
+    /// All figures of many holders from their evidence
+    Reputation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Side {
     Postgres,
     Sqlite,
+}
+
+impl Side {
+    const fn engine(self) -> Engine {
+        match self {
+            Self::Postgres => Engine::Postgres,
+            Self::Sqlite => Engine::Sqlite,
+        }
+    }
 }
 
 /// Measures the city beside hand-written SQL.
@@ -51,10 +65,10 @@ struct Arguments {
     /// Seconds per figure
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// How many clients at once, for `commands`
+    /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands`
+    /// The engines, for `commands` and `checks`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -82,6 +96,14 @@ fn main() {
             wanted(Section::Rebuild),
         ));
     }
+    if wanted(Section::Checks) {
+        for side in &arguments.engines {
+            guildhall_tests::block_on(standing::checks(side.engine(), &arguments.clients, arguments.seconds));
+        }
+    }
+    if wanted(Section::Reputation) {
+        standing::reputation();
+    }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {
             guildhall_tests::block_on(grown::memory(*size));
@@ -92,10 +114,7 @@ fn main() {
 fn commands(arguments: &Arguments) {
     let seconds = arguments.seconds;
     for side in &arguments.engines {
-        let engine = match side {
-            Side::Postgres => Engine::Postgres,
-            Side::Sqlite => Engine::Sqlite,
-        };
+        let engine = side.engine();
         for treasuries in [TREASURIES, 1] {
             let what = if treasuries == 1 { "one hot treasury".to_owned() } else { format!("{treasuries} treasuries") };
             println!("\n{engine:?}, debits from {what}, commands/s");
