@@ -130,6 +130,10 @@ async fn tokens(engine: Engine) {
         let report = yard.import("d1:tokens", "map.toml", &[], code);
         assert!(report["lost"].as_u64().is_some_and(|lost| lost >= 6), "{report}");
     }
+    let new: Vec<Value> = (0..40).map(|number| token(&format!("n{number}"), "loom", true)).collect();
+    file(&[&changed[..3], &new].concat());
+    let report = yard.import("d1:tokens", "map.toml", &["--dry-run"], 1);
+    assert!(report["lost"].as_u64().is_some_and(|lost| lost >= 6), "what is new makes up for nothing: {report}");
     fs::rename(yard.path("tokens.json"), yard.path("away.json")).unwrap();
     assert!(yard.import("d1:tokens", "map.toml", &[], 1)["unlisted"].is_string());
     assert_eq!(yard.held(&loom, "d1:tokens").await.len(), 8);

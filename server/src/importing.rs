@@ -348,7 +348,8 @@ impl Work {
             return Ok(());
         }
         let held = self.held.remove(&key);
-        self.living += u64::from(listed.life == Life::Living || held.is_some());
+        // What is new says nothing about how much of the old was lost.
+        self.living += u64::from(held.is_some());
         match (listed.life, held) {
             (Life::Living, Some(held)) => {
                 self.report.confirmed += 1;

@@ -59,7 +59,7 @@ fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
 fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
     let fields: Fields<String, Value> =
-        serde_json::from_str(&text).map_err(|error| (error.line() as u64, error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| (error.line() as u64, "is no JSON object".to_owned()))?;
     let id = text_of(&fields, "skill_id")?.ok_or((1, "skill_id is missing".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     let author = text_of(&fields, "author_agent")?;

@@ -47,7 +47,13 @@ fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted
     let file = File::open(path).map_err(|error| Unlisted::unreachable(path.display(), error))?;
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
     let read = reader.deserialize_seq(Elements { path, keyed, sink }).and_then(|()| reader.end());
-    read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), error))
+    read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), unlike(&error)))
+}
+
+/// What serde says of a wrong type would repeat the value, which may be a token.
+fn unlike(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "no list of tokens" } else { "no JSON, or half of it" };
+    format!("{what}, from line {}, column {}", error.line(), error.column())
 }
 
 /// The elements of the array, one at a time.
@@ -292,6 +298,12 @@ mod tests {
         let (cut, items) = self::items(&path).await;
         assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
         assert_eq!(items.len(), 7, "what stands before the cut is read");
+        for alone in [format!("\"{raw}\""), format!("[1] \"{raw}\""), format!("[\"{raw}\" \"x\"]")] {
+            std::fs::write(&path, &alone).unwrap();
+            let (listed, items) = self::items(&path).await;
+            let said = format!("{listed:?} {items:?}");
+            assert!(listed.is_err() && !said.contains(raw), "{said}");
+        }
     }
 
     #[tokio::test]
