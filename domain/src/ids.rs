@@ -113,8 +113,6 @@ id!(/// A piece of evidence about somebody.
     EvidenceId, "evd");
 id!(/// Everything attested about one citizen; shares its ULID with the citizen.
     ReputationId, "rep");
-id!(/// All capabilities of one holder; shares its ULID with the holder.
-    InventoryId, "inv");
 id!(/// An API key (the public half).
     KeyId, "key");
 id!(/// One command, whoever sent it and however often.
@@ -133,16 +131,6 @@ impl TreasuryId {
 impl ReputationId {
     pub const fn of(citizen: CitizenId) -> Self {
         Self::from_bits(citizen.bits())
-    }
-}
-
-impl InventoryId {
-    pub const fn of(holder: HolderId) -> Self {
-        Self::from_bits(match holder {
-            HolderId::Citizen(id) => id.bits(),
-            HolderId::Squad(id) => id.bits(),
-            HolderId::Guild(id) => id.bits(),
-        })
     }
 }
 
@@ -220,6 +208,8 @@ impl From<GuildId> for GuildRef {
     }
 }
 
+const INVENTORY: &str = "inv_";
+
 /// The name of a stream of events: one aggregate, one chain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
@@ -228,7 +218,8 @@ pub enum Stream {
     Guild(GuildId),
     Treasury(TreasuryId),
     Key(KeyId),
-    Inventory(InventoryId),
+    /// `inv_<holder>`: a citizen, a guild and a squad of the same bits are three holders.
+    Inventory(HolderId),
     Reputation(ReputationId),
 }
 
@@ -240,7 +231,7 @@ impl fmt::Display for Stream {
             Self::Guild(id) => fmt::Display::fmt(id, f),
             Self::Treasury(id) => fmt::Display::fmt(id, f),
             Self::Key(id) => fmt::Display::fmt(id, f),
-            Self::Inventory(id) => fmt::Display::fmt(id, f),
+            Self::Inventory(holder) => write!(f, "{INVENTORY}{holder}"),
             Self::Reputation(id) => fmt::Display::fmt(id, f),
         }
     }
@@ -262,7 +253,7 @@ impl FromStr for Stream {
             Some("gld_") => text.parse().map(Self::Guild),
             Some("try_") => text.parse().map(Self::Treasury),
             Some("key_") => text.parse().map(Self::Key),
-            Some("inv_") => text.parse().map(Self::Inventory),
+            Some(INVENTORY) => text[INVENTORY.len()..].parse().map(Self::Inventory),
             Some("rep_") => text.parse().map(Self::Reputation),
             _ => Err(Malformed::new("a stream of the domain", text)),
         }
@@ -275,6 +266,18 @@ text_serde!(Stream);
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn three_kinds_of_holder_of_the_same_bits_have_three_streams() {
+        let holders = [CitizenId::from_bits(7).into(), GuildId::from_bits(7).into(), SquadId::from_bits(7).into()];
+        let names = holders.map(|holder: HolderId| Stream::Inventory(holder).to_string());
+        assert_eq!(names[0], "inv_cit_00000000000000000000000007");
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
+        for (name, holder) in names.iter().zip(holders) {
+            assert_eq!(name.parse::<Stream>().unwrap(), Stream::Inventory(holder));
+        }
+        assert!("inv_00000000000000000000000007".parse::<Stream>().is_err());
+    }
 
     #[test]
     fn an_id_round_trips_and_has_one_spelling() {

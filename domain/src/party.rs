@@ -143,6 +143,12 @@ impl From<GuildId> for HolderId {
     }
 }
 
+impl From<SquadId> for HolderId {
+    fn from(squad: SquadId) -> Self {
+        Self::Squad(squad)
+    }
+}
+
 impl From<MemberId> for HolderId {
     fn from(member: MemberId) -> Self {
         match member {

@@ -118,6 +118,7 @@ codes! {
     GrantNotPrunable = "grant_not_prunable", "only what has been dead for 30 days is pruned";
     ComputedCapability = "computed_capability", "that capability follows from a membership or a role, and is not granted by hand";
     SourceMismatch = "source_mismatch", "that source does not speak of such capabilities";
+    RefNotOfSource = "ref_not_of_source", "names that begin with a guild's id and / are that guild's to give, and a guild gives no others";
     NotTheSourceOwner = "not_the_source_owner", "the caller has no authority over that source";
     NotInsideGuild = "not_inside_guild", "a guild grants to itself and its active members only";
     RankTooLow = "rank_too_low", "it takes the guild's coordinator rank or one above it";

@@ -8,11 +8,9 @@ use crate::city::City;
 use crate::event::Event;
 use crate::grant::Inventory;
 use crate::guild::Guild;
-use crate::ids::{
-    CitizenId, CommandId, GuildId, GuildRef, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId,
-};
+use crate::ids::{CitizenId, CommandId, GuildId, GuildRef, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
 use crate::key::Key;
-use crate::party::{Actor, Tier};
+use crate::party::{Actor, HolderId, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::reputation::Reputation;
 use crate::time::Time;
@@ -235,8 +233,8 @@ impl<'a> Turn<'a> {
     }
 
     /// What a holder has; empty for one who never had anything.
-    pub fn inventory(&self, id: InventoryId) -> Result<&Inventory, Stop> {
-        match self.state(Stream::Inventory(id))? {
+    pub fn inventory(&self, holder: HolderId) -> Result<&Inventory, Stop> {
+        match self.state(Stream::Inventory(holder))? {
             State::Inventory(inventory) => Ok(inventory),
             other => unreachable!("an inventory's stream holds {other:?}"),
         }

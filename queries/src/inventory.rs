@@ -203,13 +203,14 @@ const CHAIN: &str = "with recursive chain (depth, grant_id) as ( \
      union all \
        select c.depth + 1, i.parent from chain c join inventory i on i.grant_id = c.grant_id \
        where i.parent is not null and c.depth < 8) \
-     select c.grant_id, i.status, i.scope, i.source, i.granted_at, i.verified_at, i.expires_at, i.holder, i.parent, \
-       coalesce(z.status, g.status), (select a.effect from capability_actions a where a.kind = $2 and a.action = $4) \
+     select c.grant_id, i.status, i.scope, i.source, i.granted_at, i.verified_at, i.expires_at, i.parent, \
+       coalesce(z.status, g.status, (select 'active' from inventory r where i.holder_kind = 'squad' and r.holder = i.holder \
+         and r.kind = 'guild_role' and r.status = 'active' limit 1)), \
+       (select a.effect from capability_actions a where a.kind = $2 and a.action = $4) \
      from chain c left join inventory i on i.grant_id = c.grant_id \
      left join citizens z on z.citizen = i.holder left join guild_directory g on g.guild = i.holder \
      order by c.depth";
 const CHAIN_KINDS: &[Kind] = &[
-    Kind::Text,
     Kind::Text,
     Kind::Text,
     Kind::Text,
@@ -250,24 +251,19 @@ fn held(row: Vec<Cell>) -> Option<(Held, Option<String>)> {
     let granted_at: Option<Time> = cells.take()?;
     let verified_at: Option<Time> = cells.take()?;
     let expires_at: Option<Time> = cells.take()?;
-    let holder: Option<HolderId> = cells.take()?;
     let parent: Option<GrantId> = cells.take()?;
     let holder_status: Option<String> = cells.take()?;
     let effect: Option<String> = cells.take()?;
     let imported = source.is_some_and(Source::is_imported) && parent.is_none();
     let held = Held {
         grant,
+        source,
         scope: scope.unwrap_or_default(),
         expires_at,
         fresh_since: if imported { verified_at.or(granted_at) } else { None },
         stale: status.as_deref() == Some("stale"),
         living: matches!(status.as_deref(), Some("active" | "stale")),
-        holder_active: match holder {
-            // A squad is nobody's to suspend yet.
-            Some(HolderId::Squad(_)) => true,
-            Some(HolderId::Citizen(_) | HolderId::Guild(_)) => holder_status.as_deref() == Some("active"),
-            None => false,
-        },
+        holder_active: holder_status.as_deref() == Some("active"),
     };
     Some((held, effect))
 }

@@ -12,7 +12,7 @@ use domain::Code;
 use domain::grant::command::{Finding, ImportCapability, Verdict};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::Scope;
-use domain::ids::{GrantId, GuildId, GuildRef, InventoryId, Slug, Stream};
+use domain::ids::{GrantId, GuildId, GuildRef, Slug, Stream};
 use domain::party::HolderId;
 use domain::text::Text;
 use domain::time::Time;
@@ -205,7 +205,7 @@ pub async fn submit(city: &City, credential: Credential, import: Import) -> Resu
 pub async fn judge(city: &City, imports: &[Import]) -> Result<Vec<Settled>, Failure> {
     let mut judged = Vec::with_capacity(imports.len());
     for import in imports {
-        let state = city.standing.state(Stream::Inventory(InventoryId::of(import.holder))).await?;
+        let state = city.standing.state(Stream::Inventory(import.holder)).await?;
         judged.push(match state.as_ref() {
             State::Inventory(inventory) if inventory.is_withheld(import.kind, &import.reference) => Settled::Withheld,
             State::Inventory(inventory) if inventory.named(import.kind, &import.reference).is_some() => {

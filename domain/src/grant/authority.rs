@@ -1,11 +1,11 @@
 //! Who may give and take capabilities: the owner of their source, the guild inside which they count, the city above all.
 
 use super::event::Link;
-use super::kind::Source;
+use super::kind::{CapabilityKind, Source};
 use super::state::{Grant, Inventory};
 use crate::command::Command;
 use crate::guild::{Status, govern};
-use crate::ids::{GrantId, GuildId, InventoryId, Slug, Stream};
+use crate::ids::{CitizenId, GrantId, GuildId, Slug, Stream};
 use crate::party::{HolderId, HolderKind, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::turn::{Mode, Outcome, Stop, Turn};
@@ -28,17 +28,18 @@ pub(super) fn active_holder(turn: &Turn<'_>, holder: HolderId) -> Result<HolderK
 pub(super) fn is_active(turn: &Turn<'_>, holder: HolderId) -> Result<bool, Stop> {
     Ok(match holder {
         HolderId::Citizen(id) => turn.citizen(id)?.is_active(),
-        HolderId::Squad(_) => true,
+        // There are no acts of a squad's own: it is there while a guild has it.
+        HolderId::Squad(_) => inventory(turn, holder)?.of_kind(CapabilityKind::GuildRole).next().is_some(),
         HolderId::Guild(id) => turn.guild(id)?.status() == Status::Active,
     })
 }
 
 pub(super) fn inventory<'t>(turn: &'t Turn<'_>, holder: HolderId) -> Result<&'t Inventory, Stop> {
-    turn.inventory(InventoryId::of(holder))
+    turn.inventory(holder)
 }
 
 pub(super) const fn stream(holder: HolderId) -> Stream {
-    Stream::Inventory(InventoryId::of(holder))
+    Stream::Inventory(holder)
 }
 
 /// The living grant, whether or not its time is over.
@@ -82,7 +83,7 @@ pub(super) fn over_grant(
     if asked(turn) {
         let caller = turn.caller()?;
         let own = holder == HolderId::Citizen(caller) || (guild.is_none() && granted_by == Some(caller));
-        let above = parent.is_some_and(|above| above.holder == HolderId::Citizen(caller));
+        let above = is_above(turn, caller, parent)?;
         if own || above || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
             return Ok(None);
         }
@@ -91,6 +92,18 @@ pub(super) fn over_grant(
         Some(guild) => by_guild(turn, guild, command),
         None => Err(Code::NotTheGranter.into()),
     }
+}
+
+/// Whether a citizen holds one of the grants that this one came down from.
+fn is_above(turn: &Turn<'_>, citizen: CitizenId, parent: Option<Link>) -> Result<bool, Stop> {
+    let mut above = parent;
+    while let Some(link) = above {
+        if link.holder == HolderId::Citizen(citizen) {
+            return Ok(true);
+        }
+        above = living(turn, link.holder, link.grant)?.parent();
+    }
+    Ok(false)
 }
 
 /// The guild that gave it, else the guild that handed it on, else the guild that has it.

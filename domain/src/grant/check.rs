@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::kind::Source;
 use super::scope::{Action, Effect, Rate, Scope};
 use crate::ids::GrantId;
 use crate::time::Time;
@@ -13,6 +14,9 @@ pub const MAX_AGE_SECONDS: u32 = 86_400;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
     pub grant: GrantId,
+    /// Absent: it is not in the table any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     pub scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,

@@ -7,8 +7,9 @@ use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
+use super::state::Grant;
 use crate::guild::Status;
-use crate::ids::{CitizenId, GrantId, GuildId, InventoryId, Slug};
+use crate::ids::{CitizenId, GrantId, GuildId, Slug};
 use crate::party::{HolderId, HolderKind, MemberId};
 use crate::turn::{Stop, Turn};
 
@@ -22,25 +23,24 @@ fn data_access(role: &Slug) -> CapabilityRef {
     format!("role/{role}").parse().expect("a slug is printable and short")
 }
 
-/// Reaction to whatever changed a membership: the role that an active member has, and no other of this guild.
+/// Reaction to whatever changed a membership: the role that an active member has, and no other of this guild; and nothing that the
+/// guild granted to one who is no active member any more.
 pub(crate) fn follow_membership(turn: &mut Turn<'_>, guild: GuildId, member: MemberId) -> Result<(), Stop> {
     let holder = HolderId::from(member);
     let state = turn.guild(guild)?;
     let found = state.member(member).filter(|member| member.is_active() && state.status() != Status::Dissolved);
     let wanted = found.map(|member| (HolderKind::from(member.kind), guild_role(guild, &member.rank)));
-    let prefix = format!("{guild}/");
-    let held: Vec<(GrantId, CapabilityRef)> = inventory(turn, holder)?
-        .of_kind(CapabilityKind::GuildRole)
-        .filter(|grant| grant.reference().as_str().starts_with(&prefix))
-        .map(|grant| (grant.id(), grant.reference().clone()))
-        .collect();
-    let mut has = false;
-    for (grant, reference) in held {
-        if wanted.as_ref().is_some_and(|(_, wanted)| *wanted == reference) {
-            has = true;
-        } else {
-            end(turn, Link { holder, grant }, How::Revoked(None), EndedBy::City)?;
-        }
+    let is_wanted = |grant: &Grant| match (&wanted, grant.source()) {
+        (Some((_, role)), Source::Membership) => grant.reference() == role,
+        (wanted, _) => wanted.is_some(),
+    };
+    let of_guild = |grant: &&Grant| grant.parent().is_none() && grant.reference().guild() == Some(guild);
+    let inventory = inventory(turn, holder)?;
+    let has = wanted.as_ref().is_some_and(|(_, role)| inventory.named(CapabilityKind::GuildRole, role).is_some());
+    let held = inventory.living().values().filter(of_guild);
+    let unwanted: Vec<GrantId> = held.filter(|grant| !is_wanted(grant)).map(Grant::id).collect();
+    for grant in unwanted {
+        end(turn, Link { holder, grant }, How::Revoked(None), EndedBy::City)?;
     }
     match wanted {
         Some((kind, reference)) if !has => {
@@ -50,14 +50,13 @@ pub(crate) fn follow_membership(turn: &mut Turn<'_>, guild: GuildId, member: Mem
     }
 }
 
-/// Reaction to a guild's end: its roles are nobody's any more.
-pub(crate) fn follow_dissolution(turn: &mut Turn<'_>, guild: GuildId) -> Result<(), Stop> {
-    let members: Vec<MemberId> = turn.guild(guild)?.members().keys().copied().collect();
+/// Reaction to a guild's end: its roles and what it granted are nobody's any more, and what it had is gone.
+pub(crate) fn follow_dissolution(turn: &mut Turn<'_>, guild: GuildId, members: &[MemberId]) -> Result<(), Stop> {
     turn.need(members.iter().map(|member| stream((*member).into())))?;
     for member in members {
-        follow_membership(turn, guild, member)?;
+        follow_membership(turn, guild, *member)?;
     }
-    Ok(())
+    end_all(turn, HolderId::Guild(guild))
 }
 
 /// Reaction to a role that was assigned.
@@ -74,7 +73,7 @@ pub(crate) fn role_assigned(turn: &mut Turn<'_>, citizen: CitizenId, role: &Slug
 /// Reaction to a role that was taken away.
 pub(crate) fn role_unassigned(turn: &mut Turn<'_>, citizen: CitizenId, role: &Slug) -> Result<(), Stop> {
     let holder = HolderId::Citizen(citizen);
-    let found = inventory(turn, holder)?.named(CapabilityKind::DataAccess, &data_access(role)).map(super::Grant::id);
+    let found = inventory(turn, holder)?.named(CapabilityKind::DataAccess, &data_access(role)).map(Grant::id);
     match found {
         Some(grant) => end(turn, Link { holder, grant }, How::Revoked(None), EndedBy::City),
         None => Ok(()),
@@ -83,7 +82,7 @@ pub(crate) fn role_unassigned(turn: &mut Turn<'_>, citizen: CitizenId, role: &Sl
 
 /// Reaction to a holder's end: nothing of theirs lives on.
 pub(crate) fn end_all(turn: &mut Turn<'_>, holder: HolderId) -> Result<(), Stop> {
-    let grants: Vec<GrantId> = turn.inventory(InventoryId::of(holder))?.living().keys().copied().collect();
+    let grants: Vec<GrantId> = inventory(turn, holder)?.living().keys().copied().collect();
     for grant in grants {
         end(turn, Link { holder, grant }, How::Revoked(None), EndedBy::City)?;
     }

@@ -31,7 +31,7 @@ pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Sto
 }
 
 fn grant(turn: &mut Turn<'_>, c: &GrantCapability, command: &Command) -> Result<Outcome, Stop> {
-    spoken_of(c.source, c.kind)?;
+    spoken_of(c.source, c.kind, &c.reference)?;
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
     if let Some(outcome) = over_source(turn, c.source, c.holder, command)? {
@@ -75,14 +75,15 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if !c.source.is_imported() {
         return Err(Rejection::new(Code::SourceMismatch).field("source").into());
     }
-    spoken_of(c.source, c.kind)?;
+    spoken_of(c.source, c.kind, &c.reference)?;
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
     let inventory = inventory(turn, c.holder)?;
-    if inventory.is_withheld(c.kind, &c.reference) {
+    let known = inventory.named(c.kind, &c.reference);
+    if inventory.is_withheld(c.kind, &c.reference) || known.is_some_and(|known| known.is_withdrawn(turn.now())) {
         return Err(Rejection::new(Code::Withheld).field("ref").into());
     }
-    if let Some(living) = inventory.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
+    if let Some(living) = known.filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
         return if same {
             Ok(Outcome::AlreadyDone)
@@ -128,11 +129,14 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
     Ok(Outcome::Done)
 }
 
-fn spoken_of(source: Source, kind: CapabilityKind) -> Result<(), Rejection> {
+fn spoken_of(source: Source, kind: CapabilityKind, reference: &CapabilityRef) -> Result<(), Rejection> {
     if kind.is_computed() {
         return Err(Rejection::new(Code::ComputedCapability).field("kind"));
     }
-    if source.speaks_of(kind) { Ok(()) } else { Err(Rejection::new(Code::SourceMismatch).field("kind")) }
+    if !source.speaks_of(kind) {
+        return Err(Rejection::new(Code::SourceMismatch).field("kind"));
+    }
+    if source.names(reference) { Ok(()) } else { Err(Rejection::new(Code::RefNotOfSource).field("ref")) }
 }
 
 pub(super) fn check_terms(turn: &Turn<'_>, scope: &Scope, expires_at: Option<Time>) -> Result<(), Rejection> {

@@ -3,7 +3,6 @@
 use super::authority::{active_holder, as_holder, inventory, living, over_grant, stream};
 use super::command::{AttenuateGrant, DelegateGrant};
 use super::decide::{check_terms, free_name};
-use super::ending::root;
 use super::event::{GrantEvent, Granted, Link};
 use super::scope::Scope;
 use crate::command::Command;
@@ -82,17 +81,17 @@ pub(super) fn delegate(turn: &mut Turn<'_>, c: &DelegateGrant, command: &Command
     Ok(Outcome::Done)
 }
 
-/// There is room for one more below: in depth, and in number. Answers with the first grant of the chain.
+/// Nobody's time is over above, and there is room for one more below: in depth, and in number. Answers with the first grant of the
+/// chain.
 fn check_chain(turn: &Turn<'_>, parent: Link) -> Result<Link, Stop> {
-    let (mut depth, mut above) = (1, living(turn, parent.holder, parent.grant)?.parent());
-    while let Some(link) = above {
+    let (mut depth, mut top) = (1, parent);
+    while let Some(link) = unexpired(turn, top)?.parent() {
         depth += 1;
-        above = living(turn, link.holder, link.grant)?.parent();
+        top = link;
     }
     if depth >= MAX_DEPTH {
         return Err(Code::DelegationTooDeep.into());
     }
-    let top = root(turn, parent, living(turn, parent.holder, parent.grant)?)?;
     if living(turn, top.holder, top.grant)?.children.len() >= MAX_DESCENDANTS {
         return Err(Code::TooManyDelegations.into());
     }

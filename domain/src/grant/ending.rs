@@ -3,7 +3,7 @@
 use super::authority::{inventory, stream};
 use super::event::{EndedBy, GrantEvent, Link};
 use super::state::Grant;
-use crate::ids::{InventoryId, Stream};
+use crate::ids::Stream;
 use crate::text::Sealed;
 use crate::turn::{Stop, Turn};
 
@@ -47,7 +47,7 @@ fn end_below(turn: &mut Turn<'_>, top: &Grant) -> Result<Vec<Link>, Stop> {
     let mut ended = Vec::new();
     let mut level: Vec<Link> = top.children.iter().copied().collect();
     while !level.is_empty() {
-        turn.need(level.iter().map(|link| Stream::Inventory(InventoryId::of(link.holder))))?;
+        turn.need(level.iter().map(|link| Stream::Inventory(link.holder)))?;
         let mut below = Vec::new();
         for link in level {
             // The root lists every descendant, the others their own children: whoever is met twice has ended already.

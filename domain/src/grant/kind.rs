@@ -80,6 +80,11 @@ impl CapabilityRef {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The guild whose names begin like this: `gld_<ULID>/...`.
+    pub fn guild(&self) -> Option<GuildId> {
+        self.0.split_once('/')?.0.parse().ok()
+    }
 }
 
 impl fmt::Display for CapabilityRef {
@@ -201,6 +206,16 @@ impl Source {
     pub fn speaks_of(self, kind: CapabilityKind) -> bool {
         let kinds = self.kinds();
         if kinds.is_empty() { !kind.is_computed() } else { kinds.contains(&kind) }
+    }
+
+    /// Whether a name is this source's to give. A guild has the names that begin with its own id, and they are nobody else's: what a
+    /// guild calls its own is never taken for what the city or an importer knows.
+    pub fn names(self, reference: &CapabilityRef) -> bool {
+        match (self, reference.guild()) {
+            (Self::Guild(guild), named) => named == Some(guild),
+            (Self::Membership, named) => named.is_some(),
+            (_, named) => named.is_none(),
+        }
     }
 }
 

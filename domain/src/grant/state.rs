@@ -23,6 +23,8 @@ pub struct Grant {
     pub stale: bool,
     /// Attempts to verify it that came to nothing since the last one that did not.
     pub failed_attempts: u32,
+    /// Its end is an actor's word, not its source's: once over, no importer begins it again.
+    limited: bool,
     /// Somebody asked for a verification ahead of its hour.
     pub reverify: bool,
     /// What was delegated from it; of the first grant of a chain, everything below it.
@@ -63,6 +65,11 @@ impl Grant {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
+    /// Past the end that an actor gave it.
+    pub fn is_withdrawn(&self, now: Time) -> bool {
+        self.limited && self.is_expired(now)
+    }
+
     /// When the source was last known to have it.
     pub fn fresh_since(&self) -> Time {
         self.last_verified_at.unwrap_or(self.granted_at)
@@ -79,8 +86,8 @@ pub struct Inventory {
     by_name: OrdMap<Name, GrantId>,
     /// Since when; until they are pruned.
     dead: OrdMap<GrantId, Time>,
-    /// What an actor revoked: importers leave it so.
-    withheld: OrdSet<Name>,
+    /// What an actor took away, and from which source: importers leave it so.
+    withheld: OrdMap<Name, OrdSet<Source>>,
 }
 
 impl Inventory {
@@ -111,8 +118,9 @@ impl Inventory {
         self.dead.get(&id).copied()
     }
 
+    /// Whether an actor took this away, from whatever source it came, so that no importer gives it back.
     pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef) -> bool {
-        self.withheld.contains(&(kind, reference.clone()))
+        self.withheld.contains_key(&(kind, reference.clone()))
     }
 
     pub fn evolve(&mut self, event: &GrantEvent, at: Time) {
@@ -127,6 +135,7 @@ impl Inventory {
                 });
             }),
             GrantEvent::Attenuated { grant, scope, expires_at } => self.change(*grant, |grant| {
+                grant.limited |= grant.parent().is_none() && grant.expires_at != *expires_at;
                 grant.scope = scope.clone();
                 grant.expires_at = *expires_at;
             }),
@@ -143,7 +152,11 @@ impl Inventory {
             }),
             GrantEvent::WentStale { grant } => self.change(*grant, |grant| grant.stale = true),
             GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor, at),
-            GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
+            GrantEvent::Expired { grant, by } => {
+                let limited = self.grant(*grant).is_some_and(|grant| grant.limited);
+                self.end(*grant, limited && *by == EndedBy::City, at);
+            }
+            GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
             GrantEvent::Pruned { grant } => {
                 self.dead.remove(grant);
             }
@@ -153,7 +166,9 @@ impl Inventory {
     fn begin(&mut self, granted: &Granted, at: Time) {
         let name = (granted.kind, granted.reference.clone());
         self.holder = Some((granted.holder, granted.holder_kind));
-        self.withheld.remove(&name);
+        if granted.granted_by.is_some() && granted.parent.is_none() {
+            self.lift(&name, granted.source);
+        }
         self.by_name.insert(name, granted.grant);
         let grant = Grant {
             begun: Arc::new(granted.clone()),
@@ -163,10 +178,20 @@ impl Inventory {
             last_verified_at: granted.verified.then_some(at),
             stale: false,
             failed_attempts: 0,
+            limited: granted.granted_by.is_some() && granted.parent.is_none() && granted.expires_at.is_some(),
             reverify: false,
             children: OrdSet::new(),
         };
         self.living.insert(granted.grant, grant);
+    }
+
+    /// Whoever has the source's authority gave it again.
+    fn lift(&mut self, name: &Name, source: Source) {
+        let Some(sources) = self.withheld.get_mut(name) else { return };
+        sources.remove(&source);
+        if sources.is_empty() {
+            self.withheld.remove(name);
+        }
     }
 
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut Grant)) {
@@ -181,7 +206,7 @@ impl Inventory {
         self.by_name.remove(&name);
         self.dead.insert(id, at);
         if withhold {
-            self.withheld.insert(name);
+            self.withheld.entry(name).or_default().insert(grant.source());
         }
     }
 }

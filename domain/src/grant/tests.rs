@@ -1,24 +1,22 @@
 //! Capabilities by their rules, and by histories of random commands.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
-
-use proptest::prelude::*;
+mod guilds;
+mod histories;
 
 use super::command::*;
-use super::event::{FailureKind, GrantEvent};
+use super::event::FailureKind;
 use super::kind::{CapabilityKind, Source};
 use super::scope::Scope;
 use super::verification::PRUNE_AFTER_DAYS;
 use super::{Grant, Inventory};
-use crate::citizen::command::{AssignRole, DeprovisionCitizen, ReinstateCitizen, SuspendCitizen, UnassignRole};
+use crate::citizen::command::{DeprovisionCitizen, ReinstateCitizen, SuspendCitizen};
 use crate::city::command::AssignSource;
-use crate::event::Event;
-use crate::guild::command::{ChangeRank, LeaveGuild};
-use crate::ids::{CitizenId, GrantId, GuildId, InventoryId, Stream};
-use crate::party::{CitizenKind, HolderId, MemberId, Tier};
+use crate::ids::{CitizenId, GrantId, Stream};
+use crate::party::{CitizenKind, HolderId, Tier};
 use crate::rejection::Code;
 use crate::testing::{World, slug, text};
+use crate::time::Time;
 use crate::turn::{Outcome, State};
 
 const DONE: Result<Outcome, Code> = Ok(Outcome::Done);
@@ -34,7 +32,7 @@ fn shop() -> (World, CitizenId) {
 }
 
 fn inventory(world: &World, holder: impl Into<HolderId>) -> Inventory {
-    match world.state_of(Stream::Inventory(InventoryId::of(holder.into()))) {
+    match world.state_of(Stream::Inventory(holder.into())) {
         Some(State::Inventory(inventory)) => inventory.clone(),
         _ => Inventory::default(),
     }
@@ -211,188 +209,76 @@ fn time_ends_a_grant_whether_or_not_anybody_recorded_it() {
     world.check_replay();
 }
 
-/// The refs of one kind that somebody has.
-fn refs(world: &World, holder: CitizenId, kind: CapabilityKind) -> BTreeSet<String> {
-    inventory(world, holder).of_kind(kind).map(|grant| grant.reference().to_string()).collect()
-}
-
 #[test]
-fn guild_roles_and_data_access_follow_what_they_come_from() {
-    let mut world = World::new();
+fn only_the_source_that_was_told_no_says_yes_again() {
+    let (mut world, owner) = shop();
     let ann = world.human();
-    let guild: GuildId = world.guild(ann, "smiths");
-    let cat = world.member(ann, guild, "member");
-    let role = |rank: &str| BTreeSet::from([format!("{guild}/{rank}")]);
-    let roles = |world: &World| refs(world, cat, CapabilityKind::GuildRole);
-    assert_eq!(refs(&world, ann, CapabilityKind::GuildRole), role("founder"));
-    assert_eq!(roles(&world), role("member"));
-    let member = MemberId::Citizen(cat);
-    world.send(ann, ChangeRank { guild: guild.into(), member, rank: slug("builder") }).unwrap();
-    assert_eq!(roles(&world), role("builder"));
-    world.send(world.principal, SuspendCitizen { citizen: cat, reason: None }).unwrap();
-    assert_eq!(roles(&world), BTreeSet::new());
-    world.send(world.principal, ReinstateCitizen { citizen: cat }).unwrap();
-    assert_eq!(roles(&world), role("builder"));
-    world.send(cat, LeaveGuild { guild: guild.into() }).unwrap();
-    assert_eq!(roles(&world), BTreeSet::new());
-    world.send(world.principal, AssignRole { citizen: cat, role: slug("knight") }).unwrap();
-    assert_eq!(
-        refs(&world, cat, CapabilityKind::DataAccess),
-        BTreeSet::from(["role/knight", "role/observer"].map(str::to_owned))
-    );
-    let grant = inventory(&world, cat).of_kind(CapabilityKind::DataAccess).map(Grant::id).next().unwrap();
-    assert_eq!(world.send(world.principal, revoke(cat, grant)), Err(Code::ComputedCapability));
-    world.send(world.principal, UnassignRole { citizen: cat, role: slug("knight") }).unwrap();
-    assert_eq!(refs(&world, cat, CapabilityKind::DataAccess), BTreeSet::from(["role/observer".to_owned()]));
-    world.send(world.principal, AssignRole { citizen: cat, role: slug("knight") }).unwrap();
-    world.send(world.principal, DeprovisionCitizen { citizen: cat, reason: Some(text("gone")) }).unwrap();
-    assert!(inventory(&world, cat).living().is_empty());
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    let grant = named(&world, ann, "weld").unwrap();
+    assert_eq!(world.send(owner, revoke(ann, grant)), DONE);
+    let city = GrantCapability { source: Source::City, ..skill(ann, "weld") };
+    assert_eq!(world.send(world.principal, city), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld));
+    assert_eq!(world.send(world.principal, revoke(ann, grant)), DONE);
+    assert_eq!(world.send(owner, skill(ann, "weld")), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    assert_eq!(world.send_system(found(ann, grant, Verdict::Gone)), DONE);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld), "the city's no stands");
     world.check_replay();
 }
 
-/// One random step of a small shop: five people, two skills.
-#[derive(Debug, Clone)]
-enum Step {
-    Grant { to: usize, name: usize, days: Option<u32> },
-    Import { to: usize, name: usize },
-    Revoke { by: usize, of: usize, name: usize },
-    Delegate { from: usize, to: usize, name: usize },
-    Find { of: usize, name: usize, verdict: Verdict },
-    Suspend { who: usize },
-    Reinstate { who: usize },
-    Deprovision { who: usize },
-    Pass { days: u32 },
-    Expire { of: usize, name: usize },
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let (who, name) = (0_usize..5, 0_usize..2);
-    let verdict = proptest::sample::select(vec![
-        Verdict::Alive,
-        Verdict::Gone,
-        Verdict::Revoked,
-        Verdict::Expired,
-        Verdict::Unknown(FailureKind::TimedOut),
-    ]);
-    prop_oneof![
-        3 => (who.clone(), name.clone(), proptest::option::of(1_u32..5)).prop_map(|(to, name, days)| Step::Grant { to, name, days }),
-        3 => (who.clone(), name.clone()).prop_map(|(to, name)| Step::Import { to, name }),
-        3 => (who.clone(), who.clone(), name.clone()).prop_map(|(by, of, name)| Step::Revoke { by, of, name }),
-        6 => (who.clone(), who.clone(), name.clone()).prop_map(|(from, to, name)| Step::Delegate { from, to, name }),
-        2 => (who.clone(), name.clone(), verdict).prop_map(|(of, name, verdict)| Step::Find { of, name, verdict }),
-        1 => who.clone().prop_map(|who| Step::Suspend { who }),
-        1 => who.clone().prop_map(|who| Step::Reinstate { who }),
-        1 => who.clone().prop_map(|who| Step::Deprovision { who }),
-        1 => (1_u32..3).prop_map(|days| Step::Pass { days }),
-        1 => (who, name).prop_map(|(of, name)| Step::Expire { of, name }),
-    ]
-}
-
-fn play(world: &mut World, owner: CitizenId, people: &[CitizenId], step: &Step) {
-    let name = |name: usize| ["weld", "forge"][name];
-    let held = |world: &World, of: usize, which: usize| named(world, people[of], name(which));
-    let none = GrantId::from_bits(1);
-    let done = match step {
-        Step::Grant { to, name: which, days } => {
-            let expires_at = days.map(|days| world.now.plus_days(days));
-            world.send(owner, GrantCapability { expires_at, ..skill(people[*to], name(*which)) })
-        }
-        Step::Import { to, name: which } => world.send(world.principal, listed(people[*to], name(*which))),
-        Step::Revoke { by, of, name } => {
-            let grant = held(world, *of, *name).unwrap_or(none);
-            world.send(people[*by], revoke(people[*of], grant))
-        }
-        Step::Delegate { from, to, name } => {
-            let grant = held(world, *from, *name).unwrap_or(none);
-            world.send(people[*from], hand_on(people[*from], grant, people[*to]))
-        }
-        Step::Find { of, name, verdict } => {
-            let grant = held(world, *of, *name).unwrap_or(none);
-            world.send_system(found(people[*of], grant, *verdict))
-        }
-        Step::Suspend { who } => world.send(world.principal, SuspendCitizen { citizen: people[*who], reason: None }),
-        Step::Reinstate { who } => world.send(world.principal, ReinstateCitizen { citizen: people[*who] }),
-        Step::Deprovision { who } => {
-            world.send(world.principal, DeprovisionCitizen { citizen: people[*who], reason: None })
-        }
-        Step::Pass { days } => {
-            world.pass_days(*days);
-            return;
-        }
-        Step::Expire { of, name } => {
-            let grant = held(world, *of, *name).unwrap_or(none);
-            world.send_system(ExpireGrant { holder: people[*of].into(), grant })
-        }
-    };
-    // Refusals are lawful too; what must hold is checked after every step.
-    let _ = done;
-}
-
-/// What the log alone says about grants: told apart from the states that decide.
-#[derive(Default)]
-struct Told {
-    living: std::collections::BTreeMap<GrantId, (HolderId, CapabilityKind, String, Option<GrantId>)>,
-    withheld: BTreeSet<(HolderId, CapabilityKind, String)>,
-}
-
-impl Told {
-    fn read(&mut self, events: &[(Stream, Event, crate::time::Time)]) {
-        for (_, event, _) in events {
-            let Event::Grant(event) = event else { continue };
-            match event {
-                GrantEvent::Granted(begun) => {
-                    let name = (begun.holder, begun.kind, begun.reference.to_string());
-                    let imported = begun.granted_by.is_none() && begun.source.is_imported();
-                    assert!(!(imported && self.withheld.contains(&name)), "an importer brought back {name:?}");
-                    self.withheld.remove(&name);
-                    let (holder, kind, reference) = name;
-                    self.living.insert(begun.grant, (holder, kind, reference, begun.parent.map(|link| link.grant)));
-                }
-                GrantEvent::Revoked { grant, by, .. } => {
-                    if let Some((holder, kind, reference, _)) = self.living.remove(grant)
-                        && *by == super::event::EndedBy::Actor
-                    {
-                        self.withheld.insert((holder, kind, reference));
-                    }
-                }
-                GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => {
-                    self.living.remove(grant);
-                }
-                _ => {}
-            }
-        }
+#[test]
+fn an_end_that_somebody_set_is_not_undone_by_the_next_import() {
+    let (mut world, owner) = shop();
+    let (ann, ben, cat) = (world.human(), world.human(), world.human());
+    let end = Some(world.now.plus_days(1));
+    for person in [ann, ben] {
+        world.send(world.principal, listed(person, "weld")).unwrap();
     }
-
-    fn check(&self) {
-        let names: BTreeSet<_> = self.living.values().map(|(holder, kind, name, _)| (holder, kind, name)).collect();
-        assert_eq!(names.len(), self.living.len(), "two living grants of one name");
-        for (grant, (.., parent)) in &self.living {
-            let above = parent.is_none_or(|parent| self.living.contains_key(&parent));
-            assert!(above, "{grant} lives below one that ended");
-        }
+    world.send(world.principal, ImportCapability { expires_at: end, ..listed(cat, "weld") }).unwrap();
+    for person in [ann, ben] {
+        let grant = named(&world, person, "weld").unwrap();
+        let narrower = AttenuateGrant { holder: person.into(), grant, scope: Scope::default(), expires_at: end };
+        assert_eq!(world.send(owner, narrower), DONE);
     }
+    world.pass_days(2);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld), "over, and not on record yet");
+    let grant = named(&world, ben, "weld").unwrap();
+    assert_eq!(world.send_system(ExpireGrant { holder: ben.into(), grant }), DONE);
+    assert_eq!(world.send(world.principal, listed(ben, "weld")), Err(Code::Withheld));
+    assert_eq!(world.send(world.principal, listed(cat, "weld")), DONE, "that end was the source's own word");
+    assert_eq!(world.send(owner, skill(ben, "weld")), DONE);
+    world.check_replay();
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-    #[test]
-    fn no_history_breaks_what_is_always_true(steps in proptest::collection::vec(any_step(), 1..60)) {
-        let (mut world, owner) = shop();
-        let people: Vec<CitizenId> = (0..5).map(|_| world.human()).collect();
-        let mut told = Told::default();
-        told.read(&world.log.clone());
-        for step in &steps {
-            let before = world.log.len();
-            play(&mut world, owner, &people, step);
-            told.read(&world.log[before..]);
-            told.check();
-        }
-        for person in &people {
-            let living: BTreeSet<GrantId> = inventory(&world, *person).living().keys().copied().collect();
-            let holder = HolderId::Citizen(*person);
-            let said = told.living.iter().filter(|(_, told)| told.0 == holder).map(|(id, _)| *id).collect();
-            prop_assert_eq!(living, said, "the state and the log agree");
-        }
-        world.check_replay();
+#[test]
+fn nothing_is_handed_on_below_a_grant_whose_time_is_over() {
+    let (mut world, owner) = shop();
+    let people: Vec<CitizenId> = (0..3).map(|_| world.human()).collect();
+    world.send(owner, skill(people[0], "weld")).unwrap();
+    let first = named(&world, people[0], "weld").unwrap();
+    world.send(people[0], hand_on(people[0], first, people[1])).unwrap();
+    let end = Some(world.now.plus_days(1));
+    let sooner = AttenuateGrant { holder: people[0].into(), grant: first, scope: Scope::default(), expires_at: end };
+    assert_eq!(world.send(owner, sooner), DONE);
+    world.pass_days(2);
+    let second = named(&world, people[1], "weld").unwrap();
+    assert_eq!(world.send(people[1], hand_on(people[1], second, people[2])), Err(Code::GrantNotLiving));
+}
+
+#[test]
+fn whoever_is_above_in_a_chain_takes_back_what_came_down_from_theirs() {
+    let (mut world, owner) = shop();
+    let people: Vec<CitizenId> = (0..4).map(|_| world.human()).collect();
+    world.send(owner, skill(people[0], "weld")).unwrap();
+    for pair in people.windows(2) {
+        let grant = named(&world, pair[0], "weld").unwrap();
+        assert_eq!(world.send(pair[0], hand_on(pair[0], grant, pair[1])), DONE);
     }
+    let last = named(&world, people[3], "weld").unwrap();
+    let second = named(&world, people[1], "weld").unwrap();
+    assert_eq!(world.send(people[3], revoke(people[1], second)), Err(Code::NotTheGranter), "not from below");
+    assert_eq!(world.send(people[0], revoke(people[3], last)), DONE);
+    world.check_replay();
 }

@@ -131,8 +131,9 @@ pub(super) fn finalize_dissolution(turn: &mut Turn<'_>, guild: GuildId, command:
     if let Some(parent) = turn.guild(guild)?.parent() {
         hierarchy::part(turn, parent, guild)?;
     }
+    let members: Vec<MemberId> = turn.guild(guild)?.members().keys().copied().collect();
     turn.record(Stream::Guild(guild), GuildEvent::Dissolved {})?;
-    computed::follow_dissolution(turn, guild)?;
+    computed::follow_dissolution(turn, guild, &members)?;
     Ok(Outcome::Done)
 }
 

@@ -6,7 +6,7 @@ use domain::grant::event::{EndedBy, GrantEvent, Granted};
 use domain::grant::kind::{CapabilityKind, Source};
 use domain::grant::scope::Scope;
 use domain::guild::event::GuildEvent;
-use domain::ids::{GrantId, HoldId, InventoryId, Stream, TreasuryId};
+use domain::ids::{GrantId, HoldId, Stream, TreasuryId};
 use domain::money::{self, LegRole, Legs};
 use domain::party::{HolderKind, MemberId};
 use domain::time::Time;
@@ -327,7 +327,7 @@ fn granted(number: u128, person: u128, reference: &str) -> (Stream, Event) {
 }
 
 fn in_inventory(person: u128, event: GrantEvent) -> (Stream, Event) {
-    (Stream::Inventory(InventoryId::of(citizen(person).into())), event.into())
+    (Stream::Inventory(citizen(person).into()), event.into())
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use domain::grant::kind::{CapabilityKind, Source};
 use domain::grant::scope::Scope;
 use domain::guild::event::{Ending, GuildEvent, Spend, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{EvidenceId, GrantId, HoldId, InventoryId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
+use domain::ids::{EvidenceId, GrantId, HoldId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
 use domain::party::{HolderKind, MemberId, MemberKind};
@@ -385,5 +385,5 @@ impl Life {
 }
 
 fn in_inventory(person: u128, event: GrantEvent) -> (Stream, Event) {
-    (Stream::Inventory(InventoryId::of(citizen(person).into())), event.into())
+    (Stream::Inventory(citizen(person).into()), event.into())
 }

@@ -60,6 +60,13 @@ pub enum Due {
     /// The grant above, or the first of the chain, says that this one hangs on it.
     DelegationNoted(GrantId),
     DescendantsEnded(Vec<GrantId>),
+    /// What a guild grants goes to itself and its active members.
+    Inside {
+        guild: GuildId,
+        holder: Holder,
+    },
+    /// Whoever is gone has no capability left.
+    NothingHeld(Holder),
 }
 
 /// Money that left a hold and must leave the balance in the same act.
@@ -215,6 +222,8 @@ impl World {
                 notes.expect(noted, || format!("the grant above {grant} does not say that it hangs on it"));
             }
             Due::DescendantsEnded(grants) => self.settle_descendants(grants, notes),
+            Due::Inside { guild, holder } => self.settle_inside(*guild, *holder, notes),
+            Due::NothingHeld(holder) => self.settle_nothing_held(*holder, notes),
             Due::Dissolved(guild) => {
                 let treasury = self.treasuries.get(&TreasuryId { 0: guild.0 });
                 let empty = treasury.is_none_or(|treasury| treasury.is_empty());

@@ -3,6 +3,7 @@
 mod apply;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -40,12 +41,12 @@ pub enum Holder {
     Guild(GuildId),
 }
 
-impl Holder {
-    const fn bits(self) -> u128 {
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Citizen(id) => id.0,
-            Self::Squad(id) => id.0,
-            Self::Guild(id) => id.0,
+            Self::Citizen(id) => fmt::Display::fmt(id, formatter),
+            Self::Squad(id) => fmt::Display::fmt(id, formatter),
+            Self::Guild(id) => fmt::Display::fmt(id, formatter),
         }
     }
 }
@@ -85,7 +86,7 @@ pub enum CapabilityKind {
     McpServer,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     Imported(CapabilityKind),
     Plugins,
@@ -113,6 +114,20 @@ impl Source {
             Self::Guild(_) | Self::City => !matches!(kind, CapabilityKind::GuildRole | CapabilityKind::DataAccess),
         }
     }
+
+    /// Names that begin with a guild's id and a slash are that guild's, and it has no others.
+    fn names(self, reference: &str) -> bool {
+        match (self, guild_of(reference)) {
+            (Self::Guild(guild), named) => named == Some(guild),
+            (Self::Membership, named) => named.is_some(),
+            (_, named) => named.is_none(),
+        }
+    }
+}
+
+/// The guild whose id a ref begins with.
+fn guild_of(reference: &str) -> Option<GuildId> {
+    GuildId::from_text(reference.split_once('/')?.0)
 }
 
 impl FromText for Source {
@@ -300,6 +315,30 @@ struct Grant {
     children: HashSet<GrantId>,
     fresh_since: Time,
     stale: bool,
+    /// Its end is somebody's word.
+    limited: bool,
+}
+
+/// What is counted of a holder's living grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Counted {
+    All,
+    /// Roles in guilds: while a squad has one, it is there.
+    GuildRoles,
+    /// Granted by this guild.
+    From(GuildId),
+}
+
+impl Grant {
+    fn counted(&self) -> impl Iterator<Item = (Holder, Counted)> {
+        let holder = self.name.0;
+        let role = (self.source == Source::Membership).then_some(Counted::GuildRoles);
+        let from = match self.source {
+            Source::Guild(guild) if self.parent.is_none() => Some(Counted::From(guild)),
+            _ => None,
+        };
+        [Some(Counted::All), role, from].into_iter().flatten().map(move |counted| (holder, counted))
+    }
 }
 
 /// The capabilities of everybody.
@@ -307,8 +346,9 @@ struct Grant {
 pub struct Inventories {
     living: HashMap<GrantId, Grant>,
     names: HashMap<Name, GrantId>,
-    /// Revoked by somebody: not for importers to bring back.
-    withheld: HashSet<Name>,
+    counts: HashMap<(Holder, Counted), u64>,
+    /// Taken away by somebody, and from which sources: not for importers to bring back.
+    withheld: HashMap<Name, HashSet<Source>>,
     /// Since when; until they are pruned.
     ended: HashMap<GrantId, Time>,
     /// From the first grant on, memberships and roles have theirs. Logs that are older than capabilities begin without any.
@@ -322,6 +362,28 @@ fn hash(text: &str) -> u128 {
 
 impl Inventories {
     /// Whether this membership's or role's grant is there exactly if it should be.
+    fn count(&self, holder: Holder, counted: Counted) -> u64 {
+        self.counts.get(&(holder, counted)).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, id: GrantId, grant: Grant) {
+        for counted in grant.counted() {
+            *self.counts.entry(counted).or_default() += 1;
+        }
+        self.living.insert(id, grant);
+    }
+
+    fn remove(&mut self, id: GrantId) -> Option<Grant> {
+        let grant = self.living.remove(&id)?;
+        for counted in grant.counted() {
+            if let Some(count) = self.counts.get_mut(&counted) {
+                *count -= 1;
+            }
+        }
+        self.names.remove(&grant.name);
+        Some(grant)
+    }
+
     fn agrees(&self, holder: Holder, kind: CapabilityKind, reference: &str, wanted: bool) -> bool {
         !self.kept || self.names.contains_key(&(holder, kind, hash(reference))) == wanted
     }
@@ -347,6 +409,25 @@ impl World {
                 format!("the inventory of {member} does not agree about the rank {rank} in {guild}")
             });
         }
+        let left = active.is_none() && self.inventories.count(holder, Counted::From(guild)) > 0;
+        notes.expect(!left, || format!("{member} is no active member of {guild} and has what it granted"));
+    }
+
+    /// A guild grants to itself and to its active members.
+    pub fn settle_inside(&self, guild: GuildId, holder: Holder, notes: &mut Notes) {
+        let active = |member| self.guilds.get(&guild).is_some_and(|guild| guild.active_rank(member).is_some());
+        let inside = match holder {
+            Holder::Guild(id) => id == guild,
+            Holder::Citizen(id) => active(Member::Citizen(id)),
+            Holder::Squad(id) => active(Member::Squad(id)),
+        };
+        notes.expect(inside, || format!("{guild} grants to {holder}, who is no active member"));
+    }
+
+    /// Whoever is gone has nothing.
+    pub fn settle_nothing_held(&self, holder: Holder, notes: &mut Notes) {
+        let left = self.inventories.count(holder, Counted::All);
+        notes.expect(left == 0, || format!("{holder} is gone and has {left} living grants"));
     }
 
     /// A citizen who has a role has its data access.
@@ -369,7 +450,7 @@ impl World {
                 )
             }),
             Holder::Guild(id) => kind == HolderKind::Guild && self.guilds.contains_key(&id),
-            Holder::Squad(_) => kind == HolderKind::Squad,
+            Holder::Squad(_) => kind == HolderKind::Squad && self.inventories.count(holder, Counted::GuildRoles) > 0,
         };
         notes.expect(fits, || "the holder of a grant is not there, or of another kind".to_owned());
     }

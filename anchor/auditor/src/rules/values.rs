@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+use super::grant::Holder;
+
 /// A type that is read from one text, and what to say when the text is not one.
 pub trait FromText: Sized {
     const EXPECTED: &'static str;
@@ -86,7 +88,6 @@ pub type KeyId = Id<{ prefix(b"key") }>;
 pub type GrantId = Id<{ prefix(b"grt") }>;
 pub type EvidenceId = Id<{ prefix(b"evd") }>;
 pub type ReputationId = Id<{ prefix(b"rep") }>;
-pub type InventoryId = Id<{ prefix(b"inv") }>;
 
 impl<const PREFIX: u32> Id<PREFIX> {
     /// The milliseconds since 1970 in the first 48 bits.
@@ -372,7 +373,7 @@ pub enum Stream {
     Guild(GuildId),
     Treasury(TreasuryId),
     Key(KeyId),
-    Inventory(InventoryId),
+    Inventory(Holder),
     Reputation(ReputationId),
     /// None that FORMAT.md knows.
     Unknown(Box<str>),
@@ -389,7 +390,7 @@ impl Stream {
                 Some("gld_") => Id::from_text(text).map(Self::Guild),
                 Some("cit_") => Id::from_text(text).map(Self::Citizen),
                 Some("key_") => Id::from_text(text).map(Self::Key),
-                Some("inv_") => Id::from_text(text).map(Self::Inventory),
+                Some("inv_") => Holder::from_text(&text[4..]).map(Self::Inventory),
                 Some("rep_") => Id::from_text(text).map(Self::Reputation),
                 _ => None,
             },
@@ -408,7 +409,7 @@ impl fmt::Display for Stream {
             Self::Guild(id) => fmt::Display::fmt(id, formatter),
             Self::Treasury(id) => fmt::Display::fmt(id, formatter),
             Self::Key(id) => fmt::Display::fmt(id, formatter),
-            Self::Inventory(id) => fmt::Display::fmt(id, formatter),
+            Self::Inventory(holder) => write!(formatter, "inv_{holder}"),
             Self::Reputation(id) => fmt::Display::fmt(id, formatter),
             Self::Unknown(name) => write!(formatter, "{name:?}"),
         }

@@ -68,7 +68,7 @@ fn tool(guild: GuildId, holder: HolderId) -> GrantCapability {
     GrantCapability {
         holder,
         kind: CapabilityKind::Tool,
-        reference: "lathe".parse().unwrap(),
+        reference: format!("{guild}/lathe").parse().unwrap(),
         source: Source::Guild(guild),
         scope: Scope::default(),
         delegable: true,

@@ -9,10 +9,10 @@ use super::{
 use crate::rules::act::Due;
 use crate::rules::citizen::Kind as CitizenKind;
 use crate::rules::governance::Class;
-use crate::rules::values::{CitizenId, GrantId, InventoryId};
+use crate::rules::values::{CitizenId, GrantId, Time};
 use crate::rules::{Actor, Entry, Notes, World};
 
-pub fn apply(event: &Event, id: InventoryId, entry: &Entry, world: &mut World, notes: &mut Notes) {
+pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes: &mut Notes) {
     if let Event::Granted(granted) = event {
         return begin(granted, id, entry, world, notes);
     }
@@ -38,7 +38,7 @@ pub fn apply(event: &Event, id: InventoryId, entry: &Entry, world: &mut World, n
     let Some(grant) = world.inventories.living.get(&which) else {
         return notes.add(format!("{which} is not living"));
     };
-    notes.expect(grant.name.0.bits() == id.0, || format!("{which} belongs to another inventory"));
+    notes.expect(grant.name.0 == id, || format!("{which} belongs to another inventory"));
     match event {
         Event::Revoked(Ended { by, .. }) | Event::Expired(Ended { by, .. }) | Event::Orphaned(Ended { by, .. }) => {
             let timed = matches!((event, by), (Event::Expired(_), By::City));
@@ -82,6 +82,7 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
             let later = grant.expires_at.is_some_and(|end| expires_at.is_none_or(|wanted| wanted > end));
             notes.expect(scope.is_within(&grant.scope) && !later, || format!("{which} gets wider"));
             notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
+            grant.limited |= grant.parent.is_none() && grant.expires_at != *expires_at;
             grant.scope = scope.clone();
             grant.expires_at = *expires_at;
         }
@@ -102,15 +103,16 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
     }
 }
 
-fn begin(granted: &Granted, id: InventoryId, entry: &Entry, world: &mut World, notes: &mut Notes) {
+fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes: &mut Notes) {
     let Granted { grant: which, holder, kind, source, scope, parent, expires_at, .. } = granted;
     let position = notes.position;
     let name = (*holder, *kind, hash(&granted.r#ref));
     world.inventories.kept = true;
-    notes.expect(holder.bits() == id.0, || format!("{which} begins in another holder's inventory"));
+    notes.expect(*holder == id, || format!("{which} begins in another holder's inventory"));
     let now = u128::try_from(entry.at.0.div_euclid(1000)).unwrap_or(0);
     notes.expect(which.millis() == now, || format!("the id of the new grant {which} is not of this moment"));
     notes.expect(source.speaks_of(*kind), || format!("the source of {which} does not speak of such capabilities"));
+    notes.expect(source.names(&granted.r#ref), || format!("the source of {which} does not give such names"));
     notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
     notes.expect(expires_at.is_none_or(|end| end > entry.at), || format!("{which} begins after its end"));
     world.act.due.push((position, Due::HolderOf { holder: *holder, kind: granted.holder_kind }));
@@ -121,7 +123,10 @@ fn begin(granted: &Granted, id: InventoryId, entry: &Entry, world: &mut World, n
     if let Some(living) = world.inventories.names.insert(name, *which) {
         notes.add(format!("{which} begins beside {living}, which is living and has the same holder, kind and ref"));
     }
-    world.inventories.withheld.remove(&name);
+    let by_actor = granted.granted_by.is_some() && parent.is_none();
+    if by_actor && let Some(sources) = world.inventories.withheld.get_mut(&name) {
+        sources.remove(source);
+    }
     let grant = Grant {
         name,
         source: *source,
@@ -132,27 +137,28 @@ fn begin(granted: &Granted, id: InventoryId, entry: &Entry, world: &mut World, n
         children: HashSet::new(),
         fresh_since: entry.at,
         stale: false,
+        limited: by_actor && expires_at.is_some(),
     };
-    world.inventories.living.insert(*which, grant);
+    world.inventories.add(*which, grant);
 }
 
 /// What was not handed on by somebody: from its source, with that source's authority.
-fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &World, notes: &mut Notes) {
+fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &mut World, notes: &mut Notes) {
     let Granted { grant: which, source, granted_by, verified, .. } = granted;
     let told = granted_by.is_none();
     notes
         .expect(told == *verified, || format!("{which} counts as verified without its source, or the other way round"));
     if told {
         notes.expect(source.is_imported() || source.is_computed(), || format!("{which} is granted by nobody"));
-        notes.expect(!world.inventories.withheld.contains(&name), || {
-            format!("{which} was revoked, and is imported again")
-        });
+        let withheld = world.inventories.withheld.get(&name).is_some_and(|sources| !sources.is_empty());
+        notes.expect(!withheld, || format!("{which} was taken away by somebody, and is imported again"));
         return;
     }
     notes.expect(!source.is_computed(), || format!("{which} follows from nothing"));
     is_actor(*granted_by, entry, which, notes);
     if let Source::Guild(guild) = source {
         world.needs_decision(*guild, Class::Work, "a guild grants a capability", notes);
+        world.act.due.push((notes.position, Due::Inside { guild: *guild, holder: granted.holder }));
     }
 }
 
@@ -167,6 +173,9 @@ fn is_actor(granted_by: Option<CitizenId>, entry: &Entry, which: &GrantId, notes
 fn delegate(granted: &Granted, parent: &Link, name: Name, entry: &Entry, world: &mut World, notes: &mut Notes) {
     let which = granted.grant;
     is_actor(granted.granted_by, entry, &which, notes);
+    let over = |grant: &GrantId| ended_by(world, *grant, entry.at);
+    let late = std::iter::once(parent.grant).chain(above(world, parent.grant)).find(over);
+    notes.expect(late.is_none(), || format!("{which} begins below a grant whose time is over"));
     let depth = 2 + above(world, parent.grant).count();
     notes.expect(depth <= MAX_DEPTH, || format!("{which} is deeper than {MAX_DEPTH} grants"));
     let top = above(world, parent.grant).last().unwrap_or(parent.grant);
@@ -190,8 +199,13 @@ fn delegate(granted: &Granted, parent: &Link, name: Name, entry: &Entry, world: 
         Holder::Citizen(citizen) => {
             notes.expect(granted.granted_by == Some(citizen), || format!("{which} is handed on by somebody else"));
         }
-        Holder::Squad(_) => {}
+        Holder::Squad(_) => notes.add(format!("{which} is handed on by a squad, for which nobody acts")),
     }
+}
+
+fn ended_by(world: &World, grant: GrantId, at: Time) -> bool {
+    let grant = world.inventories.living.get(&grant);
+    grant.and_then(|grant| grant.expires_at).is_some_and(|end| end <= at)
 }
 
 /// The living grants above one, the nearest first.
@@ -221,7 +235,7 @@ fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, 
     if !below.is_empty() {
         world.act.due.push((notes.position, Due::DescendantsEnded(below)));
     }
-    let Some(grant) = world.inventories.living.remove(&which) else { return };
+    let Some(grant) = world.inventories.remove(which) else { return };
     if by == By::Ancestor {
         let gone = grant.parent.is_some_and(|parent| !world.inventories.living.contains_key(&parent));
         notes.expect(gone, || format!("{which} ends with a grant above it that has not ended"));
@@ -229,9 +243,13 @@ fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, 
     if let Some(above) = grant.parent.and_then(|parent| world.inventories.living.get_mut(&parent)) {
         above.children.remove(&which);
     }
-    world.inventories.names.remove(&grant.name);
     world.inventories.ended.insert(which, entry.at);
-    if by == By::Actor && matches!(event, Event::Revoked(_)) {
-        world.inventories.withheld.insert(grant.name);
+    let withheld = match event {
+        Event::Revoked(_) => by == By::Actor,
+        Event::Expired(_) => by == By::City && grant.limited,
+        _ => false,
+    };
+    if withheld {
+        world.inventories.withheld.entry(grant.name).or_default().insert(grant.source);
     }
 }

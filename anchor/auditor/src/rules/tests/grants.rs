@@ -13,14 +13,14 @@ fn equipped() -> (City, String, String, String) {
 }
 
 fn inv(holder: &str) -> String {
-    format!("inv_{}", &holder[4..])
+    format!("inv_{holder}")
 }
 
 /// Records a grant of the guild's tool to a holder, changed by `change` before it is.
 fn tool(city: &mut City, by: &str, guild: &str, holder: &str, change: impl Fn(&mut Value)) -> String {
     let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
     let mut data = json!({
-        "grant": grant, "holder": holder, "holder_kind": "human", "kind": "tool", "ref": "lathe", "source": guild,
+        "grant": grant, "holder": holder, "holder_kind": "human", "kind": "tool", "ref": format!("{guild}/lathe"), "source": guild,
         "scope": {"rate_limit": "10/h"}, "delegable": true, "granted_by": by, "verified": false,
     });
     change(&mut data);
@@ -61,6 +61,8 @@ fn a_grant_comes_from_where_it_says() {
     given(true, &|data| data["grant"] = json!(crate::testkit::id("grt", 1, 9))).refused("not of this moment");
     given(true, &|data| data["expires_at"] = json!("2023-11-01T00:00:00.000000Z")).refused("begins after its end");
     given(true, &|data| data["holder"] = data["source"].clone()).refused("another holder's inventory");
+    given(true, &|data| data["ref"] = json!("payments")).refused("does not give such names");
+    given(true, &|data| data["source"] = json!("city")).refused("does not give such names");
     given(true, &|data| {
         data.as_object_mut().unwrap().remove("granted_by");
         data["verified"] = json!(true);
@@ -168,4 +170,110 @@ fn roles_and_memberships_have_their_grants_once_there_are_any() {
         json!({"member": citizen, "rank": "founder"}),
     );
     city.refused("does not agree about the rank founder");
+}
+
+/// The guild's tool given to a citizen who is no member of it.
+#[test]
+fn a_guild_grants_to_its_active_members_only() {
+    let (mut city, citizen, guild, _) = equipped();
+    let other = city.citizen(&citizen);
+    city.act(Some(&citizen)).decided(&citizen, &guild, "grant.grant", "work");
+    tool(&mut city, &citizen, &guild, &other, |_| ());
+    city.refused("who is no active member");
+}
+
+#[test]
+fn whoever_leaves_has_nothing_left_of_the_guild() {
+    let left = |ended: bool| {
+        let (mut city, citizen, guild, grant) = equipped();
+        city.act(Some(&citizen)).add(&guild, "guild.member_left.v1", json!({"member": citizen}));
+        city.add(&citizen, "citizen.guild_left.v1", json!({"guild": guild}));
+        city.add(&guild, "guild.became_leaderless.v1", json!({}));
+        if ended {
+            city.add(&inv(&citizen), "grant.revoked.v1", json!({"grant": grant, "by": "city"}));
+        }
+        city
+    };
+    left(true).clean();
+    left(false).refused("has what it granted");
+}
+
+#[test]
+fn whoever_is_deprovisioned_has_nothing_at_all() {
+    let gone = |ended: bool| {
+        let (mut city, citizen, _) = City::founded();
+        let other = city.citizen(&citizen);
+        city.act(None);
+        let grant = imported(&mut city, &other);
+        city.act(Some(&citizen)).add(&other, "citizen.deprovisioned.v1", json!({}));
+        if ended {
+            city.add(&inv(&other), "grant.revoked.v1", json!({"grant": grant, "by": "city"}));
+        }
+        city
+    };
+    gone(true).clean();
+    gone(false).refused("is gone and has 1 living grants");
+}
+
+#[test]
+fn a_squad_has_capabilities_while_a_guild_has_the_squad() {
+    let (mut city, citizen, _) = City::founded();
+    let squad = crate::testkit::id("sqd", 1, 7);
+    let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+    let data = json!({
+        "grant": grant, "holder": squad, "holder_kind": "squad", "kind": "tool", "ref": "crane", "source": "city",
+        "scope": {}, "delegable": true, "granted_by": citizen, "verified": false,
+    });
+    city.act(Some(&citizen)).add(&inv(&squad), "grant.granted.v1", data);
+    city.refused("is not there, or of another kind");
+}
+
+#[test]
+fn nothing_begins_below_a_grant_whose_time_is_over() {
+    let (mut city, citizen, guild, grant) = equipped();
+    let other = city.citizen(&citizen);
+    let sooner = json!({"grant": grant, "scope": {"rate_limit": "10/h"}, "expires_at": city.now()});
+    city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", sooner);
+    let child = tool(&mut city, &citizen, &guild, &other, |data| {
+        data["parent"] = json!({"holder": citizen, "grant": grant});
+        data["expires_at"] = json!(crate::testkit::at(99));
+    });
+    let link = json!({"holder": other, "grant": child});
+    city.add(&inv(&citizen), "grant.delegated.v1", json!({"grant": grant, "child": link}));
+    city.refused("below a grant whose time is over");
+}
+
+#[test]
+fn an_end_that_somebody_set_binds_importers_and_only_its_source_lifts_it() {
+    let told = |limit: bool, lifted_by: &str| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        city.act(Some(&citizen));
+        let end = city.now();
+        if limit {
+            let sooner = json!({"grant": grant, "scope": {}, "expires_at": end});
+            city.add(&inv(&citizen), "grant.attenuated.v1", sooner);
+        }
+        let ended = if limit { "grant.expired.v1" } else { "grant.orphaned.v1" };
+        let by = if limit { "city" } else { "source" };
+        city.act(None).add(&inv(&citizen), ended, json!({"grant": grant, "by": by}));
+        if !lifted_by.is_empty() {
+            city.act(Some(&citizen));
+            let given = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+            let data = json!({
+                "grant": given, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
+                "source": lifted_by, "scope": {}, "delegable": false, "granted_by": citizen, "verified": false,
+            });
+            city.add(&inv(&citizen), "grant.granted.v1", data);
+            city.act(None).add(&inv(&citizen), "grant.revoked.v1", json!({"grant": given, "by": "source"}));
+        }
+        city.act(None);
+        imported(&mut city, &citizen);
+        city
+    };
+    told(false, "").clean();
+    told(true, "").refused("is imported again");
+    told(true, "fs:skills").clean();
+    told(true, "city").refused("is imported again");
 }
