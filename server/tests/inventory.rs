@@ -26,7 +26,7 @@ impl Workshop {
         let join = json!({ "member": ann.0, "rank": "member" });
         town.post(&founder_key, &format!("/guilds/{guild}/members"), join).await.ok();
         let granted = json!({
-            "kind": "tool", "ref": "lathe", "source": guild, "delegable": true,
+            "kind": "tool", "ref": format!("{guild}/lathe"), "source": guild, "delegable": true,
             "scope": { "allow_actions": ["turn", "look"], "rate_limit": rate },
         });
         let reply = town.post(&founder_key, &format!("/holders/{}/grants", ann.0), granted).await.ok();
@@ -36,12 +36,13 @@ impl Workshop {
     }
 
     async fn check(&self, holder: &str, action: &str, position: u64) -> Value {
-        let path = format!("/holders/{holder}/check?kind=tool&ref=lathe&action={action}");
+        let path = format!("/holders/{holder}/check?kind=tool&ref={}/lathe&action={action}", self.guild);
         self.town.get_after(&self.ben.1, &path, position).await.ok().body
     }
 
     async fn assert(&self, key: &str, holder: &str, position: u64) -> Reply {
-        let asked = json!({ "kind": "tool", "ref": "lathe", "action": "turn", "at_least": position });
+        let asked =
+            json!({ "kind": "tool", "ref": format!("{}/lathe", self.guild), "action": "turn", "at_least": position });
         self.town.post(key, &format!("/holders/{holder}/assert"), asked).await
     }
 
@@ -118,7 +119,8 @@ async fn who_has_what_can_be_asked_from_both_sides() {
     let shop = Workshop::open("100/h").await;
     let position = shop.hand_on(json!({ "scope": { "allow_actions": ["look"], "rate_limit": "1/d" } })).await;
     let key = &shop.ben.1;
-    let holders = shop.town.get_after(key, "/capabilities/tool?ref=lathe", position).await.ok();
+    let holders =
+        shop.town.get_after(key, &format!("/capabilities/tool?ref={}/lathe", shop.guild), position).await.ok();
     let holders: Vec<&str> =
         holders.body["items"].as_array().unwrap().iter().map(|item| item["holder"].as_str().unwrap()).collect();
     assert_eq!(holders, [shop.ann.0.as_str(), shop.ben.0.as_str()]);

@@ -25,6 +25,7 @@ use eventlog::{Failure, Location, Log, LogConfig, Migration};
 use identity::Pepper;
 use projections::uses::UsesDb;
 use projections::views::ViewsDb;
+use queries::checks::Checks;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -47,6 +48,7 @@ pub struct City {
     pub standing: Standing,
     pub views: ViewsDb,
     pub uses: UsesDb,
+    pub checks: Checks,
     pub anchoring: Anchoring,
     reached: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -131,6 +133,7 @@ impl Open {
             signing_key,
             standing,
             uses: UsesDb::new(&log),
+            checks: Checks::new(log.clone()),
             log,
             views,
             anchoring,
