@@ -6,7 +6,6 @@
 KEY holds the log's public key: a vkey, or a policy with its log line. Take it from somebody you trust, not from EXPORT.
 CHECKPOINT is one that was seen before: the log must continue it. --no-packs is for an export without entries.
 What entries mean (section 8), and witnesses, are not judged. Receipts: receipts.py.
-
 Exit code: 0 everything holds, 1 something does not (the first place is named), 2 it could not be checked.
 """
 import argparse, base64, datetime, hashlib, json, os, re, stat, struct, sys, unicodedata
@@ -15,7 +14,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MIB = 1 << 20
-
 class Refused(Exception):
     def __init__(self, rule, file=None, position=None):
         self.rule, self.file, self.position = rule, file, position
@@ -66,25 +64,25 @@ def decimal(text, limit):
 # Section 2: entries
 def ascending(pairs):
     keys = [key for key, _ in pairs]
-    need(all(a < b for a, b in zip(keys, keys[1:])), "keys that do not ascend (2.1)")
+    need(keys == sorted(set(keys)), "keys that do not ascend (2.1)")
     need(all(re.fullmatch(r"[ !#-\[\]-~]*", key) for key in keys), "a key with another character (2.1)")
     return dict(pairs)
 
+def no_integer(_): need(False, "a number that is no integer (2.1)")
 def integer(digits):
     need(len(digits) < 18 and abs(int(digits)) < 2**53, "a number beyond 2^53-1 (2.1)")
     return int(digits)
-def no_integer(_): need(False, "a number that is no integer (2.1)")
 
 def depth(value):
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
+def write(value): return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 def canonical(raw):
     value = json.loads(raw.decode(), object_pairs_hook=ascending, parse_int=integer, parse_float=no_integer,
                        parse_constant=no_integer)
     need(depth(value) <= 16, "nested more than 16 deep (2.1)")
-    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    need(written == raw.decode(), "not the canonical form (2.1)")
+    need(write(value) == raw.decode(), "not the canonical form (2.1)")
     return value
 
 def check_keys(value, required, optional, section):
@@ -127,9 +125,9 @@ def path_of(prefix, n, width):
     groups = [digits[i:i + 3] for i in range(0, len(digits), 3)]
     return "/".join([prefix, *("x" + g for g in groups[:-1]), groups[-1]]) + (f".p/{width}" if width < 256 else "")
 
-def files_of(size, packs, since=0):
+def files_of(size, packs, since=0, level=0):
     """What a log of this size has and one of the size since has not: path -> (prefix, index, width)."""
-    files, level = {}, 0
+    files = {}
     while size > 0:
         for prefix in [f"tile/{level}"] + (["tile/entries"] + ["pack"] * packs if level == 0 else []):
             for n in range(since // 256, -(-size // 256)):
@@ -140,8 +138,7 @@ def files_of(size, packs, since=0):
     return files
 
 # Section 5: keys, notes, checkpoints
-P = 2**255 - 19
-ORDER_8 = int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7", 16)
+P, ORDER_8 = 2**255 - 19, int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7", 16)
 SMALL_ORDER = {0, 1, P - 1, ORDER_8, P - ORDER_8}
 
 class Key(namedtuple("Key", "name id type public")):
@@ -152,9 +149,9 @@ class Key(namedtuple("Key", "name id type public")):
             return False
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+            return True
         except InvalidSignature:
             return False
-        return True
 
 def is_key_name(name):
     return name != "" and not any(c == "+" or c.isspace() or unicodedata.category(c) == "Cc" for c in name)
@@ -173,8 +170,12 @@ def log_keys(raw):
     lines = [items for items in lines if items and not items[0].startswith("#")]
     if len(lines) == 1 and len(lines[0]) == 1:
         return [parse_vkey(lines[0][0])]
-    known = ("log", "witness", "group", "quorum")
-    need(all(items[0] in known and len(items) > 1 for items in lines), "not a line of a policy (7)")
+    known = {"log": (), "witness": (), "group": (), "quorum": ()}
+    for word, *items in lines:
+        need(word in known and items, "not a line of a policy (7)")
+        known[word] += (items[0],)
+    met = [name in ("none", *known["witness"], *known["group"]) for name in known["quorum"]]
+    need(met == [True], "not one quorum that is given above (7)")
     keys = [parse_vkey(items[1]) for items in lines if items[0] == "log"]
     need(keys and all(is_origin(key.name) for key in keys), "no log, or one whose name is no origin (7)")
     return keys
@@ -235,8 +236,8 @@ class Export:
             return file.read()
 
     def check(self):
-        raw = self.read("checkpoint", 1, MIB)
-        self.origin, self.size, self.root, _ = at("checkpoint", None, open_checkpoint, raw, self.keys)
+        checkpoint = at("checkpoint", None, open_checkpoint, self.read("checkpoint", 1, MIB), self.keys)
+        self.origin, self.size, self.root, _ = checkpoint
         claimed = at("policy", None, log_keys, self.read("policy", 1, MIB))
         need(any(key in self.keys and key.name == self.origin for key in claimed), "not the log's key (9.1)", "policy")
         need(self.size <= 256 * len(self.sizes), f"fewer files than a log of {self.size} entries has (9.1)", "tile")
@@ -263,7 +264,7 @@ class Export:
             need(a["previous"] == {"key": last.key, "sha256": last.sha256}, "previous is not the one before (9.2)")
             need(last.size <= size and last.at <= a["at"], "size or time goes back (9.2)")
         new = files_of(size, True, anchors[-1].size if anchors else 0)
-        need(set(new) == set(a["files"]), "files lists others than the new ones (9.2)")
+        need(new.keys() == a["files"].keys(), "files lists others than the new ones (9.2)")
         self.want(new)
         return Anchor(name, sha(raw).hex(), a["at"], size, top, a["files"])
 
@@ -273,10 +274,10 @@ class Export:
 
     def plan(self):
         """Which files there must be. A narrower partial file may have stayed: it is the beginning of the wider one."""
-        self.files = files_of(self.size, self.packs)
-        widest = {path.split(".p/")[0]: what for path, what in self.files.items()}
+        files = files_of(self.size, self.packs)
+        widest = {path.split(".p/")[0]: what for path, what in files.items()}
         for path in self.sizes:
-            if path not in self.files and path not in ("checkpoint", "policy") and not path.startswith("anchors/"):
+            if path not in files and path not in ("checkpoint", "policy") and not path.startswith("anchors/"):
                 base, _, width = path.partition(".p/")
                 need(base in widest and re.fullmatch("[1-9][0-9]{0,2}", width) and int(width) < widest[base][2],
                      "no file of a log of this size (9.1)", path)
@@ -344,7 +345,6 @@ class Export:
             need(found == self.digests[path], "not the beginning of the wider file (9.1)", path)
 
     def check_roots(self, low=0):
-        """A wrong entry whose hashes were all made anew lies between the last right root and the first wrong one."""
         for anchor in self.anchors:
             for path, digest in anchor.files.items():
                 need(self.digests[path] == digest or path.startswith("pack/") and not self.packs,
@@ -381,8 +381,8 @@ def main():
     parser.add_argument("export", metavar="EXPORT")
     parser.add_argument("--key", required=True)
     parser.add_argument("--remember", metavar="CHECKPOINT")
-    for flag in ("--no-packs", "--json"):
-        parser.add_argument(flag, action="store_true")
+    parser.add_argument("--no-packs", action="store_true")
+    parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     try:
         code, report = 0, at(None, None, run, args)
