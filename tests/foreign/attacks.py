@@ -319,6 +319,7 @@ def forge(folder):
     entry("a version twice", 300, lambda e, prev, n: (e.update(version=e["version"] - 1), (None, prev, n))[1], "version")
     entry("moved to another stream", 300, sets(stream="stream1"), "version")
     entry("time goes back", 300, sets(at="2026-07-04T09:00:00.000000Z"), "at goes back")
+    entry("a cause that is itself", 300, sets(cause=300), "cause")
     entry("a day that does not exist", 300, sets(at="2026-02-30T09:00:00.000000Z"), "day is out of range")
     entry("a position of another", 300, lambda e, prev, n: (None, prev, 301), "position 301")
     entry("null for an absent key", 300, sets(cause=None), "cause")

@@ -91,7 +91,7 @@ def check_proof(raw, policy, hash_):
     lines = head.decode().split("\n")
     need(lines.pop(0) == "c2sp.org/tlog-proof@v1", "not a proof file (6.3)")
     if lines and lines[0].startswith("extra "):
-        un64(lines.pop(0)[6:])
+        need(un64(lines.pop(0)[6:]), "extra without data (6.3)")
     need(lines and lines[0].startswith("index "), "no index (6.3)")
     index, path = verify.decimal(lines[0][6:], 2**53 - 1), [un64(line) for line in lines[1:]]
     need(len(path) < 64 and all(len(h) == 32 for h in path), "not a path of hashes (6.3)")
@@ -145,6 +145,7 @@ def check_file(raw, policy, hash_):
     if not raw.startswith(b"{"):
         return check_checkpoint(raw, policy)[3]
     value = json.loads(raw.decode(), object_pairs_hook=unrepeated)
+    value = value["receipt"] if is_object(value.get("receipt")) else value
     return (check_receipt if "entries" in value else check_with_entry)(value, policy)
 
 def main():

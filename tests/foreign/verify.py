@@ -284,8 +284,7 @@ class Export:
                 self.want({path: (*widest[base][:2], int(width))})
 
     def digest(self, prefix, n, content, end):
-        for path, width in self.wanted.get((prefix, n), {}).items():
-            self.digests[path] = sha(content[:end(width)]).hex()
+        self.digests |= {path: sha(content[:end(w)]).hex() for path, w in self.wanted.get((prefix, n), {}).items()}
 
     def read_256(self, n, width):
         """Leaf tile, bundle and pack say the same of every position; where one differs, it is named."""
@@ -326,6 +325,7 @@ class Export:
         need(entry["version"] == version + 1, f"version {entry['version']} follows {version} in its stream (2.2)")
         need(prev == before, "prev is not the hash of the version before (2.4)")
         need(entry["at"] >= self.last_at, "at goes back (2.2)")
+        need(entry.get("cause", -1) < position, "a cause that is not before it (2.2)")
         self.streams[entry["stream"]], self.last_at = (entry["version"], hash_), entry["at"]
         if entry["type"] == "log.anchored.v1":
             self.recorded.append((position, entry["data"]))
