@@ -386,7 +386,8 @@ def forge(folder):
     run.expect("another history after the last anchor, without one", other.files, "^ok: ", code=0)
     run.expect("an empty log", Log(0, ()).files, "^ok: 0 entries", code=0)
     run.expect("packs are left out", {p: c for p, c in good.items() if not p.startswith("pack/")}, "^ok: ", "--no-packs", code=0)
-    for name, key in (("a key of small order", b"\1" + bytes([1]) + bytes(31)), ("a key in another encoding", b"\1" + (2**255 - 18).to_bytes(32, "little"))):
+    for name, key in (("a key of order 1", b"\1" + bytes([1]) + bytes(31)),
+                      ("a key of order 8", b"\1" + verify.ORDER_8.to_bytes(32, "little")), ("a key in another encoding", b"\1" + (2**255 - 18).to_bytes(32, "little"))):
         id_ = sha(ORIGIN.encode(), b"\n", key)[:4]
         vkey = f"{ORIGIN}+{id_.hex()}+{b64(key)}"
         store(folder, {"key": vkey.encode()})
@@ -412,6 +413,37 @@ def exhaust(folder):
             run.expect(f"{path}, byte {at}: a bit flipped", files | {path: flip(content, at)}, "^refused: ")
     return run
 
+def receipts():
+    """One bit of every byte of each kind of receipt. Of a signed answer, stream and version are not signed (section 6.4)."""
+    from receipts import check_file, parse_policy
+    from vectors import inclusion
+    signer, log = Signer(7), Log(20, ())
+    policy = parse_policy(f"log {signer.vkey}\nquorum none\n".encode())
+    path = inclusion(log.levels, 10, 20)
+    proof = "c2sp.org/tlog-proof@v1\nindex 10\n" + "".join(b64(h) + "\n" for h in path) + "\n" + signer.checkpoint(log.levels, 20)
+    promised = [{"stream": "stream0", "version": 2, "position": 10, "entry_hash": log.hashes[10].hex()}]
+    signature = signer.private.sign(f"guildhall/receipt/v1\n{ORIGIN}\n10 {log.hashes[10].hex()}\n".encode())
+    receipt = {"origin": ORIGIN, "position": 10, "prev": log.records[10][8:40].hex(), "entry": log.records[10][44:].decode()}
+    kinds = {"answer": write({"origin": ORIGIN, "entries": promised, "key_id": signer.id.hex(), "signature": b64(signature)}),
+             "proof": proof, "with its entry": write(receipt | {"proof": proof})}
+    run = Run(None)
+    for kind, text in kinds.items():
+        raw, accepted = text.encode(), []
+        tries = [(at, flip(raw, at, bit)) for at in range(len(raw)) for bit in (range(8) if kind == "answer" else (None,))]
+        tries += [(len(raw) - n, raw[:-n]) for n in range(1, len(raw), 9)] + [(0, RANDOM.randbytes(n)) for n in range(99)]
+        assert check_file(raw, policy, log.hashes[10])
+        for at, changed in tries:
+            try:
+                verify.at(kind, None, check_file, changed, policy, log.hashes[10])
+                accepted.append(at)
+            except verify.Refused:
+                pass
+        unsigned = [text[:at].rindex('"stream"') < at < text.index(',"position"') for at in accepted if kind == "answer"]
+        good = len(unsigned) == len(accepted) and all(unsigned)
+        run.done, run.failed = run.done + len(tries), run.failed + (not good)
+        print(f"{'ok  ' if good else 'FAIL'} receipt, {kind}: {len(tries)} copies, accepted {len(accepted)}, all in stream or version")
+    return run
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", nargs="?")
@@ -427,7 +459,7 @@ def main():
         store(folder, {"key": f"log {signer.vkey}\nquorum none\n".encode()})
         runs = [Run(os.path.join(folder, "key"))]
         tamper(runs[0], Log(600, (3, 280, 500)).files)
-        runs += [forge(tempfile.mkdtemp()), exhaust(tempfile.mkdtemp())]
+        runs += [forge(tempfile.mkdtemp()), receipts(), exhaust(tempfile.mkdtemp())]
     done, failed = sum(run.done for run in runs), sum(run.failed for run in runs)
     differ = sum(run.differ for run in runs)
     print(f"{done} cases, {failed} failed" + (f"; the auditor answers {differ} differently" if args.auditor else ""))

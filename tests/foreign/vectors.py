@@ -158,8 +158,20 @@ def vectors():
     yield "10", f"    {ciphertext.hex()}"
     yield "10", sha(ciphertext).hex()
 
+def order(y):
+    """The order of the points with this y, or None if it is above 8. On edwards25519 2P = (2xy / (y^2 - x^2), ...)."""
+    p = verify.P
+    d = -121665 * pow(121666, -1, p) % p
+    for n in (1, 2, 4, 8):
+        if y == 1:
+            return n
+        xx = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+        y = (y * y + xx) * pow(2 + xx - y * y, -1, p) % p
+    return None
+
 def self_test():
-    """The vector of draft-irtf-cfrg-xchacha, for the one primitive that is written here."""
+    """The points of small order, and the vector of draft-irtf-cfrg-xchacha."""
+    assert sorted(map(order, verify.SMALL_ORDER)) == [1, 2, 4, 8, 8]
     key = bytes(range(32))
     got = hchacha20(key, bytes.fromhex("000000090000004a0000000031415927"))
     assert got.hex() == "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc"

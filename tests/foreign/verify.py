@@ -138,7 +138,7 @@ def files_of(size, packs, since=0, level=0):
     return files
 
 # Section 5: keys, notes, checkpoints
-P, ORDER_8 = 2**255 - 19, int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7", 16)
+P, ORDER_8 = 2**255 - 19, int("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
 SMALL_ORDER = {0, 1, P - 1, ORDER_8, P - ORDER_8}
 
 class Key(namedtuple("Key", "name id type public")):
