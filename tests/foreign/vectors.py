@@ -8,9 +8,9 @@ import json, os, struct, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 import verify
-from attacks import Signer, b64
 from receipts import inclusion_root
 from verify import Refused, entry_hash, leaf, node, path_of, root, sha, tree, write
+from writer import Signer, b64
 
 HOUSE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 ORIGIN, SECONDS = "guildhall.example/city", 1783155600
