@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tampers with exports in every way and shows that verify.py refuses each copy and names the place.
 
-    attacks.py                                        on logs that it writes and signs itself
-    attacks.py EXPORT --key POLICY [--auditor BIN]    on copies of a real export, and where the auditor answers otherwise
+    attacks.py                                        on logs that it writes and signs
+    attacks.py EXPORT --key POLICY [--auditor BIN]    on copies of a real export; names what the auditor says otherwise
 """
 import argparse, base64, contextlib, io, os, random, re, shutil, subprocess, sys, tempfile
 import verify
@@ -601,7 +601,7 @@ def receipts():
         ]
         good = len(unsigned) == len(accepted) and all(unsigned)
         run.done, run.failed = run.done + len(tries), run.failed + (not good)
-        print(f"{'ok  ' if good else 'FAIL'} receipt, {kind}: {len(tries)} copies, {len(accepted)} differ where unsigned")
+        print(f"{'ok  ' if good else 'FAIL'} receipt, {kind}: {len(tries)} copies, {len(accepted)} unsigned")
     return run
 
 def main():

@@ -4,7 +4,7 @@
     vectors.py            checks, and names what is missing
     vectors.py --print    prints them as FORMAT.md shows them
 """
-import json, os, struct, sys
+import os, struct, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 import verify
