@@ -188,7 +188,8 @@ fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
             "plugins/ledger/plugin.yaml",
             "name: ledger-tools\nversion: 1.4.0\nowner: kasra\nmcp_tools:\n  - post_invoice\n  - {name: void_invoice}\nserver: ledger\n",
         );
-        yard.write("plugins/orphan/plugin.yaml", "name: other\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
+        // What a plugin is called gives it to nobody.
+        yard.write("plugins/orphan/plugin.yaml", "name: kasra\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
         yard.write("plugins/broken/plugin.yaml", "name: broken\n");
         yard.write("plugins.toml", "paths = ['plugins']\n");
         let report = yard.import("plugin:yaml", "plugins.toml", &[], 1);

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::table::ForeignRow;
-use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, reference};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
@@ -75,6 +75,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         row.0.remove(name);
     }
     Ok(Listed {
+        whose: profile.parse().ok().map(Whose::Citizen),
         names: vec![profile],
         kind: CapabilityKind::OauthConnection,
         reference: reference(&id)?,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use domain::grant::event::FailureKind;
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 use tokio::sync::mpsc;
 
@@ -38,11 +39,21 @@ pub enum Life {
     Expired,
 }
 
+/// Whom a source itself names as the holder, in the city's own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    Guild(Slug),
+    Citizen(CitizenId),
+}
+
 /// One capability as its source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The names by which the source knows its holder, the most telling first.
+    /// The names that the map file may have for its holder, the most telling first. Where a source has several kinds of names, all
+    /// but the first kind say which they are: `owner:kasra`, `workspace:gaf`, `author:loom`.
     pub names: Vec<String>,
+    /// Whose it is if the map has none of the names.
+    pub whose: Option<Whose>,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
     pub life: Life,
@@ -128,6 +139,13 @@ pub async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlis
 pub fn prepare_tls() {
     // Whoever came first has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What the map file may call a holder: the plain name, and then a name of another kind. A plain name that looks like one of another
+/// kind would be taken for it, so it is none.
+pub(crate) fn names(plain: &str, kind: &str, other: Option<&str>) -> Vec<String> {
+    let plain = Some(plain.to_owned()).filter(|name| !name.contains(':'));
+    plain.into_iter().chain(other.map(|name| format!("{kind}:{name}"))).collect()
 }
 
 /// Reads a ref, or says why it is none.

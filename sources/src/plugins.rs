@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
 /// What a manifest declares a server by.
@@ -38,8 +38,10 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
         None => Err((1, format!("{name} is missing"))),
     };
     let (name, version) = (named("name")?, named("version")?);
-    let owner = fields.get("owner").and_then(Value::as_str).map(str::to_owned);
-    let names: Vec<String> = [Some(name.clone()), owner].into_iter().flatten().collect();
+    let owner = fields.get("owner").and_then(Value::as_str);
+    let names = crate::names(&name, "owner", owner);
+    // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
+    let whose = owner.and_then(|owner| owner.parse().ok()).map(Whose::Guild);
     let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
         Ok(reference) => {
             let mut kept = Fields::new();
@@ -51,6 +53,7 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
             kept.extend(more);
             Item::Listed(Box::new(Listed {
                 names: names.clone(),
+                whose: whose.clone(),
                 kind,
                 reference,
                 life: Life::Living,
@@ -133,12 +136,26 @@ mod tests {
         assert_eq!(
             refs,
             [
-                "tool post_invoice [\"ledger-tools\", \"kasra\"]",
-                "tool void_invoice [\"ledger-tools\", \"kasra\"]",
+                "tool post_invoice [\"ledger-tools\", \"owner:kasra\"]",
+                "tool void_invoice [\"ledger-tools\", \"owner:kasra\"]",
                 "a tool is a name, or an object with one",
-                "mcp_server ledger [\"ledger-tools\", \"kasra\"]"
+                "mcp_server ledger [\"ledger-tools\", \"owner:kasra\"]"
             ]
         );
+    }
+
+    #[test]
+    fn only_the_owner_is_a_guild_whatever_the_plugin_is_called() {
+        for (text, names, whose) in [
+            ("name: kasra\nversion: 1.0.0\nmcp_tools: [x]\n", vec!["kasra"], None),
+            ("name: kasra\nversion: 1.0.0\nowner: loom\nmcp_tools: [x]\n", vec!["kasra", "owner:loom"], Some("loom")),
+            ("name: owner:kasra\nversion: 1.0.0\nowner: A B\nmcp_tools: [x]\n", vec!["owner:A B"], None),
+        ] {
+            let items = read(text).unwrap();
+            let [Item::Listed(listed)] = &items[..] else { panic!("{items:?}") };
+            assert_eq!(listed.names, names, "{text}");
+            assert_eq!(listed.whose, whose.map(|slug| Whose::Guild(slug.parse().unwrap())), "{text}");
+        }
     }
 
     #[test]

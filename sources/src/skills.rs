@@ -52,8 +52,7 @@ fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     check_types(&fields).map_err(|what| (1, what))?;
     let author = fields.get("metadata").and_then(|metadata| metadata.get("author")).and_then(Value::as_str);
-    let names = [Some(folder.clone()), Some(name.clone()), author.map(str::to_owned)];
-    listed(path, &folder, name, names.into_iter().flatten().collect(), fields)
+    listed(path, &folder, name, crate::names(&folder, "author", author), fields)
 }
 
 fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
@@ -63,8 +62,7 @@ fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let id = text_of(&fields, "skill_id")?.ok_or((1, "skill_id is missing".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     let author = text_of(&fields, "author_agent")?;
-    let names = [Some(id.clone()), Some(name.clone()), author].into_iter().flatten().collect();
-    listed(path, &id, name, names, fields)
+    listed(path, &id, name, crate::names(&id, "author", author.as_deref()), fields)
 }
 
 fn listed(
@@ -76,6 +74,7 @@ fn listed(
 ) -> Result<(String, Listed), (u64, String)> {
     let listed = Listed {
         names,
+        whose: None,
         kind: CapabilityKind::Template,
         reference: reference(reference_text).map_err(|what| (1, what))?,
         life: Life::Living,
@@ -154,7 +153,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("skills");
         let good =
-            "---\nname: schema-review\ndescription: Reads a migration\nlabels: [review]\ntrust_tier: 2\n---\nLook.\n";
+            "---\nname: loom\ndescription: Reads a migration\nlabels: [review]\ntrust_tier: 2\n---\nLook.\n";
         write(&root, "a/review/SKILL.md", good);
         write(&root, "b/again/SKILL.md", good);
         write(&root, "c/open/SKILL.md", "---\nname: x\n");
@@ -175,6 +174,14 @@ mod tests {
             })
             .collect();
         assert_eq!(refs, ["review", "card-1"]);
+        let named = |reference: &str| {
+            found.iter().find_map(|item| match item {
+                Item::Listed(listed) if listed.reference.as_str() == reference => Some(listed.names.clone()),
+                _ => None,
+            })
+        };
+        assert_eq!(named("review").unwrap(), ["review"], "what it calls itself is nobody's holder");
+        assert_eq!(named("card-1").unwrap(), ["card-1", "author:loom"]);
         let wrong: Vec<(String, String)> = found
             .iter()
             .filter_map(|item| match item {

@@ -132,6 +132,7 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
     fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
         names: vec![agent],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&hash[..16])?,
         life: if active { Life::Living } else { Life::Revoked },
@@ -191,7 +192,9 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     }
     row.0.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
-        names: vec![workspace],
+        // Of another kind than the agents of the JSON file, which the same map speaks of.
+        names: vec![format!("workspace:{workspace}")],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&id)?,
         life: if revoked { Life::Revoked } else { Life::Living },
@@ -327,8 +330,8 @@ mod tests {
         assert_eq!(
             told(&items),
             [
-                "gaf t1 Living",
-                "gaf t2 Revoked",
+                "workspace:gaf t1 Living",
+                "workspace:gaf t2 Revoked",
                 "workspace_tokens row 3: workspace is missing",
                 "workspace_tokens row 4: token_type is not agent, squad or readonly",
                 "workspace_tokens row 5: created_at is no time",

@@ -69,7 +69,8 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         Some(_) => Err(format!("{name} is no text, or empty")),
         None => Err(format!("{name} is missing")),
     };
-    let (id, name) = (text("id")?, text("name")?);
+    // Whoever edits a workflow names it: the name is nobody's holder.
+    let (id, _) = (text("id")?, text("name")?);
     let life = match text("status")? {
         "published" | "active" => Life::Living,
         "draft" | "inactive" => Life::Revoked,
@@ -81,7 +82,8 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     Ok(Listed {
-        names: vec![id.to_owned(), name.to_owned()],
+        names: vec![id.to_owned()],
+        whose: None,
         kind: CapabilityKind::Automation,
         reference: reference(id)?,
         life,

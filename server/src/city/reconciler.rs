@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::City;
 use crate::http::now;
+use crate::importing::{Holders, Tables};
 
 const EVERY: Duration = Duration::from_secs(3600);
 /// After a start, and after a round that left something: soon enough for what somebody asked for.
@@ -169,10 +170,10 @@ impl Listing {
             tokio::spawn(async move { sources::list(&map, &keyed, &Sink::new(sender)).await })
         };
         let mut lives = HashMap::new();
-        let mut guilds = HashMap::new();
+        let mut holders = Holders::default();
         while let Some(item) = items.recv().await {
             let Item::Listed(listed) = item else { continue };
-            if let Some(holder) = crate::importing::holder(city, &map, &listed.names, &mut guilds).await? {
+            if let Some(holder) = holders.of(&map, &listed, &mut Tables(city)).await? {
                 lives.insert((holder, listed.kind.to_string(), listed.reference.to_string()), listed.life);
             }
         }

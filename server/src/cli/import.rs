@@ -29,7 +29,10 @@ A mapping file, for d1:tokens, plugin:yaml and fs:skills:
   paths = ['tokens.json', 'edge.sqlite']      # all of the domain: what none of them lists is gone
   default = 'gld_01J...'                      # whoever has what no name is mapped for
   [holders]
-  loom = 'cit_01J...'
+  loom = 'cit_01J...'                         # an agent, a plugin, a workflow's id, a skill's folder, a profile
+  'workspace:gaf' = 'gld_01J...'              # of edge.sqlite; likewise 'owner:...' of plugins, 'author:...' of skills
+
+Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs.
 
 For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.

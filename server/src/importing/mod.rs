@@ -4,7 +4,9 @@
 //! - Memory holds a few bytes for each living grant of the domain, and nothing that grows with what the source says of them.
 //! - Nothing is taken for gone unless the whole source was listed, and not when so much is gone that the source is the likelier culprit.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod holders;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use commands::Request;
@@ -12,7 +14,7 @@ use domain::Code;
 use domain::grant::command::{Finding, ImportCapability, Verdict};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::Scope;
-use domain::ids::{GrantId, GuildId, GuildRef, InventoryId, Slug, Stream};
+use domain::ids::{GrantId, InventoryId, Stream};
 use domain::party::HolderId;
 use domain::text::Text;
 use domain::time::Time;
@@ -22,6 +24,8 @@ use identity::Credential;
 use serde::{Deserialize, Serialize};
 use sources::{Item, KeyedHash, Life, Listed, Map, Sink};
 use tokio::sync::mpsc;
+
+pub use holders::{Guilds, Holders, Tables};
 
 use crate::city::City;
 use crate::http::problem::Problem;
@@ -85,13 +89,12 @@ pub enum Settled {
 }
 
 /// Where imports are settled: a running city, or one that was opened for this.
-pub trait Desk: Send {
+pub trait Desk: Guilds {
     fn holdings(
         &mut self,
         source: Source,
         after: Option<GrantId>,
     ) -> impl Future<Output = anyhow::Result<Vec<Holding>>> + Send;
-    fn guilds(&mut self, slugs: Vec<Slug>) -> impl Future<Output = anyhow::Result<BTreeMap<Slug, GuildId>>> + Send;
     /// One answer for each import. `dry`: as it would be, and nothing happens.
     fn settle(
         &mut self,
@@ -217,40 +220,6 @@ pub async fn judge(city: &City, imports: &[Import]) -> Result<Vec<Settled>, Fail
     Ok(judged)
 }
 
-/// Who has what goes by these names: by the map; a name that is a citizen's id stands for itself, and a plugin's for the guild of that
-/// slug. `guilds` remembers which of those there are.
-pub async fn holder(
-    city: &City,
-    map: &Map,
-    names: &[String],
-    guilds: &mut HashMap<String, Option<GuildId>>,
-) -> anyhow::Result<Option<HolderId>> {
-    match named(map, names) {
-        Some(holder) => return Ok(Some(holder)),
-        None if map.source != Source::PluginYaml => return Ok(map.default),
-        None => {}
-    }
-    for name in names {
-        if !guilds.contains_key(name) {
-            let found = match name.parse::<Slug>() {
-                Ok(slug) => queries::guilds::guild(&mut city.views.reader().await?, &GuildRef::Slug(slug)).await?,
-                Err(_) => None,
-            };
-            guilds.insert(name.clone(), found.map(|guild| guild.guild));
-        }
-        if let Some(Some(guild)) = guilds.get(name) {
-            return Ok(Some(HolderId::Guild(*guild)));
-        }
-    }
-    Ok(map.default)
-}
-
-fn named(map: &Map, names: &[String]) -> Option<HolderId> {
-    let mapped = names.iter().find_map(|name| map.holders.get(name)).copied();
-    let citizen = || names.iter().find_map(|name| name.parse().ok()).map(HolderId::Citizen);
-    mapped.or_else(|| if map.source == Source::PgConnections { citizen() } else { None })
-}
-
 pub struct Options {
     pub dry_run: bool,
     /// However much is gone, it is gone.
@@ -270,7 +239,7 @@ pub async fn run(
         held: held(desk, map.source).await?,
         seen: HashSet::new(),
         living: 0,
-        guilds: HashMap::new(),
+        holders: Holders::default(),
         imports: Vec::new(),
         findings: Vec::new(),
         bytes: 0,
@@ -324,7 +293,7 @@ struct Work {
     seen: HashSet<u128>,
     /// Met as living, or ended by the source's own word.
     living: u64,
-    guilds: HashMap<String, Option<GuildId>>,
+    holders: Holders,
     imports: Vec<Import>,
     findings: Vec<Finding>,
     bytes: usize,
@@ -334,7 +303,7 @@ struct Work {
 
 impl Work {
     async fn meet(&mut self, listed: Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<()> {
-        let Some(holder) = self.holder(&listed, map, desk).await? else {
+        let Some(holder) = self.holders.of(map, &listed, desk).await? else {
             self.report.unmapped += 1;
             let names = listed.names.join(", ");
             self.report.row(listed.place, format!("unmapped_holder: the map names none of {names}"));
@@ -377,32 +346,6 @@ impl Work {
             (_, None) => self.report.ignored += 1,
         }
         Ok(())
-    }
-
-    async fn holder(&mut self, listed: &Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<Option<HolderId>> {
-        if let Some(mapped) = named(map, &listed.names) {
-            return Ok(Some(mapped));
-        }
-        if map.source == Source::PluginYaml {
-            for name in &listed.names {
-                if let Some(guild) = self.guild(name, desk).await? {
-                    return Ok(Some(HolderId::Guild(guild)));
-                }
-            }
-        }
-        Ok(map.default)
-    }
-
-    async fn guild(&mut self, name: &str, desk: &mut impl Desk) -> anyhow::Result<Option<GuildId>> {
-        if let Some(known) = self.guilds.get(name) {
-            return Ok(*known);
-        }
-        let found = match name.parse::<Slug>() {
-            Ok(slug) => desk.guilds(vec![slug]).await?.into_values().next(),
-            Err(_) => None,
-        };
-        self.guilds.insert(name.to_owned(), found);
-        Ok(found)
     }
 
     fn find(&mut self, holder: HolderId, grant: GrantId, verdict: Verdict) {
