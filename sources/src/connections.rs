@@ -43,9 +43,11 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
             return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
         }
         let place = format!("{table} row {number}");
-        match connection(ForeignRow(fields), keyed, &place) {
+        let row = ForeignRow(fields);
+        let about = row.about("id");
+        match connection(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
-            Err(what) => sink.wrong(place, what).await,
+            Err(what) => sink.wrong(place, what, about).await,
         }
     }
     Ok(())

@@ -3,9 +3,10 @@
 //! Invariants:
 //! - A source is only ever read.
 //! - No raw secret leaves this crate: tokens are keyed-hashed as they are read, and what looks like a secret is not passed on.
-//! - A row that cannot be understood costs itself alone, and says where it stands; a source that cannot be read says nothing about
-//!   what it does not list.
+//! - A row that cannot be understood costs itself alone, and says where it stands and what it may have been about: of that nothing is
+//!   known, and least of all that it is gone. A source that cannot be read says nothing about what it does not list.
 
+mod account;
 mod address;
 mod connections;
 mod details;
@@ -25,6 +26,7 @@ use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 use tokio::sync::mpsc;
 
+pub use account::{Account, Met, is_too_much};
 pub use map::{Map, MapError, Place};
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
@@ -69,11 +71,31 @@ pub struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Listed(Box<Listed>),
-    /// A row that cannot be understood, and where it stands.
-    Wrong {
-        place: String,
-        what: String,
-    },
+    Wrong(Wrong),
+}
+
+/// A row that cannot be understood: where it stands, and what it may have been about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    pub place: String,
+    pub what: String,
+    pub about: About,
+}
+
+/// What a row that cannot be understood may stand for. Of that, nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// These refs, whoever holds them. Without any: nothing that can be held here.
+    Refs(Vec<CapabilityRef>),
+    /// Anything that is not listed elsewhere.
+    Anything,
+}
+
+impl About {
+    /// What is no ref was never held.
+    pub(crate) fn named(text: &str) -> Self {
+        Self::Refs(text.parse().into_iter().collect())
+    }
 }
 
 /// Why a source could not be listed to its end.
@@ -109,12 +131,17 @@ impl Sink {
         let _ = self.0.send(Item::Listed(Box::new(listed))).await;
     }
 
-    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString) {
-        let _ = self.0.send(Item::Wrong { place: place.to_string(), what: what.to_string() }).await;
+    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let wrong = Wrong { place: place.to_string(), what: what.to_string(), about };
+        let _ = self.0.send(Item::Wrong(wrong)).await;
     }
 
-    pub(crate) fn blocking(&self, item: Item) {
-        let _ = self.0.blocking_send(item);
+    pub(crate) fn blocking(&self, listed: Listed) {
+        let _ = self.0.blocking_send(Item::Listed(Box::new(listed)));
+    }
+
+    pub(crate) fn blocking_wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let _ = self.0.blocking_send(Item::Wrong(Wrong { place: place.to_string(), what: what.to_string(), about }));
     }
 }
 

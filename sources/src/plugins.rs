@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, files, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, details, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
 /// What a manifest declares a server by.
@@ -20,16 +20,20 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 }
 
 fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
-    for path in files::find(root, |name| name == MANIFEST, sink)? {
+    for path in files::find(root, |name| name == MANIFEST, |_| About::Anything, sink)? {
         match manifest(&path) {
-            Ok(listed) => listed.into_iter().for_each(|item| sink.blocking(item)),
-            Err((line, what)) => sink.blocking(Item::Wrong { place: format!("{}:{line}", path.display()), what }),
+            Ok(items) => items.into_iter().for_each(|item| match item {
+                Ok(listed) => sink.blocking(listed),
+                Err(Wrong { place, what, about }) => sink.blocking_wrong(place, what, about),
+            }),
+            // Which tools were in it, nobody can say.
+            Err((line, what)) => sink.blocking_wrong(format!("{}:{line}", path.display()), what, About::Anything),
         }
     }
     Ok(())
 }
 
-fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
+fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
     let fields = files::yaml(&text, 0)?;
     let named = |name: &str| match fields.get(name) {
@@ -51,7 +55,7 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
             kept.insert("plugin".to_owned(), Value::String(name.clone()));
             kept.insert("version".to_owned(), Value::String(version.clone()));
             kept.extend(more);
-            Item::Listed(Box::new(Listed {
+            Ok(Listed {
                 names: names.clone(),
                 whose: whose.clone(),
                 kind,
@@ -61,10 +65,12 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
                 read_only: false,
                 details: details::document(kept),
                 place,
-            }))
+            })
         }
-        Err(what) => Item::Wrong { place, what },
+        Err(what) => Err(Wrong { place, what, about: About::named(text) }),
     };
+    // A tool without a name may have been any.
+    let nameless = |place, what: &str| Err(Wrong { place, what: what.to_owned(), about: About::Anything });
     let mut items = Vec::new();
     let place = |part: &str| format!("{}: {part}", path.display());
     match fields.get("mcp_tools") {
@@ -80,9 +86,9 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
                             let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
                             listed(CapabilityKind::Tool, name, more, place)
                         }
-                        None => Item::Wrong { place, what: "a tool has a name".to_owned() },
+                        None => nameless(place, "a tool has a name"),
                     },
-                    _ => Item::Wrong { place, what: "a tool is a name, or an object with one".to_owned() },
+                    _ => nameless(place, "a tool is a name, or an object with one"),
                 });
             }
         }
@@ -113,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Item>, (u64, String)> {
+    fn read(text: &str) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(MANIFEST);
         fs::write(&path, text).unwrap();
@@ -129,8 +135,8 @@ mod tests {
         let refs: Vec<String> = items
             .iter()
             .map(|item| match item {
-                Item::Listed(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
-                Item::Wrong { what, .. } => what.clone(),
+                Ok(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
+                Err(wrong) => format!("{}; {:?}", wrong.what, wrong.about),
             })
             .collect();
         assert_eq!(
@@ -138,7 +144,7 @@ mod tests {
             [
                 "tool post_invoice [\"ledger-tools\", \"owner:kasra\"]",
                 "tool void_invoice [\"ledger-tools\", \"owner:kasra\"]",
-                "a tool is a name, or an object with one",
+                "a tool is a name, or an object with one; Anything",
                 "mcp_server ledger [\"ledger-tools\", \"owner:kasra\"]"
             ]
         );
@@ -152,7 +158,7 @@ mod tests {
             ("name: owner:kasra\nversion: 1.0.0\nowner: A B\nmcp_tools: [x]\n", vec!["owner:A B"], None),
         ] {
             let items = read(text).unwrap();
-            let [Item::Listed(listed)] = &items[..] else { panic!("{items:?}") };
+            let [Ok(listed)] = &items[..] else { panic!("{items:?}") };
             assert_eq!(listed.names, names, "{text}");
             assert_eq!(listed.whose, whose.map(|slug| Whose::Guild(slug.parse().unwrap())), "{text}");
         }

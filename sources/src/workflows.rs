@@ -12,7 +12,7 @@ use serde_json::{Map as Fields, Value};
 
 use crate::address::{Outside, is_outside};
 use crate::map::Web;
-use crate::{Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const VERSION: &str = "2021-07-28";
 const PAGE: usize = 100;
@@ -44,7 +44,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
                         sink.listed(listed).await;
                     }
                 }
-                Err(what) => sink.wrong(place, what).await,
+                Err(what) => sink.wrong(place, what, about(workflow)).await,
             }
         }
         if workflows.is_empty() {
@@ -60,6 +60,11 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
         };
     }
     Err(Unlisted::new(FailureKind::Malformed, web.url.as_str(), "has no last page"))
+}
+
+fn about(workflow: &Value) -> About {
+    let id = workflow.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    id.map_or(About::Anything, About::named)
 }
 
 fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
@@ -257,7 +262,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::Item;
+    use crate::{Item, Wrong};
 
     /// What the service answers to the next requests, in order; the last one again and again.
     type Script = Vec<(u16, &'static str, String)>;
@@ -311,7 +316,7 @@ mod tests {
         let done = list(&map(url, allow_private), &Sink::new(sender)).await;
         let tell = |item: Item| match item {
             Item::Listed(listed) => format!("{} {:?}", listed.reference, listed.life),
-            Item::Wrong { place, what } => format!("{place}: {what}"),
+            Item::Wrong(Wrong { place, what, about }) => format!("{place}: {what}; {about:?}"),
         };
         (done, std::iter::from_fn(|| items.try_recv().ok()).map(tell).collect())
     }
@@ -345,8 +350,9 @@ mod tests {
         let (done, items) = listed(vec![ok(body.to_string())]).await;
         done.unwrap();
         assert_eq!(items[0], "a Revoked");
-        assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty");
-        assert!(items[2].contains("status is not") && items[3].ends_with("is no object"), "{items:?}");
+        assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty; Anything");
+        assert!(items[2].contains("status is not") && items[2].ends_with("Refs([c])"), "{items:?}");
+        assert!(items[3].ends_with("is no object; Anything"), "{items:?}");
     }
 
     #[tokio::test]
