@@ -162,6 +162,45 @@ fn only_verifiers_verify_and_a_source_that_cannot_say_changes_nothing_for_a_day(
 }
 
 #[test]
+fn what_got_narrower_at_the_source_arrives_and_what_got_wider_does_not() {
+    let (mut world, _) = shop();
+    let ann = world.human();
+    let end = |world: &World, days| Some(world.now.plus_days(days));
+    let read_only = Scope { read_only: true, ..Scope::default() };
+    let terms = |world: &World| {
+        let grant = named(world, ann, "weld").and_then(|id| inventory(world, ann).grant(id).cloned()).unwrap();
+        (grant.scope, grant.expires_at)
+    };
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    let (near, far) = (end(&world, 3), end(&world, 9));
+    assert_eq!(world.send(world.principal, ImportCapability { expires_at: far, ..listed(ann, "weld") }), DONE);
+    assert_eq!(world.inventory_types(), ["grant.attenuated.v1"]);
+    assert_eq!(terms(&world), (Scope::default(), far));
+    let both = ImportCapability { scope: read_only.clone(), expires_at: near, ..listed(ann, "weld") };
+    assert_eq!(world.send(world.principal, both.clone()), DONE);
+    assert_eq!(world.send(world.principal, both), AGAIN);
+    for wider in [listed(ann, "weld"), ImportCapability { expires_at: far, ..listed(ann, "weld") }] {
+        assert_eq!(world.send(world.principal, wider), AGAIN);
+        assert_eq!(terms(&world), (read_only.clone(), near), "nobody can tell who narrowed it");
+    }
+    world.pass_days(4);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE, "its time was over: it is given anew");
+    assert_eq!(terms(&world), (Scope::default(), None));
+    world.check_replay();
+}
+
+#[test]
+fn a_source_does_not_narrow_what_was_handed_on() {
+    let (mut world, owner) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    world.send(owner, skill(ann, "weld")).unwrap();
+    let weld = named(&world, ann, "weld").unwrap();
+    world.send(ann, hand_on(ann, weld, ben)).unwrap();
+    let read_only = Scope { read_only: true, ..Scope::default() };
+    assert_eq!(world.send(world.principal, ImportCapability { scope: read_only, ..listed(ben, "weld") }), AGAIN);
+}
+
+#[test]
 fn what_is_handed_on_is_never_wider_and_a_chain_has_five_grants() {
     let (mut world, owner) = shop();
     let people: Vec<CitizenId> = (0..6).map(|_| world.human()).collect();
