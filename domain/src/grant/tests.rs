@@ -162,6 +162,29 @@ fn only_verifiers_verify_and_a_source_that_cannot_say_changes_nothing_for_a_day(
 }
 
 #[test]
+fn a_verifier_speaks_only_for_what_a_source_told_of() {
+    let (mut world, owner) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    let guild = world.guild(ann, "smiths");
+    let own = GrantCapability { source: Source::Guild(guild), kind: CapabilityKind::Tool, ..skill(ann, "lathe") };
+    world.send(ann, own).unwrap();
+    let lathe = inventory(&world, ann).of_kind(CapabilityKind::Tool).map(Grant::id).next().unwrap();
+    let role = inventory(&world, ann).of_kind(CapabilityKind::GuildRole).map(Grant::id).next().unwrap();
+    world.send(owner, skill(ann, "weld")).unwrap();
+    let weld = named(&world, ann, "weld").unwrap();
+    world.send(ann, hand_on(ann, weld, ben)).unwrap();
+    let handed_on = named(&world, ben, "weld").unwrap();
+    let silent = Verdict::Unknown(FailureKind::Unreachable);
+    for (holder, grant) in [(ann, lathe), (ann, role), (ben, handed_on)] {
+        for verdict in [Verdict::Alive, Verdict::Gone, Verdict::Revoked, Verdict::Expired, silent] {
+            assert_eq!(world.send_system(found(holder, grant, verdict)), Err(Code::NothingToVerify), "{verdict:?}");
+        }
+    }
+    assert_eq!(world.send_system(found(ann, weld, Verdict::Alive)), DONE);
+    world.check_replay();
+}
+
+#[test]
 fn what_got_narrower_at_the_source_arrives_and_what_got_wider_does_not() {
     let (mut world, _) = shop();
     let ann = world.human();

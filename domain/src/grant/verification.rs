@@ -53,10 +53,18 @@ pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Out
         let link = Link { holder: finding.holder, grant: finding.grant };
         // Whatever ended meanwhile needs no finding any more.
         if let Some(grant) = inventory(turn, link.holder)?.grant(link.grant).cloned() {
+            if !has_source_to_ask(&grant) {
+                return Err(Rejection::new(Code::NothingToVerify).field("findings").detail(link.grant).into());
+            }
             apply(turn, link, &grant, finding.verdict)?;
         }
     }
     Ok(if turn.recorded() == before { Outcome::AlreadyDone } else { Outcome::Done })
+}
+
+/// Whether a verifier speaks for it: what the city, a guild or another holder gave has no source outside.
+fn has_source_to_ask(grant: &Grant) -> bool {
+    grant.source().is_imported() && grant.parent().is_none()
 }
 
 fn apply(turn: &mut Turn<'_>, link: Link, grant: &Grant, verdict: Verdict) -> Result<(), Stop> {
@@ -87,7 +95,7 @@ pub fn is_old(since: Time, now: Time) -> bool {
 
 pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command) -> Result<Outcome, Stop> {
     let grant = living(turn, c.holder, c.grant)?;
-    if !grant.source().is_imported() || grant.parent().is_some() {
+    if !has_source_to_ask(grant) {
         return Err(Rejection::new(Code::NothingToVerify).field("grant").into());
     }
     if grant.reverify {
