@@ -223,6 +223,43 @@ fn a_source_does_not_narrow_what_was_handed_on() {
     assert_eq!(world.send(world.principal, ImportCapability { scope: read_only, ..listed(ben, "weld") }), AGAIN);
 }
 
+/// Somebody with twelve skills of which each has hundreds of grants below it.
+fn a_wide_tree() -> (World, CitizenId, CitizenId) {
+    let (mut world, owner) = shop();
+    let ann = world.human();
+    let people: Vec<CitizenId> = (0..900).map(|_| world.human()).collect();
+    for number in 0..12 {
+        let name = format!("skill-{number}");
+        world.send(owner, skill(ann, &name)).unwrap();
+        let grant = named(&world, ann, &name).unwrap();
+        for person in &people {
+            world.send(ann, hand_on(ann, grant, *person)).unwrap();
+        }
+    }
+    (world, ann, people[0])
+}
+
+#[test]
+fn the_end_of_a_holder_is_never_too_much_at_once() {
+    let (mut world, ann, ben) = a_wide_tree();
+    let skills = |world: &World, of: CitizenId| inventory(world, of).of_kind(CapabilityKind::Template).count();
+    assert_eq!((skills(&world, ann), skills(&world, ben)), (12, 12));
+    let grants: Vec<GrantId> = inventory(&world, ann).of_kind(CapabilityKind::Template).map(Grant::id).collect();
+    let expire = |grant| ExpireGrant { holder: ann.into(), grant };
+    assert_eq!(world.send_system(expire(grants[0])), Err(Code::GrantNotExpired));
+    assert_eq!(world.send(world.principal, DeprovisionCitizen { citizen: ann, reason: None }), DONE);
+    assert_eq!(inventory(&world, ann).of_kind(CapabilityKind::DataAccess).count(), 0, "what is the city's own is over");
+    let left = skills(&world, ann);
+    assert!((1..12).contains(&left), "{left}: as much as there is room for");
+    // The workers end the rest, one by one.
+    for grant in grants {
+        world.send_system(expire(grant)).unwrap();
+    }
+    assert_eq!((skills(&world, ann), skills(&world, ben)), (0, 0));
+    assert!(inventory(&world, ann).living().is_empty());
+    world.check_replay();
+}
+
 #[test]
 fn what_is_handed_on_is_never_wider_and_a_chain_has_five_grants() {
     let (mut world, owner) = shop();

@@ -7,7 +7,7 @@ use super::event::{EndedBy, GrantEvent, Link};
 use super::state::Grant;
 use crate::command::Command;
 use crate::ids::Stream;
-use crate::party::{Actor, CitizenKind};
+use crate::party::{Actor, CitizenKind, HolderId};
 use crate::rejection::{Code, Rejection};
 use crate::time::{DAY_MICROS, HOUR_MICROS, Time};
 use crate::turn::{Outcome, Stop, Turn};
@@ -108,13 +108,26 @@ pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command
     Ok(Outcome::Done)
 }
 
+/// A grant ends by itself when its time is over, and when its holder is gone for good.
 pub(super) fn expire(turn: &mut Turn<'_>, c: &ExpireGrant) -> Result<Outcome, Stop> {
     let Some(grant) = inventory(turn, c.holder)?.grant(c.grant) else { return Ok(Outcome::AlreadyDone) };
-    if !grant.is_expired(turn.now()) {
+    let link = Link { holder: c.holder, grant: c.grant };
+    let how = if grant.is_expired(turn.now()) {
+        How::Expired
+    } else if is_gone(turn, c.holder)? {
+        How::Revoked(None)
+    } else {
         return Err(Rejection::new(Code::GrantNotExpired).field("grant").into());
-    }
-    end(turn, Link { holder: c.holder, grant: c.grant }, How::Expired, EndedBy::City)?;
+    };
+    end(turn, link, how, EndedBy::City)?;
     Ok(Outcome::Done)
+}
+
+fn is_gone(turn: &Turn<'_>, holder: HolderId) -> Result<bool, Stop> {
+    match holder {
+        HolderId::Citizen(id) => Ok(turn.citizen(id)?.is_deprovisioned()),
+        HolderId::Squad(_) | HolderId::Guild(_) => Ok(false),
+    }
 }
 
 pub(super) fn prune(turn: &mut Turn<'_>, c: &PruneGrant) -> Result<Outcome, Stop> {
