@@ -179,6 +179,39 @@ fn tokens_come_go_and_stay_revoked_and_no_token_is_anywhere_on_postgres() {
 }
 
 #[test]
+fn a_row_that_is_wrong_is_not_gone_and_of_two_the_first_counts() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['tokens.json']\n[holders]\nloom = '{loom}'\n"));
+        let all = || (0..10).map(|n| json!({"token_hash": hash(&format!("t{n}")), "agent": "loom", "active": true}));
+        let import = |rows: Vec<Value>, more: &[&str], code: i32| {
+            yard.write("tokens.json", &Value::from(rows).to_string());
+            let report = yard.import("d1:tokens", "map.toml", more, code);
+            let names = ["added", "confirmed", "ended", "gone", "unknown", "unmapped", "wrong"];
+            (Value::from(names.map(|name| number(&report, name)).to_vec()), report)
+        };
+        let (counts, report) = import(all().collect(), &[], 0);
+        assert_eq!(counts, json!([10, 0, 0, 0, 0, 0, 0]), "{report}");
+
+        let mut rows: Vec<Value> = all().collect();
+        rows[3]["agent"] = json!(7);
+        rows[4]["agent"] = json!("nobody-knows");
+        let (counts, report) = import(rows.clone(), &["--confirm-loss"], 1);
+        assert_eq!(counts, json!([0, 8, 0, 0, 2, 1, 1]), "its ref says which it is: {report}");
+        rows = all().collect();
+        rows[3] = json!({"agent": "loom", "active": true});
+        let (counts, report) = import(rows.clone(), &[], 1);
+        assert_eq!(counts, json!([0, 9, 0, 0, 1, 0, 1]), "nobody can say which one that row is: {report}");
+        rows.push(json!({"token_hash": hash("t5"), "agent": "loom", "active": false}));
+        let (counts, report) = import(rows, &["--confirm-loss"], 1);
+        assert_eq!(counts, json!([0, 9, 0, 1, 0, 0, 2]), "somebody looked; the first t5 counts: {report}");
+        assert!(report["rows"].to_string().contains("a second credential"), "{report}");
+        assert_eq!(yard.held(&loom, "d1:tokens").await.len(), 9);
+    });
+}
+
+#[test]
 fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
     block_on(async {
         let yard = Yard::open(Engine::Sqlite).await;
@@ -188,7 +221,8 @@ fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
             "plugins/ledger/plugin.yaml",
             "name: ledger-tools\nversion: 1.4.0\nowner: kasra\nmcp_tools:\n  - post_invoice\n  - {name: void_invoice}\nserver: ledger\n",
         );
-        yard.write("plugins/orphan/plugin.yaml", "name: other\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
+        // What a plugin is called gives it to nobody.
+        yard.write("plugins/orphan/plugin.yaml", "name: kasra\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
         yard.write("plugins/broken/plugin.yaml", "name: broken\n");
         yard.write("plugins.toml", "paths = ['plugins']\n");
         let report = yard.import("plugin:yaml", "plugins.toml", &[], 1);

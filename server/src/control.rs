@@ -1,6 +1,5 @@
 //! How subcommands that write reach the one who may: a running server over a private socket, or, without one, this process itself.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use commands::Request;
 use domain::Command;
 use domain::grant::command::{Finding, RecordVerifications};
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, GuildId, GuildRef, Slug};
+use domain::ids::{GrantId, GuildId, Slug};
 use futures::StreamExt as _;
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
@@ -27,7 +26,7 @@ use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
 use crate::http::{Fresh, Refusal};
-use crate::importing::{self, Desk, Holding, Import, Settled};
+use crate::importing::{self, Desk, Guilds, Holding, Import, Settled, Tables};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -65,9 +64,9 @@ pub enum Ask {
         source: Source,
         after: Option<GrantId>,
     },
-    /// The guilds with these slugs.
-    Guilds {
-        slugs: Vec<Slug>,
+    /// The guild with this slug.
+    Guild {
+        slug: Slug,
     },
     /// What an importer brings, and what it found out.
     Import {
@@ -189,16 +188,7 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
         }
-        Ask::Guilds { slugs } => {
-            let mut conn = city.views.reader().await?;
-            let mut found = BTreeMap::new();
-            for slug in slugs {
-                if let Some(guild) = queries::guilds::guild(&mut conn, &GuildRef::Slug(slug.clone())).await? {
-                    found.insert(slug, guild.guild);
-                }
-            }
-            Ok(Ending::Done(serde_json::to_value(found)?))
-        }
+        Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
         Ask::Import { api_key, imports, findings, dry } => match import(city, &api_key, imports, findings, dry).await {
             Ok(settled) => Ok(Ending::Done(serde_json::to_value(settled)?)),
             Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
@@ -298,13 +288,15 @@ impl ImportDesk {
     }
 }
 
+impl Guilds for ImportDesk {
+    async fn guild(&mut self, slug: &Slug) -> anyhow::Result<Option<GuildId>> {
+        self.ask(Ask::Guild { slug: slug.clone() }).await
+    }
+}
+
 impl Desk for ImportDesk {
     async fn holdings(&mut self, source: Source, after: Option<GrantId>) -> anyhow::Result<Vec<Holding>> {
         self.ask(Ask::Holdings { source, after }).await
-    }
-
-    async fn guilds(&mut self, slugs: Vec<Slug>) -> anyhow::Result<BTreeMap<Slug, GuildId>> {
-        self.ask(Ask::Guilds { slugs }).await
     }
 
     async fn settle(

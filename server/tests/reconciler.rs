@@ -115,3 +115,77 @@ async fn with_a_healthy_source_nothing_gets_older_than_a_day_and_what_is_gone_en
     assert!(grants.iter().all(|grant| grant["status"] == "active" && grant["failed_attempts"] == 0), "back by itself");
     town.end().await;
 }
+
+/// Tokens in a file, each with a grant; what is written there later is found out after nineteen hours.
+struct Tokens {
+    town: Town,
+    dir: tempfile::TempDir,
+    ada: String,
+    skew: i64,
+}
+
+fn hash(number: usize) -> String {
+    format!("{number:016x}{}", "0".repeat(48))
+}
+
+fn token(number: usize) -> Value {
+    json!({ "token_hash": hash(number), "agent": "ada", "active": true })
+}
+
+impl Tokens {
+    async fn open(count: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let map = dir.path().join("tokens.toml");
+        eventlog::open_with_clock_skew(-144 * HOUR);
+        let town = Town::start_with(|settings| settings.sources.tokens = Some(map.clone())).await;
+        let (ada, _) = town.citizen("Ada", &[]).await;
+        fs::write(&map, format!("paths = ['tokens.json']\n[holders]\nada = '{ada}'\n")).unwrap();
+        for number in 0..count {
+            let listed = json!({ "kind": "credential", "ref": &hash(number)[..16], "source": "d1:tokens" });
+            town.post(&town.key, &format!("/holders/{ada}/grants/import"), listed).await.ok();
+        }
+        Self { town, dir, ada, skew: -144 * HOUR }
+    }
+
+    /// What a round finds when every grant is due and this is the file.
+    async fn find(&mut self, rows: Vec<Value>) -> Round {
+        fs::write(self.dir.path().join("tokens.json"), Value::from(rows).to_string()).unwrap();
+        self.skew += 19 * HOUR;
+        self.town.open.city.log.skew_clock(self.skew);
+        round(&self.town.open.city, Time::from_micros(now().micros() + self.skew), false).await.unwrap()
+    }
+
+    async fn living(&self) -> usize {
+        let size = self.town.open.city.log.head().await.unwrap().size;
+        let path = format!("/holders/{}/grants?source=d1:tokens&limit=500", self.ada);
+        self.town.get_after(&self.town.key, &path, size - 1).await.ok().body["items"].as_array().unwrap().len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_wrong_is_not_gone_and_of_two_the_first_counts() {
+    let mut tokens = Tokens::open(10).await;
+    let all = || (0..10).map(token).collect::<Vec<_>>();
+    let found = |round: &Round| (round.alive, round.gone, round.revoked, round.unknown);
+
+    let mut rows = all();
+    rows[3]["agent"] = json!(7);
+    rows[4]["agent"] = json!("nobody-knows");
+    let round = tokens.find(rows).await;
+    assert_eq!((found(&round), round.wrong["d1:tokens"]), ((8, 0, 0, 2), 1), "{round:?}");
+
+    let mut rows = all();
+    rows[3] = json!({ "agent": "ada", "active": true });
+    let round = tokens.find(rows).await;
+    assert_eq!(found(&round), (9, 0, 0, 1), "nobody can say which one that row is: {round:?}");
+    assert_eq!(tokens.living().await, 10);
+
+    let mut rows = all();
+    rows.push(json!({ "token_hash": hash(5), "agent": "ada", "active": false }));
+    rows.remove(3);
+    let round = tokens.find(rows).await;
+    assert_eq!((found(&round), round.wrong["d1:tokens"]), ((9, 1, 0, 0), 1), "{round:?}");
+    assert_eq!(tokens.living().await, 9);
+    let Tokens { town, .. } = tokens;
+    town.end().await;
+}

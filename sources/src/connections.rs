@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::table::ForeignRow;
-use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, reference};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
@@ -43,9 +43,11 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
             return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
         }
         let place = format!("{table} row {number}");
-        match connection(ForeignRow(fields), keyed, &place) {
+        let row = ForeignRow(fields);
+        let about = row.about("id");
+        match connection(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
-            Err(what) => sink.wrong(place, what).await,
+            Err(what) => sink.wrong(place, what, about).await,
         }
     }
     Ok(())
@@ -75,6 +77,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         row.0.remove(name);
     }
     Ok(Listed {
+        whose: profile.parse().ok().map(Whose::Citizen),
         names: vec![profile],
         kind: CapabilityKind::OauthConnection,
         reference: reference(&id)?,

@@ -4,15 +4,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{Item, Sink, Unlisted};
+use crate::{About, Sink, Unlisted};
 
 /// Longest file that is read.
 pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Deepest folder below a root.
 const MAX_DEPTH: usize = 16;
 
-/// Every file of this name below a root, in the order of the paths. What leads out of the root, or cannot be read, is reported.
-pub(crate) fn find(root: &Path, wanted: impl Fn(&str) -> bool, sink: &Sink) -> Result<Vec<PathBuf>, Unlisted> {
+/// Every file of this name below a root, in the order of the paths. What leads out of the root, or cannot be read, is reported;
+/// `about`: what is lost with a folder of this name.
+pub(crate) fn find(
+    root: &Path,
+    wanted: impl Fn(&str) -> bool,
+    about: impl Fn(&str) -> About,
+    sink: &Sink,
+) -> Result<Vec<PathBuf>, Unlisted> {
     let missing = |error: io::Error| Unlisted::unreachable(root.display(), error);
     let real = root.canonicalize().map_err(missing)?;
     if !real.is_dir() {
@@ -32,17 +38,19 @@ pub(crate) fn find(root: &Path, wanted: impl Fn(&str) -> bool, sink: &Sink) -> R
         }
         paths.sort();
         for path in paths {
-            let wrong = |what: &str| Item::Wrong { place: path.display().to_string(), what: what.to_owned() };
             let inside = path.canonicalize().is_ok_and(|target| target.starts_with(&real));
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if !inside {
-                sink.blocking(wrong("leads out of its root, or nowhere"));
+                // A file of another name would not have been read where it belongs either.
+                if wanted(&name) || !path.is_file() {
+                    sink.blocking_wrong(path.display(), "leads out of its root, or nowhere", about(&name));
+                }
             } else if path.is_dir() {
                 if path.is_symlink() {
                     continue; // The folder itself is met where it lies.
                 }
                 if depth == MAX_DEPTH {
-                    sink.blocking(wrong("lies deeper than 16 folders"));
+                    sink.blocking_wrong(path.display(), "lies deeper than 16 folders", About::Anything);
                 } else {
                     folders.push((path, depth + 1));
                 }

@@ -3,9 +3,10 @@
 //! Invariants:
 //! - A source is only ever read.
 //! - No raw secret leaves this crate: tokens are keyed-hashed as they are read, and what looks like a secret is not passed on.
-//! - A row that cannot be understood costs itself alone, and says where it stands; a source that cannot be read says nothing about
-//!   what it does not list.
+//! - A row that cannot be understood costs itself alone, and says where it stands and what it may have been about: of that nothing is
+//!   known, and least of all that it is gone. A source that cannot be read says nothing about what it does not list.
 
+mod account;
 mod address;
 mod connections;
 mod details;
@@ -21,9 +22,11 @@ use std::sync::Arc;
 
 use domain::grant::event::FailureKind;
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 use tokio::sync::mpsc;
 
+pub use account::{Account, Met, is_too_much};
 pub use map::{Map, MapError, Place};
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
@@ -38,11 +41,21 @@ pub enum Life {
     Expired,
 }
 
+/// Whom a source itself names as the holder, in the city's own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    Guild(Slug),
+    Citizen(CitizenId),
+}
+
 /// One capability as its source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The names by which the source knows its holder, the most telling first.
+    /// The names that the map file may have for its holder, the most telling first. Where a source has several kinds of names, all
+    /// but the first kind say which they are: `owner:kasra`, `workspace:gaf`, `author:loom`.
     pub names: Vec<String>,
+    /// Whose it is if the map has none of the names.
+    pub whose: Option<Whose>,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
     pub life: Life,
@@ -58,11 +71,31 @@ pub struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Listed(Box<Listed>),
-    /// A row that cannot be understood, and where it stands.
-    Wrong {
-        place: String,
-        what: String,
-    },
+    Wrong(Wrong),
+}
+
+/// A row that cannot be understood: where it stands, and what it may have been about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    pub place: String,
+    pub what: String,
+    pub about: About,
+}
+
+/// What a row that cannot be understood may stand for. Of that, nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// These refs, whoever holds them. Without any: nothing that can be held here.
+    Refs(Vec<CapabilityRef>),
+    /// Anything that is not listed elsewhere.
+    Anything,
+}
+
+impl About {
+    /// What is no ref was never held.
+    pub(crate) fn named(text: &str) -> Self {
+        Self::Refs(text.parse().into_iter().collect())
+    }
 }
 
 /// Why a source could not be listed to its end.
@@ -98,12 +131,17 @@ impl Sink {
         let _ = self.0.send(Item::Listed(Box::new(listed))).await;
     }
 
-    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString) {
-        let _ = self.0.send(Item::Wrong { place: place.to_string(), what: what.to_string() }).await;
+    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let wrong = Wrong { place: place.to_string(), what: what.to_string(), about };
+        let _ = self.0.send(Item::Wrong(wrong)).await;
     }
 
-    pub(crate) fn blocking(&self, item: Item) {
-        let _ = self.0.blocking_send(item);
+    pub(crate) fn blocking(&self, listed: Listed) {
+        let _ = self.0.blocking_send(Item::Listed(Box::new(listed)));
+    }
+
+    pub(crate) fn blocking_wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let _ = self.0.blocking_send(Item::Wrong(Wrong { place: place.to_string(), what: what.to_string(), about }));
     }
 }
 
@@ -128,6 +166,13 @@ pub async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlis
 pub fn prepare_tls() {
     // Whoever came first has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What the map file may call a holder: the plain name, and then a name of another kind. A plain name that looks like one of another
+/// kind would be taken for it, so it is none.
+pub(crate) fn names(plain: &str, kind: &str, other: Option<&str>) -> Vec<String> {
+    let plain = Some(plain.to_owned()).filter(|name| !name.contains(':'));
+    plain.into_iter().chain(other.map(|name| format!("{kind}:{name}"))).collect()
 }
 
 /// Reads a ref, or says why it is none.

@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, details, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
 /// What a manifest declares a server by.
@@ -20,16 +20,20 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 }
 
 fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
-    for path in files::find(root, |name| name == MANIFEST, sink)? {
+    for path in files::find(root, |name| name == MANIFEST, |_| About::Anything, sink)? {
         match manifest(&path) {
-            Ok(listed) => listed.into_iter().for_each(|item| sink.blocking(item)),
-            Err((line, what)) => sink.blocking(Item::Wrong { place: format!("{}:{line}", path.display()), what }),
+            Ok(items) => items.into_iter().for_each(|item| match item {
+                Ok(listed) => sink.blocking(listed),
+                Err(Wrong { place, what, about }) => sink.blocking_wrong(place, what, about),
+            }),
+            // Which tools were in it, nobody can say.
+            Err((line, what)) => sink.blocking_wrong(format!("{}:{line}", path.display()), what, About::Anything),
         }
     }
     Ok(())
 }
 
-fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
+fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
     let fields = files::yaml(&text, 0)?;
     let named = |name: &str| match fields.get(name) {
@@ -38,8 +42,10 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
         None => Err((1, format!("{name} is missing"))),
     };
     let (name, version) = (named("name")?, named("version")?);
-    let owner = fields.get("owner").and_then(Value::as_str).map(str::to_owned);
-    let names: Vec<String> = [Some(name.clone()), owner].into_iter().flatten().collect();
+    let owner = fields.get("owner").and_then(Value::as_str);
+    let names = crate::names(&name, "owner", owner);
+    // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
+    let whose = owner.and_then(|owner| owner.parse().ok()).map(Whose::Guild);
     let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
         Ok(reference) => {
             let mut kept = Fields::new();
@@ -49,8 +55,9 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
             kept.insert("plugin".to_owned(), Value::String(name.clone()));
             kept.insert("version".to_owned(), Value::String(version.clone()));
             kept.extend(more);
-            Item::Listed(Box::new(Listed {
+            Ok(Listed {
                 names: names.clone(),
+                whose: whose.clone(),
                 kind,
                 reference,
                 life: Life::Living,
@@ -58,10 +65,12 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
                 read_only: false,
                 details: details::document(kept),
                 place,
-            }))
+            })
         }
-        Err(what) => Item::Wrong { place, what },
+        Err(what) => Err(Wrong { place, what, about: About::named(text) }),
     };
+    // A tool without a name may have been any.
+    let nameless = |place, what: &str| Err(Wrong { place, what: what.to_owned(), about: About::Anything });
     let mut items = Vec::new();
     let place = |part: &str| format!("{}: {part}", path.display());
     match fields.get("mcp_tools") {
@@ -77,9 +86,9 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
                             let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
                             listed(CapabilityKind::Tool, name, more, place)
                         }
-                        None => Item::Wrong { place, what: "a tool has a name".to_owned() },
+                        None => nameless(place, "a tool has a name"),
                     },
-                    _ => Item::Wrong { place, what: "a tool is a name, or an object with one".to_owned() },
+                    _ => nameless(place, "a tool is a name, or an object with one"),
                 });
             }
         }
@@ -110,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Item>, (u64, String)> {
+    fn read(text: &str) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(MANIFEST);
         fs::write(&path, text).unwrap();
@@ -126,19 +135,33 @@ mod tests {
         let refs: Vec<String> = items
             .iter()
             .map(|item| match item {
-                Item::Listed(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
-                Item::Wrong { what, .. } => what.clone(),
+                Ok(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
+                Err(wrong) => format!("{}; {:?}", wrong.what, wrong.about),
             })
             .collect();
         assert_eq!(
             refs,
             [
-                "tool post_invoice [\"ledger-tools\", \"kasra\"]",
-                "tool void_invoice [\"ledger-tools\", \"kasra\"]",
-                "a tool is a name, or an object with one",
-                "mcp_server ledger [\"ledger-tools\", \"kasra\"]"
+                "tool post_invoice [\"ledger-tools\", \"owner:kasra\"]",
+                "tool void_invoice [\"ledger-tools\", \"owner:kasra\"]",
+                "a tool is a name, or an object with one; Anything",
+                "mcp_server ledger [\"ledger-tools\", \"owner:kasra\"]"
             ]
         );
+    }
+
+    #[test]
+    fn only_the_owner_is_a_guild_whatever_the_plugin_is_called() {
+        for (text, names, whose) in [
+            ("name: kasra\nversion: 1.0.0\nmcp_tools: [x]\n", vec!["kasra"], None),
+            ("name: kasra\nversion: 1.0.0\nowner: loom\nmcp_tools: [x]\n", vec!["kasra", "owner:loom"], Some("loom")),
+            ("name: owner:kasra\nversion: 1.0.0\nowner: A B\nmcp_tools: [x]\n", vec!["owner:A B"], None),
+        ] {
+            let items = read(text).unwrap();
+            let [Ok(listed)] = &items[..] else { panic!("{items:?}") };
+            assert_eq!(listed.names, names, "{text}");
+            assert_eq!(listed.whose, whose.map(|slug| Whose::Guild(slug.parse().unwrap())), "{text}");
+        }
     }
 
     #[test]

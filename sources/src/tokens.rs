@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::table::ForeignRow;
-use crate::{Item, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
 const TABLES: [&str; 2] = ["tokens", "workspace_tokens"];
@@ -75,10 +75,10 @@ impl<'de> Visitor<'de> for Elements<'_> {
         while let Some(raw) = elements.next_element_seed(Raw)? {
             let place = format!("{}: element {number}", self.path.display());
             number += 1;
-            self.sink.blocking(match element(&raw, self.keyed, &place) {
-                Ok(listed) => Item::Listed(Box::new(listed)),
-                Err(what) => Item::Wrong { place, what },
-            });
+            match element(&raw, self.keyed, &place) {
+                Ok(listed) => self.sink.blocking(listed),
+                Err(what) => self.sink.blocking_wrong(place, what, about(&raw)),
+            }
         }
         Ok(())
     }
@@ -92,6 +92,17 @@ impl<'de> DeserializeSeed<'de> for Raw {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         serde::Deserialize::deserialize(deserializer)
+    }
+}
+
+/// Which token an element that is wrong is about.
+fn about(raw: &RawValue) -> About {
+    let fields =
+        serde_json::from_str::<Fields<String, Value>>(raw.get()).ok().filter(|_| raw.get().len() <= MAX_ELEMENT);
+    let hash = fields.as_ref().and_then(|fields| fields.get("token_hash")).and_then(Value::as_str);
+    match hash {
+        Some(hash) if check_hash(hash).is_ok() => About::named(&hash[..16]),
+        _ => About::Anything,
     }
 }
 
@@ -132,6 +143,7 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
     fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
         names: vec![agent],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&hash[..16])?,
         life: if active { Life::Living } else { Life::Revoked },
@@ -162,9 +174,11 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
         let place = format!("{}: {table} row {number}", path.display());
-        match token(ForeignRow(fields(&row)), keyed, &place) {
+        let row = ForeignRow(fields(&row));
+        let about = row.about("id");
+        match token(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
-            Err(what) => sink.wrong(place, what).await,
+            Err(what) => sink.wrong(place, what, about).await,
         }
     }
     Ok(())
@@ -191,7 +205,9 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     }
     row.0.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
-        names: vec![workspace],
+        // Of another kind than the agents of the JSON file, which the same map speaks of.
+        names: vec![format!("workspace:{workspace}")],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&id)?,
         life: if revoked { Life::Revoked } else { Life::Living },
@@ -240,6 +256,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{Item, Wrong};
 
     fn keyed() -> KeyedHash {
         Arc::new(|bytes| hex(&Sha256::digest([b"key".as_slice(), bytes].concat())))
@@ -258,7 +275,9 @@ mod tests {
     fn told(items: &[Item]) -> Vec<String> {
         let tell = |item: &Item| match item {
             Item::Listed(listed) => format!("{} {} {:?}", listed.names[0], listed.reference, listed.life),
-            Item::Wrong { place, what } => format!("{}: {what}", place.rsplit_once(": ").unwrap().1),
+            Item::Wrong(Wrong { place, what, about }) => {
+                format!("{}: {what}; {about:?}", place.rsplit_once(": ").unwrap().1)
+            }
         };
         items.iter().map(tell).collect()
     }
@@ -284,12 +303,12 @@ mod tests {
             [
                 format!("loom {} Living", &hash[..16]),
                 "gaf-bot 60303ae22b998861 Revoked".to_owned(),
-                "element 2: token_hash is not 64 lower-case hexadecimal digits".to_owned(),
-                "element 3: is no object".to_owned(),
-                "element 4: token_hash is missing".to_owned(),
-                "element 5: agent is no lower-case name".to_owned(),
-                "element 6: active is no boolean".to_owned(),
-                "element 7: token_hash is not the hash of token".to_owned(),
+                "element 2: token_hash is not 64 lower-case hexadecimal digits; Anything".to_owned(),
+                "element 3: is no object; Anything".to_owned(),
+                "element 4: token_hash is missing; Anything".to_owned(),
+                format!("element 5: agent is no lower-case name; Refs([{}])", &hash[..16]),
+                format!("element 6: active is no boolean; Refs([{}])", &hash[..16]),
+                format!("element 7: token_hash is not the hash of token; Refs([{}])", &hash[..16]),
             ]
         );
         let all = format!("{items:?}");
@@ -319,7 +338,8 @@ mod tests {
              insert into workspace_tokens values ('t2', 'gaf', 'readonly', '{hash}', '2026-04-02 09:00:00', '2026-04-03T09:00:00Z', null);
              insert into workspace_tokens values ('t3', null, 'agent', '{hash}', null, null, null);
              insert into workspace_tokens values ('t4', 'gaf', 'admin', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);"
+             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);
+             insert into workspace_tokens values (null, 'gaf', 'agent', '{hash}', null, null, null);"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
         let (listed, items) = items(&path).await;
@@ -327,11 +347,12 @@ mod tests {
         assert_eq!(
             told(&items),
             [
-                "gaf t1 Living",
-                "gaf t2 Revoked",
-                "workspace_tokens row 3: workspace is missing",
-                "workspace_tokens row 4: token_type is not agent, squad or readonly",
-                "workspace_tokens row 5: created_at is no time",
+                "workspace:gaf t1 Living",
+                "workspace:gaf t2 Revoked",
+                "workspace_tokens row 3: workspace is missing; Refs([t3])",
+                "workspace_tokens row 4: token_type is not agent, squad or readonly; Refs([t4])",
+                "workspace_tokens row 5: created_at is no time; Refs([t5])",
+                "workspace_tokens row 6: id is missing; Anything",
             ]
         );
         assert!(matches!(&items[1], Item::Listed(listed) if listed.read_only));

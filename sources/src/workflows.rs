@@ -12,7 +12,7 @@ use serde_json::{Map as Fields, Value};
 
 use crate::address::{Outside, is_outside};
 use crate::map::Web;
-use crate::{Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const VERSION: &str = "2021-07-28";
 const PAGE: usize = 100;
@@ -44,7 +44,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
                         sink.listed(listed).await;
                     }
                 }
-                Err(what) => sink.wrong(place, what).await,
+                Err(what) => sink.wrong(place, what, about(workflow)).await,
             }
         }
         if workflows.is_empty() {
@@ -62,6 +62,11 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     Err(Unlisted::new(FailureKind::Malformed, web.url.as_str(), "has no last page"))
 }
 
+fn about(workflow: &Value) -> About {
+    let id = workflow.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    id.map_or(About::Anything, About::named)
+}
+
 fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
     let fields = workflow.as_object().ok_or("is no object")?;
     let text = |name: &str| match fields.get(name) {
@@ -69,7 +74,8 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         Some(_) => Err(format!("{name} is no text, or empty")),
         None => Err(format!("{name} is missing")),
     };
-    let (id, name) = (text("id")?, text("name")?);
+    // Whoever edits a workflow names it: the name is nobody's holder.
+    let (id, _) = (text("id")?, text("name")?);
     let life = match text("status")? {
         "published" | "active" => Life::Living,
         "draft" | "inactive" => Life::Revoked,
@@ -81,7 +87,8 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     Ok(Listed {
-        names: vec![id.to_owned(), name.to_owned()],
+        names: vec![id.to_owned()],
+        whose: None,
         kind: CapabilityKind::Automation,
         reference: reference(id)?,
         life,
@@ -255,7 +262,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::Item;
+    use crate::{Item, Wrong};
 
     /// What the service answers to the next requests, in order; the last one again and again.
     type Script = Vec<(u16, &'static str, String)>;
@@ -309,7 +316,7 @@ mod tests {
         let done = list(&map(url, allow_private), &Sink::new(sender)).await;
         let tell = |item: Item| match item {
             Item::Listed(listed) => format!("{} {:?}", listed.reference, listed.life),
-            Item::Wrong { place, what } => format!("{place}: {what}"),
+            Item::Wrong(Wrong { place, what, about }) => format!("{place}: {what}; {about:?}"),
         };
         (done, std::iter::from_fn(|| items.try_recv().ok()).map(tell).collect())
     }
@@ -343,8 +350,9 @@ mod tests {
         let (done, items) = listed(vec![ok(body.to_string())]).await;
         done.unwrap();
         assert_eq!(items[0], "a Revoked");
-        assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty");
-        assert!(items[2].contains("status is not") && items[3].ends_with("is no object"), "{items:?}");
+        assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty; Anything");
+        assert!(items[2].contains("status is not") && items[2].ends_with("Refs([c])"), "{items:?}");
+        assert!(items[3].ends_with("is no object; Anything"), "{items:?}");
     }
 
     #[tokio::test]

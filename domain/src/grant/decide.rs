@@ -6,7 +6,7 @@ use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
-use super::{delegation, verification};
+use super::{delegation, terms, verification};
 use crate::command::Command;
 use crate::ids::GrantId;
 use crate::party::HolderId;
@@ -70,7 +70,7 @@ fn grant(turn: &mut Turn<'_>, c: &GrantCapability, command: &Command) -> Result<
     Ok(Outcome::Done)
 }
 
-/// A source lists what it has again and again, so what is known already is already done, whatever an actor narrowed since.
+/// A source lists what it has again and again: what is known already is already done, unless the source gives less than before.
 fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if !c.source.is_imported() {
         return Err(Rejection::new(Code::SourceMismatch).field("source").into());
@@ -86,7 +86,7 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if let Some(living) = known.filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
         return if same {
-            Ok(Outcome::AlreadyDone)
+            terms::follow_source(turn, c)
         } else {
             Err(Rejection::new(Code::GrantExists).field("ref").into())
         };

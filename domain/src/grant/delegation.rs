@@ -32,7 +32,7 @@ pub(super) fn attenuate(turn: &mut Turn<'_>, c: &AttenuateGrant, command: &Comma
     if let Some(outcome) = over_grant(turn, c.holder, c.grant, command)? {
         return Ok(outcome);
     }
-    let event = GrantEvent::Attenuated { grant: c.grant, scope: c.scope.clone(), expires_at };
+    let event = GrantEvent::Attenuated { grant: c.grant, scope: c.scope.clone(), expires_at, told: false };
     turn.record(stream(c.holder), event)?;
     Ok(Outcome::Done)
 }

@@ -134,8 +134,8 @@ impl Inventory {
                     grant.children.remove(child);
                 });
             }),
-            GrantEvent::Attenuated { grant, scope, expires_at } => self.change(*grant, |grant| {
-                grant.limited |= grant.parent().is_none() && grant.expires_at != *expires_at;
+            GrantEvent::Attenuated { grant, scope, expires_at, told } => self.change(*grant, |grant| {
+                grant.limited |= !told && grant.parent().is_none() && grant.expires_at != *expires_at;
                 grant.scope = scope.clone();
                 grant.expires_at = *expires_at;
             }),

@@ -319,7 +319,12 @@ impl Life {
             0 => GrantEvent::Verified { grant },
             1 => GrantEvent::VerificationFailed { grant, failure: FailureKind::TimedOut },
             2 => GrantEvent::WentStale { grant },
-            3 => GrantEvent::Attenuated { grant, scope: Scope::default(), expires_at: Some(Time::from_micros(9)) },
+            3 => GrantEvent::Attenuated {
+                grant,
+                scope: Scope::default(),
+                expires_at: Some(Time::from_micros(9)),
+                told: false,
+            },
             4 => GrantEvent::ReverificationRequested { grant },
             end => {
                 self.grants.swap_remove(place);

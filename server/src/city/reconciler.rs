@@ -3,7 +3,7 @@
 //!
 //! Invariant: with healthy sources no grant is ever older than a day: it is due after eighteen hours, and an hour later it was asked for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,14 @@ use domain::Time;
 use domain::grant::command::{Finding, RecordVerifications, Verdict};
 use domain::grant::event::FailureKind;
 use domain::grant::kind::{CapabilityKind, Source};
-use domain::party::HolderId;
 use identity::Credential;
-use queries::due::Unverified;
 use serde::Serialize;
-use sources::{Item, KeyedHash, Life, Map, Sink};
+use sources::{About, Account, Item, KeyedHash, Map, Met, Sink, is_too_much};
 use tokio::sync::mpsc;
 
 use super::City;
 use crate::http::now;
+use crate::importing::{Holders, Tables};
 
 const EVERY: Duration = Duration::from_secs(3600);
 /// After a start, and after a round that left something: soon enough for what somebody asked for.
@@ -61,6 +60,8 @@ pub struct Round {
     pub unknown: u64,
     /// Why, by source.
     pub trouble: BTreeMap<String, String>,
+    /// Rows that were not understood, by source: `guildhall import --dry-run` shows them.
+    pub wrong: BTreeMap<String, u64>,
     pub dry_run: bool,
 }
 
@@ -115,10 +116,11 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
             let name = grant.source.to_string();
             if !listings.contains_key(&name) {
                 let listing = Listing::of(city, grant.source).await?;
-                round.trouble.extend(listing.trouble.as_ref().map(|(_, what)| (name.clone(), what.clone())));
+                round.trouble.extend(listing.trouble.as_ref().map(|what| (name.clone(), what.clone())));
+                round.wrong.extend((listing.wrong > 0).then(|| (name.clone(), listing.wrong)));
                 listings.insert(name.clone(), listing);
             }
-            let verdict = listings[&name].verdict(grant);
+            let verdict = listings[&name].account.verdict(grant.holder, grant.kind.parse()?, &grant.reference);
             round.count(verdict);
             findings.push(Finding { holder: grant.holder, grant: grant.grant_id, verdict });
         }
@@ -135,79 +137,80 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
     }
 }
 
-type Key = (HolderId, String, String);
-
 /// One source as it is now.
 struct Listing {
-    lives: HashMap<Key, Life>,
+    account: Account,
+    /// Rows that were not understood, or count for nothing.
+    wrong: u64,
     /// Why nothing can be said of what is not in it.
-    trouble: Option<(FailureKind, String)>,
+    trouble: Option<String>,
 }
 
 impl Listing {
     async fn of(city: &City, source: Source) -> anyhow::Result<Self> {
-        let trouble = |kind, what: String| Self { lives: HashMap::new(), trouble: Some((kind, what)) };
-        let Some(path) = city.settings.sources.map(source) else {
-            return Ok(trouble(FailureKind::Unreachable, "no mapping file is configured (sources)".to_owned()));
-        };
-        let map = match Map::read(source, path) {
-            Ok(map) => map,
-            Err(error) => return Ok(trouble(FailureKind::Unreachable, error.to_string())),
-        };
-        let mut listing = Self::read(city, Arc::new(map)).await?;
+        let mut listing = Self { account: Account::default(), wrong: 0, trouble: None };
+        let map = city.settings.sources.map(source).map(|path| Map::read(source, path));
+        match map {
+            Some(Ok(map)) => listing.read(city, Arc::new(map)).await?,
+            Some(Err(error)) => listing.fail(FailureKind::Unreachable, error.to_string()),
+            None => listing.fail(FailureKind::Unreachable, "no mapping file is configured (sources)".to_owned()),
+        }
         if listing.trouble.is_none() {
-            listing.trouble = listing.loss(city, source).await?;
+            listing.weigh(city, source).await?;
         }
         Ok(listing)
     }
 
-    async fn read(city: &City, map: Arc<Map>) -> anyhow::Result<Self> {
+    fn fail(&mut self, failure: FailureKind, what: String) {
+        self.account.breaks_off(failure);
+        self.trouble = Some(what);
+    }
+
+    async fn read(&mut self, city: &City, map: Arc<Map>) -> anyhow::Result<()> {
         let (sender, mut items) = mpsc::channel(1000);
         let keyed = keyed(city);
         let listed = {
             let map = Arc::clone(&map);
             tokio::spawn(async move { sources::list(&map, &keyed, &Sink::new(sender)).await })
         };
-        let mut lives = HashMap::new();
-        let mut guilds = HashMap::new();
+        let mut holders = Holders::default();
         while let Some(item) = items.recv().await {
-            let Item::Listed(listed) = item else { continue };
-            if let Some(holder) = crate::importing::holder(city, &map, &listed.names, &mut guilds).await? {
-                lives.insert((holder, listed.kind.to_string(), listed.reference.to_string()), listed.life);
+            match item {
+                Item::Wrong(wrong) => {
+                    self.wrong += 1;
+                    self.account.misses(&wrong.about);
+                }
+                Item::Listed(listed) => match holders.of(&map, &listed, &mut Tables(city)).await? {
+                    Some(holder) => self.wrong += u64::from(self.account.meet(holder, &listed) == Met::Again),
+                    None => self.account.misses(&About::Refs(vec![listed.reference])),
+                },
             }
         }
-        let trouble = listed.await?.err().map(|unlisted| (unlisted.kind, unlisted.to_string()));
-        Ok(Self { lives, trouble })
+        if let Err(unlisted) = listed.await? {
+            self.fail(unlisted.kind, unlisted.to_string());
+        }
+        Ok(())
     }
 
-    /// A source that lost a fifth of what it had, or all of it, is not believed.
-    async fn loss(&self, city: &City, source: Source) -> anyhow::Result<Option<(FailureKind, String)>> {
+    /// A source that lost too much of what it had is not believed.
+    async fn weigh(&mut self, city: &City, source: Source) -> anyhow::Result<()> {
         let (mut all, mut lost, mut after) = (0_u64, 0_u64, None);
         loop {
             let page = queries::inventory::of_source(&mut city.views.reader().await?, source, after).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.grant_id);
+            all += page.len() as u64;
             for held in page {
-                all += 1;
-                let key = (held.holder, held.kind, held.reference.to_string());
-                lost += u64::from(!self.lives.contains_key(&key));
+                let verdict = self.account.verdict(held.holder, held.kind.parse()?, &held.reference);
+                lost += u64::from(verdict == Verdict::Gone);
             }
         }
-        let too_much = lost > 0 && (lost == all || lost * 5 > all);
-        let what = format!("lists {lost} of {all} living grants no more: `guildhall import --confirm-loss` ends them");
-        Ok(too_much.then_some((FailureKind::Malformed, what)))
-    }
-
-    fn verdict(&self, grant: &Unverified) -> Verdict {
-        let key = (grant.holder, grant.kind.clone(), grant.reference.to_string());
-        match (self.lives.get(&key), &self.trouble) {
-            // What was read is so, whatever came after it.
-            (Some(Life::Living), _) => Verdict::Alive,
-            (Some(Life::Revoked), _) => Verdict::Revoked,
-            (Some(Life::Expired), _) => Verdict::Expired,
-            (None, Some((failure, _))) => Verdict::Unknown(*failure),
-            (None, None) => Verdict::Gone,
+        if is_too_much(lost, all) {
+            let what =
+                format!("lists {lost} of {all} living grants no more: `guildhall import --confirm-loss` ends them");
+            self.fail(FailureKind::Malformed, what);
         }
+        Ok(())
     }
 }
 

@@ -65,8 +65,6 @@ pub enum Due {
         guild: GuildId,
         holder: Holder,
     },
-    /// Whoever is gone has no capability left.
-    NothingHeld(Holder),
 }
 
 /// Money that left a hold and must leave the balance in the same act.
@@ -223,7 +221,6 @@ impl World {
             }
             Due::DescendantsEnded(grants) => self.settle_descendants(grants, notes),
             Due::Inside { guild, holder } => self.settle_inside(*guild, *holder, notes),
-            Due::NothingHeld(holder) => self.settle_nothing_held(*holder, notes),
             Due::Dissolved(guild) => {
                 let treasury = self.treasuries.get(&TreasuryId { 0: guild.0 });
                 let empty = treasury.is_none_or(|treasury| treasury.is_empty());
