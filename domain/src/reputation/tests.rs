@@ -1,18 +1,16 @@
-//! Reputation by its formulas and its rules.
+//! Reputation by its rules; by its formulas below.
 #![allow(clippy::unwrap_used, clippy::float_arithmetic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod formulas;
 
-use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 use super::command::*;
 use super::evidence::*;
 use super::figures;
-use super::rating::{Games, Rating, TAU, update};
-use super::score::{lambda, nine};
 use super::state::Reputation;
 use crate::citizen::command::AssignRole;
-use crate::ids::{CitizenId, EvidenceId, GuildId, ReputationId, Stream};
+use crate::ids::{CitizenId, GuildId, ReputationId, Stream};
 use crate::party::Tier;
 use crate::rejection::Code;
 use crate::testing::{World, reference, slug};
@@ -21,115 +19,6 @@ use crate::time::Time;
 use crate::turn::{Outcome, State};
 
 const DONE: Result<Outcome, Code> = Ok(Outcome::Done);
-
-fn piece(kind: &str, weight: i64, scope: u128, at: i64) -> Evidence {
-    Evidence {
-        id: EvidenceId::from_bits(1),
-        kind: serde_json::from_value(kind.into()).unwrap(),
-        weight: Weight(weight),
-        scope: GuildId::from_bits(scope),
-        attested_by: CitizenId::from_bits(9),
-        effective_at: Time::from_micros(at),
-        recorded_at: Time::from_micros(at),
-        disputed: false,
-        reversed_at: None,
-    }
-}
-
-/// Within one unit of the ninth place; of the volatility, within the tolerance of how it is found.
-fn near(ours: &str, golden: &str, tolerance: f64) -> bool {
-    (ours.parse::<f64>().unwrap() - golden.parse::<f64>().unwrap()).abs() <= tolerance
-}
-
-#[test]
-fn the_golden_table_is_reproduced() {
-    let mut evidence: BTreeMap<&str, Vec<Evidence>> = BTreeMap::new();
-    let scope = |name: &str| u128::from(name.as_bytes()[0]);
-    let mut rows = 0;
-    for line in include_str!("golden.txt").lines() {
-        let parts: Vec<&str> = line.split('\t').collect();
-        match parts.as_slice() {
-            ["evidence", name, kind, weight, place, at] => {
-                let piece = piece(kind, weight.parse().unwrap(), scope(place), at.parse().unwrap());
-                evidence.entry(name).or_default().push(piece);
-            }
-            ["row", name, as_of, figure, place, count, score, mu, phi, sigma] => {
-                let as_of = Time::from_micros(as_of.parse().unwrap());
-                let figure: Figure = serde_json::from_value((*figure).into()).unwrap();
-                let place = (*place != "-").then(|| GuildId::from_bits(scope(place)));
-                let all = figures(&evidence[name], as_of);
-                let row = &all[&(figure, place)];
-                assert_eq!(row.evidence.to_string(), **count, "{line}");
-                assert!(near(&row.score, score, 1e-9), "{line}: {row:?}");
-                // The paper's algorithm stops within 1e-6 of the logarithm of the volatility.
-                let fits = near(&row.mu, mu, 1e-6) && near(&row.phi, phi, 1e-6) && near(&row.sigma, sigma, 1e-6);
-                assert!(fits, "{line}: {row:?}");
-                rows += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(rows > 40, "{rows}");
-}
-
-#[test]
-fn half_is_left_after_thirty_days_and_a_quarter_after_sixty() {
-    let day = |days: i64| Time::from_micros(1_767_225_600_000_000 + days * 86_400_000_000);
-    let one = [piece("task_completed", 1000, 1, day(0).micros())];
-    let score = |days| figures(&one, day(days))[&(Figure::Reliability, None)].score.clone();
-    assert_eq!((score(0), score(30), score(60)), ("1.000000000".into(), "0.500000000".into(), "0.250000000".into()));
-    assert_eq!(format!("{:.4}", lambda()), "0.0231");
-}
-
-/// Glickman, "Example of the Glicko-2 system": a player of 1500 (deviation 200) against three others.
-#[test]
-fn the_worked_example_of_the_paper_is_reproduced() {
-    let scale = 173.7178;
-    let game = |rating: f64, deviation: f64, result: f64| Games {
-        number: 1.0,
-        opponent_mu: (rating - 1500.0) / scale,
-        opponent_phi: deviation / scale,
-        result,
-    };
-    let before = Rating { mu: 0.0, phi: 200.0 / scale, sigma: 0.06 };
-    let games = [game(1400.0, 30.0, 1.0), game(1550.0, 100.0, 0.0), game(1700.0, 300.0, 0.0)];
-    let after = update(before, &games, TAU);
-    assert_eq!(format!("{:.4} {:.4}", after.mu, after.phi), "-0.2069 0.8722");
-    // 0.059996: the paper prints five digits and rounds none.
-    assert!((after.sigma - 0.059_996).abs() < 1e-6, "{}", after.sigma);
-    let (rating, deviation) = (after.mu.mul_add(scale, 1500.0), after.phi * scale);
-    assert!((rating - 1464.06).abs() < 0.02 && (deviation - 151.52).abs() < 0.01, "{rating} {deviation}");
-}
-
-#[test]
-fn numbers_are_written_in_one_way() {
-    assert_eq!([nine(-0.0), nine(0.5), nine(-1e-12)], ["0.000000000", "0.500000000", "0.000000000"]);
-    // Exactly between two: to the even one.
-    assert_eq!(nine(0.000_000_000_5), "0.000000001");
-    assert_eq!(nine(2.0_f64.powi(-10)), "0.000976562");
-}
-
-proptest! {
-    #[test]
-    fn the_order_of_evidence_does_not_matter(
-        pieces in proptest::collection::vec((0_usize..9, 1_i64..2000, 0_u128..3, 0_i64..5), 1..40),
-        turns in 0_usize..40,
-    ) {
-        let kinds = ["task_completed", "task_failed", "task_abandoned", "verification_passed", "verification_failed",
-            "audit_clean", "audit_violation", "peer_endorsed", "peer_flagged"];
-        let day = 86_400_000_000_i64;
-        let make = |(kind, size, scope, at): &(usize, i64, u128, i64)| {
-            let sign = if kinds[*kind].ends_with("ed") && !kinds[*kind].ends_with("failed") && !kinds[*kind].ends_with("flagged") { 1 } else { -1 };
-            piece(kinds[*kind], sign * size, *scope, 20_000 * day + at * day / 2)
-        };
-        let evidence: Vec<Evidence> = pieces.iter().map(make).collect();
-        let mut turned = evidence.clone();
-        turned.rotate_left(turns % evidence.len());
-        turned.reverse();
-        let as_of = Time::from_micros(20_010 * day);
-        prop_assert_eq!(figures(&evidence, as_of), figures(&turned, as_of));
-    }
-}
 
 /// A guild with a gate, two members who answer for themselves, and a holder.
 struct Hall {
