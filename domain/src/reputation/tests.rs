@@ -6,14 +6,19 @@ mod formulas;
 use std::collections::BTreeSet;
 
 use super::command::*;
+use super::event::ReputationEvent;
 use super::evidence::*;
 use super::figures;
+use super::opinions::MOST_OPINIONS;
 use super::state::Reputation;
 use crate::citizen::command::AssignRole;
-use crate::ids::{CitizenId, GuildId, ReputationId, Stream};
+use crate::event::Event;
+use crate::guild::command::{FinalizeDissolution, InitiateDissolution, MarkDormant, WakeGuild};
+use crate::ids::{CitizenId, GuildId, ReputationId, Stream, TreasuryId};
+use crate::money::{Account, Share};
 use crate::party::Tier;
 use crate::rejection::Code;
-use crate::testing::{World, reference, slug};
+use crate::testing::{World, join, reference, slug};
 use crate::text::Digest;
 use crate::time::Time;
 use crate::turn::{Outcome, State};
@@ -120,7 +125,72 @@ fn opinions_need_something_of_ones_own_and_time_between_them() {
     hall.world.pass_days(31);
     assert_eq!(hall.endorse(ann, ben), DONE);
     assert_eq!(hall.weights(ben), ["0.500", "0.500"]);
-    assert_eq!(hall.world.send(ann, Flag { to: ben, scope: hall.guild.into(), note: None }), DONE, "another opinion");
+    let flag = Flag { to: ben, scope: hall.guild.into(), note: None };
+    assert_eq!(hall.world.send(ann, flag.clone()), Err(Code::OpinionGiven), "of one kind or the other");
+    hall.world.pass_days(30);
+    assert_eq!(hall.world.send(ann, flag), DONE);
+    assert_eq!(hall.endorse(ann, ben), Err(Code::OpinionGiven));
+    hall.world.check_replay();
+}
+
+#[test]
+fn nobody_speaks_of_more_than_a_hundred_in_a_month() {
+    let mut hall = Hall::new();
+    let (gate, ann) = (hall.gate, hall.ann);
+    hall.attest(gate, ann).unwrap();
+    let crowd: Vec<CitizenId> = (0..=MOST_OPINIONS).map(|_| hall.world.human()).collect();
+    for one in &crowd[1..] {
+        assert_eq!(hall.endorse(ann, *one), DONE);
+    }
+    assert_eq!(hall.endorse(ann, crowd[0]), Err(Code::TooManyOpinions));
+    hall.world.pass_days(30);
+    assert_eq!(hall.endorse(ann, crowd[0]), DONE);
+    hall.world.check_replay();
+}
+
+#[test]
+fn what_no_rule_asks_for_any_more_is_forgotten() {
+    let mut hall = Hall::new();
+    let (gate, ann, ben) = (hall.gate, hall.ann, hall.ben);
+    hall.attest(gate, ann).unwrap();
+    for _ in 0..40 {
+        assert_eq!(hall.endorse(ann, ben), DONE);
+        let stranger = hall.world.human();
+        assert_eq!(hall.endorse(ann, stranger), DONE);
+        hall.world.pass_days(30);
+    }
+    let size = |citizen| format!("{:?}", hall.reputation(citizen).opinions()).len();
+    assert!(size(ann) < 1000 && size(ben) < 1000, "{} {}", size(ann), size(ben));
+    hall.world.check_replay();
+}
+
+#[test]
+fn a_scope_is_an_active_guild() {
+    let mut hall = Hall::new();
+    let (gate, ann, ben, founder) = (hall.gate, hall.ann, hall.ben, hall.founder);
+    hall.attest(gate, ann).unwrap();
+    let evidence = hall.reputation(ann).evidence().next().unwrap().id;
+    let guild = || hall.guild.into();
+    let (fallback, flag) = (TreasuryId::of_citizen(founder), Flag { to: ben, scope: guild(), note: None });
+    let shares = vec![Share { to: Account::Treasury(fallback), basis_points: 10_000 }];
+    let steps: [(crate::Command, Code); 3] = [
+        (MarkDormant { guild: guild() }.into(), Code::GuildDormant),
+        (InitiateDissolution { guild: guild(), shares, fallback }.into(), Code::GuildDissolving),
+        (FinalizeDissolution { guild: guild() }.into(), Code::GuildDissolved),
+    ];
+    for (step, code) in steps {
+        assert_eq!(hall.world.send(founder, step), DONE);
+        assert_eq!(hall.attest(gate, ann), Err(code));
+        assert_eq!(hall.endorse(ann, ben), Err(code));
+        assert_eq!(hall.world.send(ann, flag.clone()), Err(code));
+        if code == Code::GuildDormant {
+            hall.world.send(founder, WakeGuild { guild: hall.guild.into() }).unwrap();
+        }
+    }
+    // What was said there stays open to question.
+    assert_eq!(hall.world.send(ann, DisputeEvidence { holder: ann, piece: evidence, reason: None }), DONE);
+    let other = hall.other_gate;
+    assert_eq!(hall.world.send(other, ReverseEvidence { holder: ann, piece: evidence, reason: None }), DONE);
     hall.world.check_replay();
 }
 
@@ -142,14 +212,33 @@ fn those_who_praise_each_other_in_a_circle_count_a_quarter() {
         let closing = hall.weights(people[0]).pop().unwrap();
         assert_eq!(closing, if length <= 4 { "0.125" } else { "0.500" }, "a circle of {length}");
     }
+    for (days, closing) in [(90, "0.125"), (91, "0.500")] {
+        let mut hall = Hall::new();
+        let (ann, ben) = (hall.ann, hall.ben);
+        hall.attest(hall.gate, ann).unwrap();
+        hall.attest(hall.gate, ben).unwrap();
+        hall.endorse(ann, ben).unwrap();
+        hall.world.pass_days(days);
+        hall.endorse(ben, ann).unwrap();
+        assert_eq!(hall.weights(ann).pop().unwrap(), closing, "after {days} days");
+    }
+}
+
+#[test]
+fn praise_that_comes_back_in_another_guild_is_a_circle_too() {
     let mut hall = Hall::new();
-    let (ann, ben) = (hall.ann, hall.ben);
-    hall.attest(hall.gate, ann).unwrap();
-    hall.attest(hall.gate, ben).unwrap();
+    let (gate, ann, ben, founder) = (hall.gate, hall.ann, hall.ben, hall.founder);
+    let other = hall.world.guild(founder, "coopers");
+    for citizen in [gate, ben] {
+        hall.world.send(founder, join(other, citizen, "member", None)).unwrap();
+    }
+    hall.attest(gate, ann).unwrap();
     hall.endorse(ann, ben).unwrap();
-    hall.world.pass_days(91);
-    hall.endorse(ben, ann).unwrap();
-    assert_eq!(hall.weights(ann).pop().unwrap(), "0.500", "that was long ago");
+    hall.guild = other;
+    hall.attest(gate, ben).unwrap();
+    assert_eq!(hall.endorse(ben, ann), DONE);
+    assert_eq!(hall.weights(ann).pop().unwrap(), "0.125");
+    hall.world.check_replay();
 }
 
 #[test]
@@ -199,5 +288,49 @@ fn only_the_city_computes_and_the_same_twice_is_nothing() {
     assert_eq!(hall.world.send_system(recompute(hall.world.now)), Ok(Outcome::AlreadyDone), "a second moves nothing");
     hall.world.pass_days(1);
     assert_eq!(hall.world.send_system(recompute(hall.world.now)), DONE, "a day does");
+    hall.world.check_replay();
+}
+
+#[test]
+fn what_is_attested_while_figures_are_computed_is_computed_next() {
+    let mut hall = Hall::new();
+    let (gate, ann) = (hall.gate, hall.ann);
+    let recompute = |as_of| RecomputeReputation { holder: ann, as_of };
+    hall.attest(gate, ann).unwrap();
+    let begun = hall.world.now;
+    hall.world.now = Time::from_micros(begun.micros() + 1_000_000);
+    let meanwhile = hall.outcome(ann, EvidenceType::AuditClean);
+    hall.world.send(gate, meanwhile).unwrap();
+    hall.world.now = Time::from_micros(begun.micros() + 2_000_000);
+    assert_eq!(hall.world.send_system(recompute(begun)), DONE);
+    assert!(hall.reputation(ann).computed().unwrap().outdated, "one piece is newer than that");
+    assert_eq!(hall.world.send_system(recompute(hall.world.now)), DONE);
+    assert!(!hall.reputation(ann).computed().unwrap().outdated);
+    // In the same instant, but after it.
+    hall.attest(gate, ann).unwrap();
+    assert!(hall.reputation(ann).computed().unwrap().outdated);
+    hall.world.check_replay();
+}
+
+/// Rows that have nothing behind them any more are named, and no others.
+#[test]
+fn rows_without_evidence_are_gone() {
+    let mut hall = Hall::new();
+    let (gate, other, ann) = (hall.gate, hall.other_gate, hall.ann);
+    let clean = hall.outcome(ann, EvidenceType::AuditClean);
+    hall.world.send(gate, clean).unwrap();
+    hall.attest(gate, ann).unwrap();
+    hall.world.send_system(RecomputeReputation { holder: ann, as_of: hall.world.now }).unwrap();
+    let piece = hall.reputation(ann).evidence().next().unwrap().id;
+    hall.world.send(ann, DisputeEvidence { holder: ann, piece, reason: None }).unwrap();
+    hall.world.send(other, ReverseEvidence { holder: ann, piece, reason: None }).unwrap();
+    hall.world.pass_days(1);
+    hall.world.send_system(RecomputeReputation { holder: ann, as_of: hall.world.now }).unwrap();
+    let gone = hall.world.find(|_, event| match event {
+        Event::Reputation(ReputationEvent::Recomputed { gone, .. }) => Some(gone.clone()),
+        _ => None,
+    });
+    let gone: BTreeSet<_> = gone.unwrap().into_iter().map(|row| (row.figure, row.scope)).collect();
+    assert_eq!(gone, BTreeSet::from([(Figure::Compliance, None), (Figure::Compliance, Some(hall.guild))]));
     hall.world.check_replay();
 }
