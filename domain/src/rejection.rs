@@ -137,7 +137,8 @@ codes! {
     SameHousehold = "same_household", "nobody attests for themselves, their operator or their agents";
     OutcomeAttested = "outcome_attested", "that outcome of that work was attested for that holder before";
     NoEvidenceOfOwn = "no_evidence_of_own", "whoever speaks for or against others has shown something in that scope";
-    OpinionGiven = "opinion_given", "the same opinion was given within the last 30 days";
+    OpinionGiven = "opinion_given", "an opinion of that citizen was given in that scope within the last 30 days";
+    TooManyOpinions = "too_many_opinions", "nobody gives more than 100 opinions in 30 days";
     EvidenceNotFound = "evidence_not_found", "there is no such piece of evidence about that holder";
     NotDisputed = "not_disputed", "only what its holder disputes is reversed";
     AsOfInFuture = "as_of_in_future", "nobody computes the future";

@@ -35,10 +35,16 @@ pub fn id(prefix: &str, second: u64, number: u64) -> String {
 
 pub fn at(second: u64) -> String {
     let seconds = START + second;
-    // 1700000000 is 2023-11-14T22:13:20Z; tests stay within a few days of it.
-    let day = seconds / 86_400 - START / 86_400;
+    // 1700000000 is 2023-11-14T22:13:20Z; tests stay within a few months of it.
+    let mut day = 14 + seconds / 86_400 - START / 86_400;
+    let mut months = [("2023-11", 30), ("2023-12", 31), ("2024-01", 31), ("2024-02", 29), ("2024-03", 31)].into_iter();
+    let (mut month, mut length) = months.next().unwrap();
+    while day > length {
+        day -= length;
+        (month, length) = months.next().unwrap();
+    }
     let clock = seconds % 86_400;
-    format!("2023-11-{:02}T{:02}:{:02}:{:02}.000000Z", 14 + day, clock / 3600, clock / 60 % 60, clock % 60)
+    format!("{month}-{day:02}T{:02}:{:02}:{:02}.000000Z", clock / 3600, clock / 60 % 60, clock % 60)
 }
 
 pub fn sealed() -> Value {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::governance::Class;
 use super::grant::{Holder, HolderKind};
-use super::reputation::Kind as OpinionKind;
+use super::reputation::Opinion;
 use super::treasury::{Movement, Role};
 use super::values::{
     Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId,
@@ -95,8 +95,8 @@ pub struct Act {
     pub passed: Vec<ProposalId>,
     /// Proposals closed as passed: what they asked for.
     pub closed: Vec<(ProposalId, Box<str>, Class)>,
-    /// Opinions that were given: who, of whom, where, which.
-    pub opinions: Vec<(CitizenId, CitizenId, GuildId, OpinionKind)>,
+    /// Opinions that were given and are not evidence yet, with where they were given.
+    pub opinions: Vec<(u64, Opinion)>,
     /// Grants that another says hang on it.
     pub delegated: BTreeSet<GrantId>,
     /// Guilds whose members, ranks or proposals changed.
@@ -170,6 +170,9 @@ impl World {
         }
         for capture in &self.act.captures {
             notes.at(capture.position, format!("{} of {} is captured but never paid", capture.hold, capture.treasury));
+        }
+        for (position, Opinion { giver, to, .. }) in &self.act.opinions {
+            notes.at(*position, format!("the opinion that {giver} gave of {to} is no evidence"));
         }
         if self.act.principal_left && self.principals.is_empty() {
             notes.add("the city is left without a principal");
