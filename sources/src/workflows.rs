@@ -31,6 +31,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
         let Some(url) = next.take() else { return Ok(()) };
         let place = format!("page {}", number + 1);
         let page = service.get(&url).await?;
+        sink.still_heard()?;
         let workflows = match page.get("workflows") {
             Some(Value::Array(workflows)) => workflows,
             _ => return Err(Unlisted::new(FailureKind::Malformed, place, "has no list of workflows")),

@@ -34,6 +34,8 @@ pub struct Report {
     pub listed: u64,
     pub added: u64,
     pub confirmed: u64,
+    /// The source gives less than before: so does the grant.
+    pub narrowed: u64,
     pub ended: u64,
     pub gone: u64,
     pub withheld: u64,
