@@ -27,6 +27,7 @@ use domain::time::Time;
 use tokio::sync::mpsc;
 
 pub use account::{Account, Met, is_too_much};
+pub use details::shown;
 pub use map::{Map, MapError, Place};
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
@@ -84,7 +85,7 @@ pub struct Wrong {
 
 impl Wrong {
     pub(crate) fn new(place: impl ToString, what: impl ToString, about: About) -> Self {
-        Self { place: place.to_string(), what: what.to_string(), about }
+        Self { place: shown(&place.to_string()), what: shown(&what.to_string()), about }
     }
 }
 
@@ -115,7 +116,7 @@ pub struct Unlisted {
 
 impl Unlisted {
     pub(crate) fn new(kind: FailureKind, place: impl ToString, what: impl ToString) -> Self {
-        Self { kind, place: place.to_string(), what: what.to_string() }
+        Self { kind, place: shown(&place.to_string()), what: shown(&what.to_string()) }
     }
 
     pub(crate) fn unreachable(place: impl ToString, what: impl ToString) -> Self {

@@ -3,6 +3,7 @@
 use domain::grant::kind::{CapabilityKind, CapabilityRef};
 use domain::party::HolderId;
 use serde::Serialize;
+use sources::shown;
 
 use super::work::Named;
 
@@ -72,7 +73,7 @@ impl Report {
 
     pub(super) fn row(&mut self, place: String, what: String) {
         if self.rows.len() < MOST_LINES {
-            self.rows.push(Row { place, what });
+            self.rows.push(Row { place: shown(&place), what: shown(&what) });
         }
     }
 }
