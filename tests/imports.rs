@@ -12,12 +12,12 @@ use guildhall_tests::server::{Place, Server};
 use guildhall_tests::town;
 use guildhall_tests::{Engine, block_on};
 use serde_json::{Value, json};
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 
 /// A running city, a folder for sources, and the first key.
 struct Yard {
     place: Place,
-    _server: Server,
+    server: Server,
     http: Http,
     dir: tempfile::TempDir,
     key_file: PathBuf,
@@ -35,7 +35,7 @@ impl Yard {
         fs::write(&key_file, key).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&key_file, mode).unwrap();
-        Self { place, _server: server, http, dir, key_file, environment: Vec::new() }
+        Self { place, server, http, dir, key_file, environment: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -212,6 +212,77 @@ fn a_row_that_is_wrong_is_not_gone_and_of_two_the_first_counts() {
 }
 
 #[test]
+fn what_got_narrower_at_the_source_gets_narrower_here_and_never_wider() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['edge.sqlite']\n[holders]\n'workspace:gaf' = '{loom}'\n"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path("edge.sqlite"));
+        let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        let table = "create table tokens (id text, workspace text, token_type text, token_hash text, revoked_at)";
+        edge.execute(table).await.unwrap();
+        let row = format!("insert into tokens values ('t1', 'gaf', 'agent', '{}', null)", hash("t1"));
+        edge.execute(sqlx::AssertSqlSafe(row)).await.unwrap();
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "added"), 1);
+        let (_, grant) = yard.held(&loom, "d1:tokens").await[0].clone();
+
+        edge.execute("update tokens set token_type = 'readonly'").await.unwrap();
+        let dry = yard.import("d1:tokens", "map.toml", &["--dry-run"], 0);
+        let report = yard.import("d1:tokens", "map.toml", &[], 0);
+        for report in [dry, report] {
+            assert_eq!((number(&report, "narrowed"), number(&report, "added")), (1, 0), "{report}");
+            assert_eq!(report["changes"][0]["what"], "narrowed", "{report}");
+        }
+        let read_only = async || {
+            let size = yard.place.home.log().await.head().await.unwrap().size;
+            let path = format!("/v1/grants/{grant}?at_least={}", size - 1);
+            yard.http.get(&yard.http.principal(), &path).await.1["scope"]["read_only"] == true
+        };
+        assert!(read_only().await);
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "narrowed"), 0, "once");
+        edge.execute("update tokens set token_type = 'agent'").await.unwrap();
+        let report = yard.import("d1:tokens", "map.toml", &[], 0);
+        assert_eq!((number(&report, "narrowed"), number(&report, "confirmed")), (0, 1), "{report}");
+        assert!(read_only().await, "nobody can tell who narrowed it");
+    });
+}
+
+#[test]
+fn an_import_says_nothing_about_what_another_source_told_of() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("skills/review/SKILL.md", "---\nname: review\n---\ntext\n");
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        yard.import("fs:skills", "skills.toml", &[], 0);
+        let (_, grant) = yard.held(&loom, "fs:skills").await[0].clone();
+        let Who(key) = yard.http.principal();
+        let ask = |source: &str| {
+            let finding = json!({"holder": loom, "grant": grant, "verdict": "gone"});
+            let ask = json!({
+                "do": "import", "api_key": key, "source": source, "imports": [], "findings": [finding], "dry": false,
+            });
+            socket(&yard.place.home.dir, &ask)
+        };
+        let refused = ask("d1:tokens");
+        assert_eq!(refused["problem"]["code"], "source_mismatch", "{refused}");
+        assert_eq!(yard.held(&loom, "fs:skills").await.len(), 1);
+        assert_eq!(ask("fs:skills")["is"], "done");
+        assert!(yard.held(&loom, "fs:skills").await.is_empty());
+    });
+}
+
+/// Asks the running server as a subcommand does.
+fn socket(dir: &Path, ask: &Value) -> Value {
+    use std::io::{BufRead as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(dir.join("control.sock")).unwrap();
+    writeln!(stream, "{ask}").unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
 fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
     block_on(async {
         let yard = Yard::open(Engine::Sqlite).await;
@@ -321,5 +392,219 @@ fn workflows_are_read_from_a_service() {
         let report = yard.import("ghl:workflows", "ghl.toml", &[], 0);
         assert_eq!((number(&report, "added"), number(&report, "ignored")), (1, 1), "{report}");
         assert_eq!(yard.held(&ada, "ghl:workflows").await.len(), 1);
+    });
+}
+
+/// In every place of a source where it can stand; beside it something harmless, so that there is something to look at.
+const CANARY: &str = "sk-loom-c0ffeec0ffeec0ffee";
+const HARMLESS: &str = "harmless-marker";
+
+impl Yard {
+    /// Imports as often as people do, and says everything that anybody can read afterwards, anywhere. No file here holds the canary.
+    async fn listen(&self, domain: &str, map: &str, holder: &str) -> String {
+        let (map, key) = (self.path(map), self.key_file.to_str().unwrap());
+        let mut all = String::new();
+        for more in [&["--dry-run"][..], &["--dry-run", "--json"], &["--json"], &[], &["--confirm-loss", "--json"]] {
+            let arguments = ["import", domain, "--map", map.to_str().unwrap(), "--key-file", key];
+            let arguments = self.place.home.arguments(&[&arguments, more].concat());
+            let ended = programs::run_with(&programs::guildhall(), &arguments, &self.environment).expect(1);
+            all += &format!("{}{}", ended.stdout, ended.stderr);
+        }
+        let size = self.place.home.log().await.head().await.unwrap().size;
+        let path = format!("/v1/holders/{holder}/grants?limit=500&ended=true&at_least={}", size - 1);
+        let (_, grants) = self.http.get(&self.http.principal(), &path).await;
+        assert!(grants.to_string().contains(HARMLESS), "details can be read by those who may: {grants}");
+        let out = self.path(&format!("export-{}", domain.replace(':', "-")));
+        let arguments = self.place.home.arguments(&["export", "--out", out.to_str().unwrap()]);
+        programs::run(&programs::guildhall(), &arguments).expect(0);
+        canary(&out, CANARY);
+        canary(&self.place.home.dir, CANARY);
+        all + &grants.to_string() + &self.server.said()
+    }
+}
+
+#[track_caller]
+fn assert_quiet(said: &str, rows: &[&str]) {
+    let at = said.find(CANARY).map(|at| &said[at.saturating_sub(300)..(at + 100).min(said.len())]);
+    assert_eq!(at, None, "a secret came out");
+    for row in rows {
+        assert!(said.contains(row), "{row} was not reported:\n{said}");
+    }
+}
+
+#[test]
+fn no_secret_comes_out_of_token_files_and_databases() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        let good = json!({
+            "token_hash": hash(CANARY), "agent": "loom", "active": true, "token": CANARY, "label": format!("use {CANARY}"),
+            "note": HARMLESS, (CANARY): 1, "deep": {(CANARY): [CANARY]},
+        });
+        let mut rows = vec![good];
+        for (field, value) in [("token_hash", CANARY), ("agent", CANARY), ("active", CANARY), ("scope", CANARY)] {
+            let mut row = json!({"token_hash": hash(field), "agent": "loom", "active": true});
+            row[field] = json!(value);
+            rows.push(row);
+        }
+        rows.push(json!(CANARY));
+        yard.write("tokens.json", &Value::from(rows).to_string());
+        yard.write("half.json", &format!("[{{\"token\": \"{CANARY}\", {CANARY}"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path("edge.sqlite"));
+        let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        let h = hash("edge");
+        let sql = format!(
+            "create table tokens (id text, workspace text, token_type text, token_hash text, label, created_at, \"{CANARY}\");
+             insert into tokens values ('t1', 'gaf', 'agent', '{h}', '{CANARY}', null, '{CANARY}');
+             insert into tokens values ('{CANARY}', 'gaf', 'agent', '{h}', null, null, null);
+             insert into tokens values ('t3', '{CANARY}', 'agent', '{h}', null, null, null);
+             insert into tokens values ('t4', 'gaf', '{CANARY}', '{h}', null, null, null);
+             insert into tokens values ('t5', 'gaf', 'agent', '{CANARY}', null, null, null);
+             insert into tokens values ('t6', 'gaf', 'agent', '{h}', null, '{CANARY}', null)"
+        );
+        edge.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.unwrap();
+        let paths = "['edge.sqlite', 'tokens.json', 'half.json']";
+        yard.write("map.toml", &format!("paths = {paths}\n[holders]\nloom = '{loom}'\n'workspace:gaf' = '{loom}'\n"));
+        let said = yard.listen("d1:tokens", "map.toml", &loom).await;
+        assert_quiet(
+            &said,
+            &["none of workspace:(hidden)", "none of (hidden)", "tokens row 6", "element 5", "half of it"],
+        );
+    });
+}
+
+#[test]
+fn no_secret_comes_out_of_manifests_and_skills() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        let plugin = |folder: &str, text: String| yard.write(&format!("plugins/{folder}/plugin.yaml"), &text);
+        plugin(
+            "good",
+            format!(
+                "name: good\nversion: {CANARY}\ndisplay_name: {HARMLESS}\nmcp_tools:\n  - {CANARY}\n  - {{name: t1, description: {CANARY}, {CANARY}: 1}}\n  - 7\n"
+            ),
+        );
+        plugin(CANARY, format!("name: {CANARY}\nversion: 1.0.0\nowner: {CANARY}\nmcp_tools: [t2]\n"));
+        plugin("broken", format!("name: x\nversion: [{CANARY}\n"));
+        plugin("twice", format!("name: x\n{CANARY}: 1\n{CANARY}: 2\n"));
+        plugin("odd", format!("name: [{CANARY}]\nversion: 1.0.0\n"));
+        plugin("anchor", format!("name: *{CANARY}\nversion: 1.0.0\n"));
+        yard.write("plugins.toml", &format!("paths = ['plugins']\n[holders]\ngood = '{loom}'\n"));
+        let said = yard.listen("plugin:yaml", "plugins.toml", &loom).await;
+        assert_quiet(
+            &said,
+            &["none of (hidden), owner:(hidden)", "(hidden)/plugin.yaml", "broken/plugin.yaml", "mcp_tools[2]"],
+        );
+
+        let skill = |folder: &str, front: String| yard.write(&format!("skills/{folder}/SKILL.md"), &front);
+        skill(
+            "good",
+            format!("---\nname: {CANARY}\ndescription: {HARMLESS}\nlabels: [{CANARY}]\n{CANARY}: 1\n---\n{CANARY}\n"),
+        );
+        skill("twin", format!("---\nname: {CANARY}\n---\n"));
+        skill(CANARY, "---\nname: n\n---\n".to_owned());
+        skill("grade", format!("---\nname: g\nfuel_grade: {CANARY}\n---\n"));
+        skill("broken", format!("---\nname: [{CANARY}\n---\n"));
+        yard.write("skills/cards/one.json", &format!("{{\"skill_id\": {CANARY}"));
+        yard.write("skills/cards/two.json", &format!("{{\"skill_id\": \"c2\", \"name\": [\"{CANARY}\"]}}"));
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        let said = yard.listen("fs:skills", "skills.toml", &loom).await;
+        assert_quiet(
+            &said,
+            &["a second skill", "(hidden)/SKILL.md", "fuel_grade is not", "one.json:1", "name is no text"],
+        );
+    });
+}
+
+#[test]
+fn no_secret_comes_out_of_services() {
+    block_on(async {
+        let mut yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.environment.push(("GHL_TOKEN", CANARY.to_owned()));
+        let first = json!({"workflows": [
+            {"id": "w1", "name": format!("send {CANARY}"), "status": "published", "note": HARMLESS, (CANARY): CANARY},
+            {"id": CANARY, "name": "n", "status": "published"},
+            {"id": "w3", "name": "n", "status": CANARY}, {"id": [CANARY], "name": "n", "status": "draft"}, CANARY,
+        ], "meta": {"nextPageUrl": format!("/workflows/?cursor={CANARY}")}});
+        let refused = format!("no such token: {CANARY}");
+        for (second, says) in [
+            ("HTTP/1.1 401 Unauthorized", "answers 401"),
+            ("HTTP/1.1 422 Unprocessable Entity", "answers 422"),
+            ("HTTP/1.1 200 OK", "no whole JSON"),
+        ] {
+            let base = answering(vec![("HTTP/1.1 200 OK", first.to_string()), (second, refused.clone())]);
+            let map = format!(
+                "location = '{CANARY}'\ncredential_env = 'GHL_TOKEN'\nallow_private = true\ndefault = '{loom}'\n"
+            );
+            yard.write("ghl.toml", &format!("url = '{base}'\n{map}"));
+            let said = yard.listen("ghl:workflows", "ghl.toml", &loom).await;
+            assert_quiet(&said, &[says, "workflow 2", "workflow 3: status", "workflow 5"]);
+        }
+        yard.write("ghl.toml", &format!("url = 'http://{CANARY}@x/'\nlocation = 'l'\ncredential_env = 'GHL_TOKEN'\n"));
+        assert_quiet(&yard.listen("ghl:workflows", "ghl.toml", &loom).await, &["is no plain http"]);
+    });
+}
+
+/// A service that gives these answers by turns.
+fn answering(answers: Vec<(&'static str, String)>) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (stream, (status, body)) in listener.incoming().zip(answers.iter().cycle()) {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            assert!(String::from_utf8_lossy(&request[..read]).contains(&format!("Bearer {CANARY}")));
+            let head = "content-type: application/json\r\nconnection: close\r\n";
+            write!(stream, "{status}\r\n{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    base
+}
+
+#[test]
+fn no_secret_comes_out_of_a_table_of_connections() {
+    block_on(async {
+        let mut yard = Yard::open(Engine::Postgres).await;
+        let (ada, _) = town::human(&yard.http, "observer", "Ada").await;
+        let url = yard.place.database.as_ref().unwrap().owner_url.clone();
+        let mut owner = eventlog::testing::connect(&url).await;
+        let rows = format!(
+            "create schema elsewhere; create table elsewhere.connections (id text, profile_id text, tool_name text,
+                oauth_token_ref text, scopes text[], status text, connected_at text, revoked_at text, note text, \"{CANARY}\" text);
+             insert into elsewhere.connections values
+                ('c1', '{ada}', 'drive {CANARY}', '{CANARY}', '{{{CANARY}}}', 'active', null, null, '{HARMLESS}', '{CANARY}'),
+                ('c2', '{CANARY}', 'drive', null, null, 'active', null, null, null, null),
+                ('c3', '{ada}', 'drive', null, null, '{CANARY}', null, null, null, null),
+                ('c4', '{ada}', 'drive', null, null, 'active', '{CANARY}', null, null, null),
+                ('{CANARY}', '{ada}', 'drive', null, null, 'active', null, null, null, null)"
+        );
+        owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(rows))).await.unwrap();
+        yard.environment.push(("PROFILES_URL", url));
+        yard.environment.push(("WRONG_URL", format!("postgres://me:{CANARY}@127.0.0.1:9/{CANARY}")));
+        yard.environment.push(("NO_URL", format!("{CANARY} is no url")));
+        yard.write("pg.toml", "database_url_env = 'PROFILES_URL'\ntable = 'elsewhere.connections'\n");
+        let said = yard.listen("pg:profile_tool_connections", "pg.toml", &ada).await;
+        assert_quiet(&said, &["none of (hidden)", "status is not", "connected_at is no time", "row 5"]);
+        for (variable, says) in [("WRONG_URL", "refused"), ("NO_URL", "no PostgreSQL connection string")] {
+            yard.write("wrong.toml", &format!("database_url_env = '{variable}'\n"));
+            let said = yard.listen("pg:profile_tool_connections", "wrong.toml", &ada).await;
+            assert_quiet(&said, &[says]);
+        }
+        // What the city keeps of it in the database of its own.
+        let url = yard.place.database.as_ref().unwrap().owner_url.clone();
+        let mut owner = eventlog::testing::connect(&url).await;
+        let dumped: Vec<String> = sqlx::query_scalar(
+            "select query_to_xml(format('select * from %I.%I', table_schema, table_name), true, false, '')::text
+             from information_schema.tables where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema', 'elsewhere')",
+        )
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+        assert!(dumped.iter().any(|table| table.contains(&ada)), "there is something to look at");
+        assert_quiet(&dumped.join("\n"), &[]);
     });
 }

@@ -9,6 +9,7 @@
 mod floor;
 mod grown;
 mod hand;
+mod inventory;
 mod load;
 mod ours;
 mod standing;
@@ -40,6 +41,10 @@ enum Section {
     Checks,
     /// All figures of many holders from their evidence
     Reputation,
+    /// Tokens, manifests and skills a second through `guildhall import`, with its memory
+    Imports,
+    /// Three days of a simulated clock with many grants of one healthy source
+    Reconciler,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,7 +73,7 @@ struct Arguments {
     /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands` and `checks`
+    /// The engines, for `commands`, `checks` and `imports`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -77,6 +82,12 @@ struct Arguments {
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
+    /// Tokens for `imports`
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    tokens: Vec<usize>,
+    /// Grants for `reconciler`
+    #[arg(long, default_value_t = 100_000)]
+    grants: usize,
     /// The sizes compared by `memory`
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
     sizes: Vec<u64>,
@@ -103,6 +114,14 @@ fn main() {
     }
     if wanted(Section::Reputation) {
         standing::reputation();
+    }
+    if wanted(Section::Imports) {
+        for side in &arguments.engines {
+            guildhall_tests::block_on(inventory::imports(side.engine(), &arguments.tokens));
+        }
+    }
+    if wanted(Section::Reconciler) {
+        guildhall_tests::block_on(inventory::reconciler(arguments.grants));
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {

@@ -52,9 +52,19 @@ pub struct Sources {
     pub skills: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<PathBuf>,
+    /// How long one listing may take before what it did not come to counts as unknown [default: 600]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing_seconds: Option<u64>,
 }
 
+/// A round that has to give up all five sources still ends within the hour.
+const LISTING_SECONDS: u64 = 600;
+
 impl Sources {
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.listing_seconds.unwrap_or(LISTING_SECONDS))
+    }
+
     pub fn map(&self, source: Source) -> Option<&Path> {
         let map = match source {
             Source::D1Tokens => &self.tokens,

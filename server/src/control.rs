@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use commands::Request;
-use domain::Command;
-use domain::grant::command::{Finding, RecordVerifications};
+use domain::grant::command::Finding;
 use domain::grant::kind::Source;
 use domain::ids::{GrantId, GuildId, Slug};
+use domain::{Code, Command, Rejection, Time};
 use futures::StreamExt as _;
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
@@ -21,12 +20,13 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
+use crate::city::reconciler;
 use crate::city::{City, DataDir, Open, make_private, open_log};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
 use crate::http::{Fresh, Refusal};
-use crate::importing::{self, Desk, Guilds, Holding, Import, Settled, Tables};
+use crate::importing::{self, Desk, Guilds, Holding, Import, Settled, Settlement, Tables};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -68,9 +68,10 @@ pub enum Ask {
     Guild {
         slug: Slug,
     },
-    /// What an importer brings, and what it found out.
+    /// What an importer brings from a source, and what it found out about what that source told of.
     Import {
         api_key: Secret,
+        source: Source,
         imports: Vec<Import>,
         findings: Vec<Finding>,
         dry: bool,
@@ -180,7 +181,7 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
         }
         Ask::Reconcile { dry_run } => {
-            let round = crate::city::reconciler::round(city, crate::http::now(), dry_run).await?;
+            let round = reconciler::round(city, Time::from_micros(city.log.clock()), dry_run).await?;
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
@@ -189,10 +190,12 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
         }
         Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
-        Ask::Import { api_key, imports, findings, dry } => match import(city, &api_key, imports, findings, dry).await {
-            Ok(settled) => Ok(Ending::Done(serde_json::to_value(settled)?)),
-            Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
-        },
+        Ask::Import { api_key, source, imports, findings, dry } => {
+            match import(city, &api_key, source, imports, findings, dry).await {
+                Ok(settlement) => Ok(Ending::Done(serde_json::to_value(settlement)?)),
+                Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
+            }
+        }
         Ask::Rebuild => {
             let rebuilt = projections::replay::rebuild(&city.log, &city.views, on_progress).await?;
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
@@ -200,33 +203,40 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
     }
 }
 
-/// What an importer brings, as the caller; what it found out, as the city's own word.
+/// What an importer brings, as the caller; what it found out, as the city's own word, which is only about what the source told of.
 async fn import(
     city: &City,
     api_key: &Secret,
+    source: Source,
     imports: Vec<Import>,
     findings: Vec<Finding>,
     dry: bool,
-) -> Result<Vec<Settled>, Problem> {
+) -> Result<Settlement, Problem> {
     let credential = admitted(city, api_key, "grant.import").await?;
+    let foreign = |field: &'static str| Problem::rejected(&Rejection::new(Code::SourceMismatch).field(field));
+    if imports.iter().any(|import| import.source != source) {
+        return Err(foreign("imports"));
+    }
+    let grants: Vec<GrantId> = findings.iter().map(|finding| finding.grant).collect();
+    let told_of = queries::inventory::told_of(&mut city.views.reader().await?, source, &grants).await?;
+    if !source.is_imported() || !grants.iter().all(|grant| told_of.contains(grant)) {
+        return Err(foreign("findings"));
+    }
     if dry {
-        return importing::judge(city, &imports).await.map_err(Problem::from);
+        return Ok(Settlement { imports: importing::judge(city, &imports).await?, refused: Vec::new() });
     }
     let submitted = imports.into_iter().map(|import| importing::submit(city, credential, import));
     // So many at a time as the queue has room for beside everybody else's.
     let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
-    let settled = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
-    if !findings.is_empty() {
-        let command = RecordVerifications { findings };
-        city.pipeline.submit(Request::of(Credential::System, command)).await?;
-    }
-    Ok(settled)
+    let imports = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
+    let recorded = reconciler::record(city, findings).await?;
+    Ok(Settlement { imports, refused: recorded.refused })
 }
 
 /// The same door as over HTTP: the socket says which machine, the key says who.
 async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String, Value>) -> Result<Value, Problem> {
     let action = Command::ACTIONS.iter().find(|known| **known == action).copied();
-    let action = action.ok_or_else(|| Problem::rejected(&domain::Rejection::new(domain::Code::UnknownAction)))?;
+    let action = action.ok_or_else(|| Problem::rejected(&Rejection::new(Code::UnknownAction)))?;
     let credential = admitted(city, api_key, action).await?;
     let asked = Asked { action, fields, idempotency_key: None, expected_version: None };
     let settled = settle_fields(city, credential, asked).await?;
@@ -301,12 +311,13 @@ impl Desk for ImportDesk {
 
     async fn settle(
         &mut self,
+        source: Source,
         imports: Vec<Import>,
         findings: Vec<Finding>,
         dry: bool,
-    ) -> anyhow::Result<Vec<Settled>> {
+    ) -> anyhow::Result<Settlement> {
         let api_key = self.api_key.clone();
-        self.ask(Ask::Import { api_key, imports, findings, dry }).await
+        self.ask(Ask::Import { api_key, source, imports, findings, dry }).await
     }
 }
 

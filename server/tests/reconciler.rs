@@ -5,10 +5,17 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use commands::Request;
 use domain::Time;
-use guildhall::city::reconciler::{Round, round};
+use domain::grant::command::DelegateGrant;
+use domain::ids::SquadId;
+use domain::party::HolderId;
+use futures::StreamExt as _;
+use guildhall::city::reconciler::{Round, end_what_is_left, round};
 use guildhall::http::now;
+use identity::{Credential, PresentedKey};
 use serde_json::{Value, json};
 use support::Town;
 
@@ -187,5 +194,135 @@ async fn a_row_that_is_wrong_is_not_gone_and_of_two_the_first_counts() {
     assert_eq!((found(&round), round.wrong["d1:tokens"]), ((9, 1, 0, 0), 1), "{round:?}");
     assert_eq!(tokens.living().await, 9);
     let Tokens { town, .. } = tokens;
+    town.end().await;
+}
+
+/// Skills of Ada's, of which the first few have a thousand grants below each.
+struct Forest {
+    town: Town,
+    dir: tempfile::TempDir,
+    ada: String,
+}
+
+const TREES: usize = 11;
+
+impl Forest {
+    async fn grow() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let map = dir.path().join("skills.toml");
+        eventlog::open_with_clock_skew(-24 * HOUR);
+        let town = Town::start_with(|settings| settings.sources.skills = Some(map.clone())).await;
+        let (ada, key) = town.citizen("Ada", &["customer"]).await;
+        fs::write(&map, format!("paths = ['skills']\ndefault = '{ada}'\n")).unwrap();
+        let owned = json!({ "source": "fs:skills", "owner": town.principal });
+        town.post(&town.key, "/capability-sources", owned).await.ok();
+        for number in 0..60 {
+            skill(&dir.path().join("skills"), number);
+            let reference = format!("skill-{number}");
+            let granted = json!({ "kind": "template", "ref": reference, "source": "fs:skills", "delegable": true });
+            let reply = town.post(&town.key, &format!("/holders/{ada}/grants"), granted).await.ok();
+            if number < TREES {
+                let path = format!("/holders/{ada}/grants?source=fs:skills&ref={reference}");
+                let held = town.get_after(&key, &path, reply.position()).await.ok();
+                hand_on(&town, &key, &ada, held.body["items"][0]["grant_id"].as_str().unwrap()).await;
+            }
+        }
+        Self { town, dir, ada }
+    }
+
+    async fn living(&self, holder: &str) -> usize {
+        let size = self.town.open.city.log.head().await.unwrap().size;
+        let path = format!("/holders/{holder}/grants?source=fs:skills&limit=500");
+        self.town.get_after(&self.town.key, &path, size - 1).await.ok().body["items"].as_array().unwrap().len()
+    }
+}
+
+/// To a thousand squads.
+async fn hand_on(town: &Town, key: &str, holder: &str, grant: &str) {
+    let credential = Credential::Key(PresentedKey::parse(key).unwrap().id());
+    let handed_on = (1..=1000).map(|number| {
+        let command = DelegateGrant {
+            holder: holder.parse().unwrap(),
+            grant: grant.parse().unwrap(),
+            to: HolderId::Squad(SquadId::from_bits(number)),
+            scope: None,
+            delegable: false,
+            expires_at: None,
+        };
+        let pipeline = town.open.city.pipeline.clone();
+        async move { assert!(!pipeline.submit(Request::of(credential, command)).await.unwrap().is_rejected()) }
+    });
+    futures::stream::iter(handed_on).buffer_unordered(500).collect::<Vec<()>>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_ends_more_than_one_append_takes_is_halved() {
+    let forest = Forest::grow().await;
+    let squad = SquadId::from_bits(7).to_string();
+    assert_eq!(forest.living(&squad).await, TREES);
+    for number in 0..TREES {
+        fs::remove_dir_all(forest.dir.path().join(format!("skills/skill-{number}"))).unwrap();
+    }
+    let city = &forest.town.open.city;
+    let now = Time::from_micros(now().micros() - 24 * HOUR);
+    let round = round(city, now, false).await.unwrap();
+    assert_eq!((round.alive, round.gone), (49, 11), "{round:?}");
+    assert_eq!((forest.living(&forest.ada).await, forest.living(&squad).await), (49, 0));
+    forest.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_holder_is_finished_by_the_workers() {
+    let forest = Forest::grow().await;
+    let squad = SquadId::from_bits(7).to_string();
+    let (town, ada) = (&forest.town, &forest.ada);
+    town.post(&town.key, &format!("/citizens/{ada}/deprovision"), json!({})).await.ok();
+    assert!(forest.living(&squad).await > 0, "one append has no room for all of it");
+    let check = format!("/holders/{squad}/check?kind=template&ref=skill-10&action=use");
+    let checked = town.get(&town.key, &check).await.ok().body;
+    assert_eq!((&checked["allowed"], &checked["because"]), (&json!(false), &json!("holder_not_active")), "{checked}");
+    end_what_is_left(&town.open.city).await.unwrap();
+    assert_eq!((forest.living(ada).await, forest.living(&squad).await), (0, 0));
+    forest.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_hangs_stops_neither_the_others_nor_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (skills, workflows) = (dir.path().join("skills.toml"), dir.path().join("workflows.toml"));
+    // Takes connections, and says nothing ever.
+    eventlog::open_with_clock_skew(-24 * HOUR);
+    let silence = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silence.local_addr().unwrap());
+    let town = Town::start_with(|settings| {
+        settings.sources.skills = Some(skills.clone());
+        settings.sources.workflows = Some(workflows.clone());
+        settings.sources.listing_seconds = Some(1);
+    })
+    .await;
+    let (ada, _) = town.citizen("Ada", &[]).await;
+    skill(&dir.path().join("skills"), 1);
+    fs::write(&skills, format!("paths = ['skills']\ndefault = '{ada}'\n")).unwrap();
+    let map = "location = 'l'\ncredential_env = 'HOME'\nallow_private = true\ntimeout_seconds = 60";
+    fs::write(&workflows, format!("url = '{url}'\n{map}\n")).unwrap();
+    for (kind, reference, source) in [("automation", "w1", "ghl:workflows"), ("template", "skill-1", "fs:skills")] {
+        let listed = json!({ "kind": kind, "ref": reference, "source": source });
+        town.post(&town.key, &format!("/holders/{ada}/grants/import"), listed).await.ok();
+    }
+    let city = &town.open.city;
+    city.log.skew_clock(-5 * HOUR);
+    let later = || Time::from_micros(now().micros() - 5 * HOUR);
+    let given_up = tokio::time::timeout(Duration::from_millis(300), round(city, later(), true)).await;
+    assert!(given_up.is_err(), "it hangs");
+    let (mut connection, _) = silence.accept().await.unwrap();
+    let mut said = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut said);
+    tokio::time::timeout(Duration::from_secs(5), closed).await.expect("whoever gives a round up hangs up").unwrap();
+
+    let asked = std::time::Instant::now();
+    let round = round(city, later(), false).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!((round.alive, round.unknown), (1, 1), "{round:?}");
+    assert_eq!(round.trouble["ghl:workflows"], "is not listed within 1 s");
     town.end().await;
 }

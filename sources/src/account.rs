@@ -8,6 +8,7 @@ use domain::grant::command::Verdict;
 use domain::grant::event::FailureKind;
 use domain::grant::kind::{CapabilityKind, CapabilityRef};
 use domain::party::HolderId;
+use domain::time::Time;
 use sha2::{Digest as _, Sha256};
 
 use crate::{About, Life, Listed};
@@ -24,8 +25,9 @@ pub enum Met {
 }
 
 /// Folded from the rows of a listing in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Account {
+    now: Time,
     met: HashMap<Key, Verdict>,
     /// Refs of rows that were not understood, or have no holder here.
     unread: HashSet<Key>,
@@ -35,12 +37,18 @@ pub struct Account {
 }
 
 impl Account {
+    pub fn new(now: Time) -> Self {
+        Self { now, met: HashMap::new(), unread: HashSet::new(), blind: false, broken_off: None }
+    }
+
     pub fn key(holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Key {
         short_hash(&format!("{holder}\n{kind}\n{reference}"))
     }
 
     pub fn meet(&mut self, holder: HolderId, listed: &Listed) -> Met {
         let verdict = match listed.life {
+            // A source that forgets to say so when an end has come is not asked to.
+            Life::Living if listed.expires_at.is_some_and(|end| end <= self.now) => Verdict::Expired,
             Life::Living => Verdict::Alive,
             Life::Revoked => Verdict::Revoked,
             Life::Expired => Verdict::Expired,
@@ -131,7 +139,7 @@ mod tests {
 
     #[test]
     fn of_several_rows_the_first_counts() {
-        let mut account = Account::default();
+        let mut account = Account::new(Time::from_micros(1_000_000));
         assert_eq!(account.meet(ANN, &row("a", Life::Living)), Met::First(Verdict::Alive));
         assert_eq!(account.meet(ANN, &row("a", Life::Revoked)), Met::Again);
         assert_eq!(account.meet(BEN, &row("a", Life::Revoked)), Met::First(Verdict::Revoked), "another holder's");
@@ -140,9 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_come_to_its_end_is_expired_whether_or_not_its_source_says_so() {
+        let mut account = Account::new(Time::from_micros(1_000_000));
+        let row =
+            |reference: &str, life, end| Listed { expires_at: Some(Time::from_micros(end)), ..row(reference, life) };
+        let mut meet = |reference, life, end| account.meet(ANN, &row(reference, life, end));
+        assert_eq!(meet("a", Life::Living, 1_000_001), Met::First(Verdict::Alive));
+        assert_eq!(meet("b", Life::Living, 1_000_000), Met::First(Verdict::Expired));
+        assert_eq!(meet("c", Life::Revoked, 999), Met::First(Verdict::Revoked));
+    }
+
+    #[test]
     fn what_was_not_understood_is_unknown_and_not_gone() {
         let unknown = Verdict::Unknown(FailureKind::Malformed);
-        let mut account = Account::default();
+        let mut account = Account::new(Time::from_micros(1_000_000));
         account.meet(ANN, &row("a", Life::Living));
         account.misses(&About::named("b"));
         account.misses(&About::named("sk-loom-0123456789abcdef"));

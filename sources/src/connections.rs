@@ -34,6 +34,7 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
+        sink.still_heard()?;
         let text: String = row.try_get(0).map_err(broken)?;
         let fields: Fields<String, Value> = serde_json::from_str(&text)
             .map_err(|_| Unlisted::new(FailureKind::Malformed, table, "a row is no object"))?;

@@ -27,6 +27,7 @@ pub(crate) fn find(
     let mut found = Vec::new();
     let mut folders = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
+        sink.still_heard()?;
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             // A part of the tree that cannot be read says nothing about what is in it.
@@ -65,7 +66,12 @@ pub(crate) fn find(
 
 /// A text file within the limit.
 pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        // Reading from a pipe would never end.
+        return Err("is no file".to_owned());
+    }
+    let size = metadata.len();
     if size > MAX_FILE_BYTES {
         return Err(format!("has {size} bytes, more than 1 MiB"));
     }

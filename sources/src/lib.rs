@@ -27,6 +27,7 @@ use domain::time::Time;
 use tokio::sync::mpsc;
 
 pub use account::{Account, Met, is_too_much};
+pub use details::shown;
 pub use map::{Map, MapError, Place};
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
@@ -82,6 +83,12 @@ pub struct Wrong {
     pub about: About,
 }
 
+impl Wrong {
+    pub(crate) fn new(place: impl ToString, what: impl ToString, about: About) -> Self {
+        Self { place: shown(&place.to_string()), what: shown(&what.to_string()), about }
+    }
+}
+
 /// What a row that cannot be understood may stand for. Of that, nothing is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
@@ -109,7 +116,7 @@ pub struct Unlisted {
 
 impl Unlisted {
     pub(crate) fn new(kind: FailureKind, place: impl ToString, what: impl ToString) -> Self {
-        Self { kind, place: place.to_string(), what: what.to_string() }
+        Self { kind, place: shown(&place.to_string()), what: shown(&what.to_string()) }
     }
 
     pub(crate) fn unreachable(place: impl ToString, what: impl ToString) -> Self {
@@ -126,14 +133,18 @@ impl Sink {
         Self(items)
     }
 
+    /// Nobody listens any more: whoever reads on does it for nothing.
+    pub(crate) fn still_heard(&self) -> Result<(), Unlisted> {
+        if self.0.is_closed() { Err(Unlisted::unreachable("the listing", "was given up")) } else { Ok(()) }
+    }
+
     pub(crate) async fn listed(&self, listed: Listed) {
         // Whoever does not listen any more does not want to hear that either.
         let _ = self.0.send(Item::Listed(Box::new(listed))).await;
     }
 
     pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString, about: About) {
-        let wrong = Wrong { place: place.to_string(), what: what.to_string(), about };
-        let _ = self.0.send(Item::Wrong(wrong)).await;
+        let _ = self.0.send(Item::Wrong(Wrong::new(place, what, about))).await;
     }
 
     pub(crate) fn blocking(&self, listed: Listed) {
@@ -141,7 +152,7 @@ impl Sink {
     }
 
     pub(crate) fn blocking_wrong(&self, place: impl ToString, what: impl ToString, about: About) {
-        let _ = self.0.blocking_send(Item::Wrong(Wrong { place: place.to_string(), what: what.to_string(), about }));
+        let _ = self.0.blocking_send(Item::Wrong(Wrong::new(place, what, about)));
     }
 }
 

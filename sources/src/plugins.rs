@@ -21,6 +21,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 
 fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
     for path in files::find(root, |name| name == MANIFEST, |_| About::Anything, sink)? {
+        sink.still_heard()?;
         match manifest(&path) {
             Ok(items) => items.into_iter().for_each(|item| match item {
                 Ok(listed) => sink.blocking(listed),

@@ -31,6 +31,7 @@ fn list_tree(root: &Path, seen: &mut HashMap<String, String>, sink: &Sink) -> Re
         .filter(|path| *path != root)
         .collect();
     for path in &found {
+        sink.still_heard()?;
         let is_skill = is_skill(path);
         // What lies in a skill's folder belongs to it, and is no card of another one.
         if !is_skill && path.ancestors().skip(1).any(|folder| folders.contains(folder)) {

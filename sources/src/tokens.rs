@@ -9,7 +9,7 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use futures::TryStreamExt as _;
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map as Fields, Value};
 use sha2::{Digest as _, Sha256};
@@ -29,18 +29,25 @@ const MAX_ELEMENT: usize = 64 << 10;
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(paths) = &map.place else { return Ok(()) };
     for path in paths {
-        let mut head = [0; SQLITE.len()];
-        let unreachable = |error: std::io::Error| Unlisted::unreachable(path.display(), error);
-        let is_sqlite = File::open(path).map_err(unreachable)?.read_exact(&mut head).is_ok() && head == *SQLITE;
-        if is_sqlite {
+        let (at, heard, keys) = (path.clone(), sink.clone(), keyed.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            if is_database(&at)? { Ok(false) } else { list_file(&at, &keys, &heard).map(|()| true) }
+        });
+        let is_read = reading.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
+        if !is_read {
             list_database(path, keyed, sink).await?;
-        } else {
-            let (path, keyed, sink) = (path.clone(), keyed.clone(), sink.clone());
-            let work = tokio::task::spawn_blocking(move || list_file(&path, &keyed, &sink));
-            work.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
         }
     }
     Ok(())
+}
+
+fn is_database(path: &Path) -> Result<bool, Unlisted> {
+    let unreachable = |error: std::io::Error| Unlisted::unreachable(path.display(), error);
+    if !path.metadata().map_err(unreachable)?.is_file() {
+        return Err(Unlisted::unreachable(path.display(), "is no file"));
+    }
+    let mut head = [0; SQLITE.len()];
+    Ok(File::open(path).map_err(unreachable)?.read_exact(&mut head).is_ok() && head == *SQLITE)
 }
 
 fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
@@ -73,6 +80,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut number = 0_u64;
         while let Some(raw) = elements.next_element_seed(Raw)? {
+            self.sink.still_heard().map_err(A::Error::custom)?;
             let place = format!("{}: element {number}", self.path.display());
             number += 1;
             match element(&raw, self.keyed, &place) {
@@ -173,6 +181,7 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
+        sink.still_heard()?;
         let place = format!("{}: {table} row {number}", path.display());
         let row = ForeignRow(fields(&row));
         let about = row.about("id");

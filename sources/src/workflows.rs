@@ -31,6 +31,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
         let Some(url) = next.take() else { return Ok(()) };
         let place = format!("page {}", number + 1);
         let page = service.get(&url).await?;
+        sink.still_heard()?;
         let workflows = match page.get("workflows") {
             Some(Value::Array(workflows)) => workflows,
             _ => return Err(Unlisted::new(FailureKind::Malformed, place, "has no list of workflows")),
@@ -198,8 +199,8 @@ impl Service {
         match status {
             StatusCode::OK => match body(response).await {
                 Ok(page) => Asked::Page(page),
-                Err(Some(what)) => Asked::No(unlisted(FailureKind::Malformed, what)),
-                Err(None) => Asked::Again(None, unlisted(FailureKind::Unreachable, "the answer broke off".to_owned())),
+                Err(Broken::Answer(what)) => Asked::No(unlisted(FailureKind::Malformed, what.to_owned())),
+                Err(Broken::Off(kind)) => Asked::Again(None, unlisted(kind, "the answer broke off".to_owned())),
             },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Asked::No(unlisted(
                 FailureKind::Unauthorized,
@@ -207,7 +208,7 @@ impl Service {
             )),
             StatusCode::TOO_MANY_REQUESTS => {
                 let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let after = after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+                let after = after.and_then(patience);
                 Asked::Again(after, unlisted(FailureKind::RateLimited, "the service asks for patience".to_owned()))
             }
             status if status.is_server_error() => {
@@ -234,18 +235,37 @@ fn failed(place: &str, error: &reqwest::Error) -> Asked {
     Asked::Again(None, Unlisted::unreachable(place, what))
 }
 
-/// The JSON of an answer; `None`: it broke off.
-async fn body(response: Response) -> Result<Value, Option<String>> {
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn patience(retry_after: &str) -> Option<Duration> {
+    if let Ok(seconds) = retry_after.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::parse(retry_after.trim()).ok()?.timestamp();
+    // A date that is over asks for nothing.
+    Some(Duration::try_from(until.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+}
+
+/// Why an answer is none.
+enum Broken {
+    Answer(&'static str),
+    /// Before its end.
+    Off(FailureKind),
+}
+
+/// The JSON of an answer.
+async fn body(response: Response) -> Result<Value, Broken> {
     let mut bytes = Vec::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| None)?;
+        let chunk = chunk.map_err(|error| {
+            Broken::Off(if error.is_timeout() { FailureKind::TimedOut } else { FailureKind::Unreachable })
+        })?;
         if bytes.len() + chunk.len() > MAX_BODY {
-            return Err(Some("the answer is longer than 8 MiB".to_owned()));
+            return Err(Broken::Answer("the answer is longer than 8 MiB"));
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|_| Some("the answer is no whole JSON".to_owned()))
+    serde_json::from_slice(&bytes).map_err(|_| Broken::Answer("the answer is no whole JSON"))
 }
 
 #[cfg(test)]
@@ -361,6 +381,8 @@ mod tests {
             (vec![(401, "", String::new())], FailureKind::Unauthorized),
             (vec![(403, "", String::new())], FailureKind::Unauthorized),
             (vec![(404, "", String::new())], FailureKind::Malformed),
+            (vec![(422, "", String::new())], FailureKind::Malformed),
+            (vec![ok(format!("{{\"workflows\":[],\"more\":\"{}\"}}", "x".repeat(MAX_BODY)))], FailureKind::Malformed),
             (vec![(302, "", String::new())], FailureKind::Malformed),
             (vec![(429, "3600", String::new())], FailureKind::RateLimited),
             (vec![(503, "", String::new())], FailureKind::Unreachable),
@@ -374,7 +396,8 @@ mod tests {
             ),
         ] {
             let (done, _) = listed(script.clone()).await;
-            assert_eq!(done.unwrap_err().kind, kind, "{script:?}");
+            let status = script[0].0;
+            assert_eq!(done.unwrap_err().kind, kind, "{status}: {:.100}", script[0].2);
         }
         let (closed, _) = list_at("http://127.0.0.1:9", true).await;
         assert_eq!(closed.unwrap_err().kind, FailureKind::Unreachable);
@@ -382,10 +405,69 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_that_asks_for_patience_gets_it() {
+        let started = std::time::Instant::now();
         let (done, items) =
-            listed(vec![(429, "1", String::new()), (502, "", String::new()), ok(page(0..1, json!({})))]).await;
+            listed(vec![(429, "2", String::new()), (502, "", String::new()), ok(page(0..1, json!({})))]).await;
         done.unwrap();
         assert_eq!(items, ["w0 Living"]);
+        assert!(started.elapsed() >= Duration::from_secs(2), "as long as it asked for: {:?}", started.elapsed());
+    }
+
+    #[test]
+    fn patience_is_asked_for_in_seconds_or_by_a_date() {
+        assert_eq!(patience(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(patience("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        let soon = patience("Wed, 21 Oct 2105 07:28:00 GMT").unwrap();
+        assert!(soon > Duration::from_secs(365 * 86_400), "{soon:?}");
+        assert_eq!(patience("later"), None);
+    }
+
+    /// Answers with these bytes, one connection after the other, the last ones again and again; then hangs up, or hangs.
+    async fn raw(answers: Vec<String>, hangs: bool) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer = &answers[number.min(answers.len() - 1)];
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if hangs {
+                    open.push(stream);
+                }
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_asked_for_again_and_never_believed() {
+        let answer = |length: usize, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+        let whole = page(0..2, json!({}));
+        let half = answer(whole.len(), &whole[..whole.len() / 2]);
+        let (done, items) = list_at(&raw(vec![half.clone()], false).await, true).await;
+        assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Unreachable, 0));
+        let (done, items) = list_at(&raw(vec![half.clone(), answer(whole.len(), &whole)], false).await, true).await;
+        done.unwrap();
+        assert_eq!(items.len(), 2);
+        let (done, items) = list_at(&raw(vec![half], true).await, true).await;
+        assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::TimedOut, 0), "it hangs in the middle");
+    }
+
+    #[tokio::test]
+    async fn pages_that_overlap_are_listed_once_and_pages_that_repeat_are_no_list() {
+        let next = |page| json!({"nextPageUrl": format!("/workflows/?cursor={page}")});
+        let overlapping = vec![ok(page(0..3, next(2))), ok(page(2..5, json!({})))];
+        let (done, items) = listed(overlapping).await;
+        done.unwrap();
+        assert_eq!(items.len(), 5);
+        let (done, items) =
+            listed(vec![ok(page(0..3, next(2))), ok(page(3..5, next(1))), ok(page(0..3, next(2)))]).await;
+        let unlisted = done.unwrap_err();
+        assert_eq!((unlisted.kind, items.len()), (FailureKind::Malformed, 5));
+        assert!(unlisted.what.contains("repeats"), "{unlisted}");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod courier;
+pub mod days;
 pub mod forger;
 pub mod hall;
 pub mod http;

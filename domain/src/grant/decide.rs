@@ -79,11 +79,10 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
     let inventory = inventory(turn, c.holder)?;
-    let known = inventory.named(c.kind, &c.reference);
-    if inventory.is_withheld(c.kind, &c.reference) || known.is_some_and(|known| known.is_withdrawn(turn.now())) {
+    if inventory.is_withheld(c.kind, &c.reference, turn.now()) {
         return Err(Rejection::new(Code::Withheld).field("ref").into());
     }
-    if let Some(living) = known.filter(|living| !living.is_expired(turn.now())) {
+    if let Some(living) = inventory.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
         return if same {
             terms::follow_source(turn, c)

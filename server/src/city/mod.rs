@@ -9,6 +9,7 @@ mod anchoring;
 mod expiry;
 mod files;
 mod founding;
+mod listing;
 mod recheck;
 pub mod reckoner;
 pub mod reconciler;

@@ -7,25 +7,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commands::Request;
+use commands::{Request, SubmitError};
 use domain::Time;
-use domain::grant::command::{Finding, RecordVerifications, Verdict};
-use domain::grant::event::FailureKind;
+use domain::grant::command::{ExpireGrant, Finding, RecordVerifications, Verdict};
 use domain::grant::kind::{CapabilityKind, Source};
+use domain::ids::GrantId;
 use identity::Credential;
+use queries::due::DueGrant;
 use serde::Serialize;
-use sources::{About, Account, Item, KeyedHash, Map, Met, Sink, is_too_much};
-use tokio::sync::mpsc;
 
 use super::City;
-use crate::http::now;
-use crate::importing::{Holders, Tables};
+use super::listing::Listing;
 
 const EVERY: Duration = Duration::from_secs(3600);
 /// After a start, and after a round that left something: soon enough for what somebody asked for.
 const SOON: Duration = Duration::from_secs(60);
 /// Grants of one batch.
 const BATCH: u32 = 1000;
+/// Grants of holders who are gone: each may have many below it.
+const LEFT: u32 = 100;
+/// How long the tables may take to follow.
+const VIEWS: Duration = Duration::from_secs(60);
 
 /// Who can say whether a capability of a kind is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Round {
     }
 }
 
-/// Runs until the city ends.
+/// Runs until the city ends, in the middle of a round as well.
 pub async fn run(city: Arc<City>) {
     let mut stopping = city.stopping();
     let mut wait = SOON;
@@ -91,15 +93,27 @@ pub async fn run(city: Arc<City>) {
         if city.pipeline.read_only().is_some() {
             continue;
         }
-        match round(&city, now(), false).await {
-            Ok(round) if round.due == 0 => {}
-            Ok(round) => tracing::info!(?round, "grants were verified"),
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "grants cannot be verified");
-                wait = SOON;
-            }
+        let worked = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            worked = hourly(&city) => worked,
+        };
+        if let Err(error) = worked {
+            tracing::warn!(error = format!("{error:#}"), "grants cannot be verified");
+            wait = SOON;
         }
     }
+}
+
+async fn hourly(city: &City) -> anyhow::Result<()> {
+    // The clock that entries are dated by: what was verified is due no more by the same clock.
+    let now = Time::from_micros(city.log.clock());
+    let round = round(city, now, false).await?;
+    if round.due > 0 {
+        tracing::info!(?round, "grants were verified");
+    }
+    end_what_is_left(city).await?;
+    city.uses.prune(now).await?;
+    Ok(())
 }
 
 /// Verifies everything that is due, a thousand at a time.
@@ -115,7 +129,7 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
         for grant in &due {
             let name = grant.source.to_string();
             if !listings.contains_key(&name) {
-                let listing = Listing::of(city, grant.source).await?;
+                let listing = Listing::of(city, grant.source, now).await?;
                 round.trouble.extend(listing.trouble.as_ref().map(|what| (name.clone(), what.clone())));
                 round.wrong.extend((listing.wrong > 0).then(|| (name.clone(), listing.wrong)));
                 listings.insert(name.clone(), listing);
@@ -128,95 +142,56 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
             // The rest of what is due would be read as the same again.
             return Ok(round);
         }
-        let answer = city.pipeline.submit(Request::of(Credential::System, RecordVerifications { findings })).await?;
-        anyhow::ensure!(!answer.is_rejected(), "findings were refused: {:?}", answer.verdict);
-        if let Some(position) = answer.position() {
-            // What was verified is due no more, once the tables know it.
-            city.views_reach(position, Duration::from_secs(60)).await?;
-        }
+        let Recorded { position, refused } = record(city, findings).await?;
+        anyhow::ensure!(refused.is_empty(), "findings were refused: {refused:?}");
+        // What was verified is due no more, once the tables know it. Without news they are behind: next time.
+        let Some(position) = position else { return Ok(round) };
+        anyhow::ensure!(city.views_reach(position, VIEWS).await?, "the tables do not follow");
     }
 }
 
-/// One source as it is now.
-struct Listing {
-    account: Account,
-    /// Rows that were not understood, or count for nothing.
-    wrong: u64,
-    /// Why nothing can be said of what is not in it.
-    trouble: Option<String>,
+/// What became of findings.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The last entry, if there is any.
+    pub position: Option<u64>,
+    /// Findings that the rules refuse, and why.
+    pub refused: Vec<(GrantId, String)>,
 }
 
-impl Listing {
-    async fn of(city: &City, source: Source) -> anyhow::Result<Self> {
-        let mut listing = Self { account: Account::default(), wrong: 0, trouble: None };
-        let map = city.settings.sources.map(source).map(|path| Map::read(source, path));
-        match map {
-            Some(Ok(map)) => listing.read(city, Arc::new(map)).await?,
-            Some(Err(error)) => listing.fail(FailureKind::Unreachable, error.to_string()),
-            None => listing.fail(FailureKind::Unreachable, "no mapping file is configured (sources)".to_owned()),
+/// Records findings in as many acts as it takes: one that would change too much is halved, and so is one that is refused for one finding
+/// among many. One alone is never too much.
+pub async fn record(city: &City, findings: Vec<Finding>) -> Result<Recorded, SubmitError> {
+    let mut recorded = Recorded::default();
+    let mut waiting = vec![findings];
+    while let Some(mut findings) = waiting.pop() {
+        let Some(first) = findings.first().map(|finding| finding.grant) else { continue };
+        let command = RecordVerifications { findings: findings.clone() };
+        let answer = city.pipeline.submit(Request::of(Credential::System, command)).await?;
+        recorded.position = recorded.position.max(answer.position());
+        let commands::Verdict::Rejected { code, .. } = answer.verdict else { continue };
+        if findings.len() == 1 {
+            recorded.refused.push((first, code));
+        } else {
+            waiting.push(findings.split_off(findings.len() / 2));
+            waiting.push(findings);
         }
-        if listing.trouble.is_none() {
-            listing.weigh(city, source).await?;
-        }
-        Ok(listing)
     }
-
-    fn fail(&mut self, failure: FailureKind, what: String) {
-        self.account.breaks_off(failure);
-        self.trouble = Some(what);
-    }
-
-    async fn read(&mut self, city: &City, map: Arc<Map>) -> anyhow::Result<()> {
-        let (sender, mut items) = mpsc::channel(1000);
-        let keyed = keyed(city);
-        let listed = {
-            let map = Arc::clone(&map);
-            tokio::spawn(async move { sources::list(&map, &keyed, &Sink::new(sender)).await })
-        };
-        let mut holders = Holders::default();
-        while let Some(item) = items.recv().await {
-            match item {
-                Item::Wrong(wrong) => {
-                    self.wrong += 1;
-                    self.account.misses(&wrong.about);
-                }
-                Item::Listed(listed) => match holders.of(&map, &listed, &mut Tables(city)).await? {
-                    Some(holder) => self.wrong += u64::from(self.account.meet(holder, &listed) == Met::Again),
-                    None => self.account.misses(&About::Refs(vec![listed.reference])),
-                },
-            }
-        }
-        if let Err(unlisted) = listed.await? {
-            self.fail(unlisted.kind, unlisted.to_string());
-        }
-        Ok(())
-    }
-
-    /// A source that lost too much of what it had is not believed.
-    async fn weigh(&mut self, city: &City, source: Source) -> anyhow::Result<()> {
-        let (mut all, mut lost, mut after) = (0_u64, 0_u64, None);
-        loop {
-            let page = queries::inventory::of_source(&mut city.views.reader().await?, source, after).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.grant_id);
-            all += page.len() as u64;
-            for held in page {
-                let verdict = self.account.verdict(held.holder, held.kind.parse()?, &held.reference);
-                lost += u64::from(verdict == Verdict::Gone);
-            }
-        }
-        if is_too_much(lost, all) {
-            let what =
-                format!("lists {lost} of {all} living grants no more: `guildhall import --confirm-loss` ends them");
-            self.fail(FailureKind::Malformed, what);
-        }
-        Ok(())
-    }
+    Ok(recorded)
 }
 
-fn keyed(city: &City) -> KeyedHash {
-    let pepper = city.standing.shared_pepper();
-    Arc::new(move |bytes: &[u8]| pepper.keyed_hash(bytes).to_string())
+/// Of holders who are gone: what had no room in the append of their end.
+pub async fn end_what_is_left(city: &City) -> anyhow::Result<()> {
+    loop {
+        let left = queries::due::grants_of_the_gone(&mut city.views.reader().await?, LEFT).await?;
+        let mut position = None;
+        for DueGrant { grant_id: grant, holder } in left {
+            let answer = city.pipeline.submit(Request::of(Credential::System, ExpireGrant { holder, grant })).await?;
+            position = position.max(answer.position());
+        }
+        let Some(position) = position else { return Ok(()) };
+        anyhow::ensure!(city.views_reach(position, VIEWS).await?, "the tables do not follow");
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ Without a name in the map, a plugin's tools are the guild's whose slug is its `o
 For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.
 
-A second run adds nothing. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
+A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
 listed. A row that is wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is
 gone. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
 pub struct ImportArgs {
@@ -116,7 +116,7 @@ fn show(report: &Report) {
     for change in &report.changes {
         let sign = match change.what {
             "added" => '+',
-            "gone" | "revoked" | "expired" => '-',
+            "gone" | "narrowed" | "revoked" | "expired" => '-',
             _ => '!',
         };
         let because = change.because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();

@@ -17,6 +17,8 @@ use domain::Code;
 use domain::grant::command::{Finding, ImportCapability};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::Scope;
+use domain::grant::terms::narrowed;
+use domain::guild::Status;
 use domain::ids::{GrantId, Stream};
 use domain::party::HolderId;
 use domain::text::Text;
@@ -33,6 +35,7 @@ pub use report::Report;
 use work::Work;
 
 use crate::city::City;
+use crate::http::now;
 use crate::http::problem::Problem;
 
 /// Imports and findings that are sent together, and about how many bytes of them.
@@ -46,6 +49,8 @@ pub struct Holding {
     pub holder: HolderId,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
+    pub scope: Scope,
+    pub expires_at: Option<Time>,
 }
 
 /// One record on its way into the city: it has not been sealed yet, and goes no further than a private socket.
@@ -60,6 +65,12 @@ pub struct Import {
     pub details: Option<String>,
 }
 
+impl Import {
+    pub fn scope(&self) -> Scope {
+        Scope { read_only: self.read_only, ..Scope::default() }
+    }
+}
+
 impl std::fmt::Debug for Import {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Import({} {} {})", self.holder, self.kind, self.reference)
@@ -69,11 +80,11 @@ impl std::fmt::Debug for Import {
 impl From<Import> for ImportCapability {
     fn from(import: Import) -> Self {
         Self {
+            scope: import.scope(),
             holder: import.holder,
             kind: import.kind,
             reference: import.reference,
             source: import.source,
-            scope: Scope { read_only: import.read_only, ..Scope::default() },
             expires_at: import.expires_at,
             details: import.details.map(Text::Plain),
         }
@@ -91,6 +102,15 @@ pub enum Settled {
     Refused(String),
 }
 
+/// What became of a part of an import.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Settlement {
+    /// One for each import, in their order.
+    pub imports: Vec<Settled>,
+    /// Findings that the rules refused, and why.
+    pub refused: Vec<(GrantId, String)>,
+}
+
 /// Where imports are settled: a running city, or one that was opened for this.
 pub trait Desk: Guilds {
     fn holdings(
@@ -98,19 +118,21 @@ pub trait Desk: Guilds {
         source: Source,
         after: Option<GrantId>,
     ) -> impl Future<Output = anyhow::Result<Vec<Holding>>> + Send;
-    /// One answer for each import. `dry`: as it would be, and nothing happens.
+    /// All of one source. `dry`: as it would be, and nothing happens.
     fn settle(
         &mut self,
+        source: Source,
         imports: Vec<Import>,
         findings: Vec<Finding>,
         dry: bool,
-    ) -> impl Future<Output = anyhow::Result<Vec<Settled>>> + Send;
+    ) -> impl Future<Output = anyhow::Result<Settlement>> + Send;
 }
 
 /// Rows of the tables as an importer compares with them.
 pub fn holdings(rows: Vec<queries::inventory::Imported>) -> anyhow::Result<Vec<Holding>> {
     let holding = |row: queries::inventory::Imported| {
-        Ok(Holding { grant: row.grant_id, holder: row.holder, kind: row.kind.parse()?, reference: row.reference })
+        let queries::inventory::Imported { grant_id: grant, holder, reference, scope, expires_at, .. } = row;
+        Ok(Holding { grant, holder, kind: row.kind.parse()?, reference, scope, expires_at })
     };
     rows.into_iter().map(holding).collect()
 }
@@ -132,15 +154,42 @@ pub async fn judge(city: &City, imports: &[Import]) -> Result<Vec<Settled>, Fail
     let mut judged = Vec::with_capacity(imports.len());
     for import in imports {
         let state = city.standing.state(Stream::Inventory(import.holder)).await?;
-        judged.push(match state.as_ref() {
-            State::Inventory(inventory) if inventory.is_withheld(import.kind, &import.reference) => Settled::Withheld,
-            State::Inventory(inventory) if inventory.named(import.kind, &import.reference).is_some() => {
-                Settled::Refused(Code::GrantExists.as_str().to_owned())
+        let State::Inventory(inventory) = state.as_ref() else { continue };
+        judged.push(if let Some(code) = no_holder(city, import.holder).await? {
+            Settled::Refused(code.as_str().to_owned())
+        } else if inventory.is_withheld(import.kind, &import.reference, now()) {
+            Settled::Withheld
+        } else {
+            match inventory.named(import.kind, &import.reference).filter(|grant| !grant.is_expired(now())) {
+                None => Settled::Done,
+                Some(grant) if grant.source() != import.source => {
+                    Settled::Refused(Code::GrantExists.as_str().to_owned())
+                }
+                Some(grant) => {
+                    let told = import.scope();
+                    let narrowed = narrowed((&grant.scope, grant.expires_at), (&told, import.expires_at)).is_some();
+                    if narrowed && grant.parent().is_none() { Settled::Done } else { Settled::AlreadyDone }
+                }
             }
-            _ => Settled::Done,
         });
     }
     Ok(judged)
+}
+
+/// Why nobody can be given anything there.
+async fn no_holder(city: &City, holder: HolderId) -> Result<Option<Code>, Failure> {
+    let stream = match holder {
+        HolderId::Citizen(id) => Stream::Citizen(id),
+        HolderId::Guild(id) => Stream::Guild(id),
+        HolderId::Squad(_) => return Ok(None),
+    };
+    Ok(match city.standing.state(stream).await?.as_ref() {
+        State::Citizen(citizen) if !citizen.exists() => Some(Code::CitizenNotFound),
+        State::Guild(guild) if !guild.exists() => Some(Code::GuildNotFound),
+        State::Citizen(citizen) if !citizen.is_active() => Some(Code::HolderNotActive),
+        State::Guild(guild) if guild.status() != Status::Active => Some(Code::HolderNotActive),
+        _ => None,
+    })
 }
 
 pub struct Options {
@@ -159,7 +208,7 @@ pub async fn run(
 ) -> anyhow::Result<Report> {
     let map = Arc::new(map);
     let report = Report { dry_run: options.dry_run, ..Report::default() };
-    let mut work = Work::new(held(desk, map.source).await?, report);
+    let mut work = Work::new(map.source, held(desk, map.source).await?, report);
     let (sender, mut items) = mpsc::channel(CHUNK);
     let listing = {
         let (map, sink) = (Arc::clone(&map), Sink::new(sender));

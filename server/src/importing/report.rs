@@ -3,6 +3,7 @@
 use domain::grant::kind::{CapabilityKind, CapabilityRef};
 use domain::party::HolderId;
 use serde::Serialize;
+use sources::shown;
 
 use super::work::Named;
 
@@ -34,6 +35,8 @@ pub struct Report {
     pub listed: u64,
     pub added: u64,
     pub confirmed: u64,
+    /// The source gives less than before: so does the grant.
+    pub narrowed: u64,
     pub ended: u64,
     pub gone: u64,
     pub withheld: u64,
@@ -70,7 +73,7 @@ impl Report {
 
     pub(super) fn row(&mut self, place: String, what: String) {
         if self.rows.len() < MOST_LINES {
-            self.rows.push(Row { place, what });
+            self.rows.push(Row { place: shown(&place), what: shown(&what) });
         }
     }
 }

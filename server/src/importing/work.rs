@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 
 use domain::grant::command::{Finding, Verdict};
-use domain::grant::kind::{CapabilityKind, CapabilityRef};
+use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::grant::terms::narrowed;
 use domain::ids::GrantId;
 use domain::party::HolderId;
 use sources::{About, Account, Listed, Map, Met, Wrong, is_too_much};
+
+use crate::http::now;
 
 use super::{CHUNK, CHUNK_BYTES, Desk, Holders, Holding, Import, Report, Settled};
 
@@ -17,26 +20,34 @@ pub(super) struct Named {
     pub reference: CapabilityRef,
 }
 
+/// An import on its way, and whether it is one of terms that got narrower.
+struct Pending {
+    import: Import,
+    narrows: bool,
+}
+
 pub(super) struct Work {
+    source: Source,
     /// Living here, and not met in the source yet.
     held: HashMap<u128, Holding>,
     /// How many were living here when it began.
     all: u64,
     account: Account,
     holders: Holders,
-    imports: Vec<Import>,
+    imports: Vec<Pending>,
     findings: Vec<Finding>,
     bytes: usize,
     pub report: Report,
 }
 
 impl Work {
-    pub fn new(held: Vec<Holding>, report: Report) -> Self {
+    pub fn new(source: Source, held: Vec<Holding>, report: Report) -> Self {
         let key = |held: &Holding| Account::key(held.holder, held.kind, &held.reference);
         Self {
+            source,
             all: held.len() as u64,
             held: held.into_iter().map(|holding| (key(&holding), holding)).collect(),
-            account: Account::default(),
+            account: Account::new(now()),
             holders: Holders::default(),
             imports: Vec::new(),
             findings: Vec::new(),
@@ -76,18 +87,16 @@ impl Work {
             (Verdict::Alive, Some(held)) => {
                 self.report.confirmed += 1;
                 self.find(held.holder, held.grant, Verdict::Alive);
+                let import = self.import(holder, listed);
+                let told = import.scope();
+                if narrowed((&held.scope, held.expires_at), (&told, import.expires_at)).is_some() {
+                    self.imports.push(Pending { import: Import { details: None, ..import }, narrows: true });
+                }
             }
             (Verdict::Alive, None) => {
                 self.bytes += listed.details.as_ref().map_or(0, String::len) + 300;
-                self.imports.push(Import {
-                    holder,
-                    kind: listed.kind,
-                    reference: listed.reference,
-                    source: map.source,
-                    read_only: listed.read_only,
-                    expires_at: listed.expires_at,
-                    details: listed.details,
-                });
+                let import = self.import(holder, listed);
+                self.imports.push(Pending { import, narrows: false });
             }
             (ended, Some(held)) => {
                 self.report.ended += 1;
@@ -98,6 +107,11 @@ impl Work {
             (_, None) => self.report.ignored += 1,
         }
         Ok(())
+    }
+
+    fn import(&self, holder: HolderId, listed: Listed) -> Import {
+        let Listed { kind, reference, read_only, expires_at, details, .. } = listed;
+        Import { holder, kind, reference, source: self.source, read_only, expires_at, details }
     }
 
     fn find(&mut self, holder: HolderId, grant: GrantId, verdict: Verdict) {
@@ -119,7 +133,7 @@ impl Work {
             return Ok(());
         }
         gone.sort_by_key(|holding| holding.grant);
-        for Holding { grant, holder, kind, reference } in gone {
+        for Holding { grant, holder, kind, reference, .. } in gone {
             self.report.gone += 1;
             self.report.change("gone", &Named { holder, kind, reference }, None);
             self.find(holder, grant, Verdict::Gone);
@@ -131,34 +145,51 @@ impl Work {
     }
 
     pub async fn settle(&mut self, desk: &mut impl Desk) -> anyhow::Result<()> {
-        let (imports, findings) = (std::mem::take(&mut self.imports), std::mem::take(&mut self.findings));
+        let (pending, findings) = (std::mem::take(&mut self.imports), std::mem::take(&mut self.findings));
         self.bytes = 0;
-        if imports.is_empty() && findings.is_empty() {
+        if pending.is_empty() && findings.is_empty() {
             return Ok(());
         }
-        let named: Vec<Named> = imports
-            .iter()
-            .map(|import| Named { holder: import.holder, kind: import.kind, reference: import.reference.clone() })
-            .collect();
-        let settled = desk.settle(imports, findings, self.report.dry_run).await?;
-        anyhow::ensure!(settled.len() == named.len(), "the city answered otherwise than it was asked");
-        for (named, settled) in named.iter().zip(settled) {
-            match settled {
-                Settled::Done => {
-                    self.report.added += 1;
-                    self.report.change("added", named, None);
-                }
-                Settled::AlreadyDone => self.report.confirmed += 1,
-                Settled::Withheld => {
-                    self.report.withheld += 1;
-                    self.report.change("withheld", named, None);
-                }
-                Settled::Refused(code) => {
-                    self.report.refused += 1;
-                    self.report.change("refused", named, Some(code));
-                }
-            }
+        let (mut named, mut imports) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
+        for Pending { import, narrows } in pending {
+            named.push((
+                Named { holder: import.holder, kind: import.kind, reference: import.reference.clone() },
+                narrows,
+            ));
+            imports.push(import);
+        }
+        let settled = desk.settle(self.source, imports, findings, self.report.dry_run).await?;
+        anyhow::ensure!(settled.imports.len() == named.len(), "the city answered otherwise than it was asked");
+        for ((named, narrows), settled) in named.iter().zip(settled.imports) {
+            self.count(named, *narrows, settled);
+        }
+        for (grant, code) in settled.refused {
+            self.report.refused += 1;
+            self.report.row(grant.to_string(), code);
         }
         Ok(())
+    }
+
+    fn count(&mut self, named: &Named, narrows: bool, settled: Settled) {
+        match settled {
+            Settled::Done if narrows => {
+                self.report.narrowed += 1;
+                self.report.change("narrowed", named, None);
+            }
+            Settled::Done => {
+                self.report.added += 1;
+                self.report.change("added", named, None);
+            }
+            Settled::AlreadyDone if narrows => {}
+            Settled::AlreadyDone => self.report.confirmed += 1,
+            Settled::Withheld => {
+                self.report.withheld += 1;
+                self.report.change("withheld", named, None);
+            }
+            Settled::Refused(code) => {
+                self.report.refused += 1;
+                self.report.change("refused", named, Some(code));
+            }
+        }
     }
 }

@@ -50,6 +50,8 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
                 _ => *by == By::Source,
             };
             notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
+            let asked = grant.source.is_imported() && grant.parent.is_none();
+            notes.expect(*by != By::Source || asked, || format!("{which} has no source that ends it"));
             end(which, event, *by, entry, world, notes);
         }
         _ => change(which, event, entry, world, notes),
@@ -90,8 +92,12 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
         Event::ReverificationRequested(_) => {
             notes.expect(asked, || format!("{which} has no source to ask"));
         }
+        Event::VerificationFailed(_) => {
+            notes.expect(asked, || format!("{which} has no source to ask"));
+        }
         Event::Verified(_) => {
             notes.expect(verifier, || "only verifiers say what a source has".to_owned());
+            notes.expect(asked, || format!("{which} has no source to ask"));
             grant.fresh_since = entry.at;
             grant.stale = false;
         }

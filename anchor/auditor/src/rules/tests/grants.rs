@@ -159,6 +159,25 @@ fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify(
 }
 
 #[test]
+fn a_source_speaks_only_of_what_it_told_of() {
+    let said = |grant: &str, data: Value, kind: &str| {
+        let (mut city, citizen, other, given, child) = handed_on(|_| ());
+        let (holder, grant) = if grant == "given" { (citizen, given) } else { (other, child) };
+        let mut all = json!({"grant": grant});
+        all.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        city.act(None).add(&inv(&holder), kind, all);
+        city
+    };
+    for grant in ["given", "handed on"] {
+        said(grant, json!({}), "grant.verified.v1").refused("has no source to ask");
+        said(grant, json!({"failure": "unreachable"}), "grant.verification_failed.v1").refused("has no source to ask");
+        for kind in ["grant.revoked.v1", "grant.expired.v1", "grant.orphaned.v1"] {
+            said(grant, json!({"by": "source"}), kind).refused("has no source that ends it");
+        }
+    }
+}
+
+#[test]
 fn roles_and_memberships_have_their_grants_once_there_are_any() {
     let (mut city, citizen, _, _) = equipped();
     city.act(Some(&citizen)).add(&citizen, "citizen.role_assigned.v1", json!({"role": "knight"}));
