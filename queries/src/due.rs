@@ -62,10 +62,11 @@ pub async fn grants_to_expire(conn: &mut Conn, now: Time) -> Result<Vec<DueGrant
     select(conn, rest, &[time(now), number(MAX_LIMIT.into())]).await
 }
 
-/// Living grants of citizens who are gone for good.
+/// Living grants of citizens and guilds that are gone for good.
 pub async fn grants_of_the_gone(conn: &mut Conn, limit: u32) -> Result<Vec<DueGrant>> {
     let rest = "where t.status in ('active', 'stale') and t.holder in \
-                (select c.citizen from citizens c where c.status = 'deprovisioned') order by t.grant_id limit $1";
+                (select c.citizen from citizens c where c.status = 'deprovisioned' \
+                 union all select g.guild from guild_directory g where g.status = 'dissolved') order by t.grant_id limit $1";
     select(conn, rest, &[number(limit.into())]).await
 }
 

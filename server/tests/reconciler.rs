@@ -8,10 +8,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use commands::Request;
-use domain::Time;
 use domain::grant::command::DelegateGrant;
+use domain::guild::command::AddMember;
 use domain::ids::SquadId;
-use domain::party::HolderId;
+use domain::party::{HolderId, MemberId};
+use domain::{Command, Time};
 use futures::StreamExt as _;
 use guildhall::city::reconciler::{Round, end_what_is_left, round};
 use guildhall::http::now;
@@ -216,6 +217,8 @@ impl Forest {
         fs::write(&map, format!("paths = ['skills']\ndefault = '{ada}'\n")).unwrap();
         let owned = json!({ "source": "fs:skills", "owner": town.principal });
         town.post(&town.key, "/capability-sources", owned).await.ok();
+        let guild = town.guild(&town.key, "crews").await;
+        crews(&town, &guild).await;
         for number in 0..60 {
             skill(&dir.path().join("skills"), number);
             let reference = format!("skill-{number}");
@@ -237,22 +240,43 @@ impl Forest {
     }
 }
 
-/// To a thousand squads.
+const CREWS: u128 = 1000;
+
+/// A thousand squads join a guild.
+async fn crews(town: &Town, guild: &str) {
+    let join = |number| AddMember {
+        guild: guild.parse().unwrap(),
+        member: MemberId::Squad(SquadId::from_bits(number)),
+        kind: None,
+        rank: "member".parse().unwrap(),
+        scopes: None,
+    };
+    send(town, &town.key, (1..=CREWS).map(join)).await;
+}
+
+/// To all of them.
 async fn hand_on(town: &Town, key: &str, holder: &str, grant: &str) {
+    let handed_on = |number| DelegateGrant {
+        holder: holder.parse().unwrap(),
+        grant: grant.parse().unwrap(),
+        to: HolderId::Squad(SquadId::from_bits(number)),
+        scope: None,
+        delegable: false,
+        expires_at: None,
+    };
+    send(town, key, (1..=CREWS).map(handed_on)).await;
+}
+
+async fn send(town: &Town, key: &str, commands: impl Iterator<Item = impl Into<Command>>) {
     let credential = Credential::Key(PresentedKey::parse(key).unwrap().id());
-    let handed_on = (1..=1000).map(|number| {
-        let command = DelegateGrant {
-            holder: holder.parse().unwrap(),
-            grant: grant.parse().unwrap(),
-            to: HolderId::Squad(SquadId::from_bits(number)),
-            scope: None,
-            delegable: false,
-            expires_at: None,
-        };
-        let pipeline = town.open.city.pipeline.clone();
-        async move { assert!(!pipeline.submit(Request::of(credential, command)).await.unwrap().is_rejected()) }
+    let sent = commands.map(|command| {
+        let (pipeline, request) = (town.open.city.pipeline.clone(), Request::of(credential, command));
+        async move {
+            let answer = pipeline.submit(request).await.unwrap();
+            assert!(!answer.is_rejected(), "{answer:?}");
+        }
     });
-    futures::stream::iter(handed_on).buffer_unordered(500).collect::<Vec<()>>().await;
+    futures::stream::iter(sent).buffer_unordered(500).collect::<Vec<()>>().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
