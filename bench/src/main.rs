@@ -11,6 +11,7 @@ mod grown;
 mod hand;
 mod load;
 mod ours;
+mod reckoned;
 mod standing;
 mod table;
 
@@ -38,7 +39,7 @@ enum Section {
     Memory,
     /// Capability checks a second in process, on both engines
     Checks,
-    /// All figures of many holders from their evidence
+    /// All figures of many holders from their evidence: the arithmetic alone, and through log and worker
     Reputation,
 }
 
@@ -68,7 +69,7 @@ struct Arguments {
     /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands` and `checks`
+    /// The engines, for `commands`, `checks` and `reputation`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -77,6 +78,12 @@ struct Arguments {
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
+    /// Holders for `reputation`
+    #[arg(long, default_value_t = 10_000)]
+    holders: u64,
+    /// Pieces of evidence for each of them
+    #[arg(long, default_value_t = 100)]
+    pieces: u64,
     /// The sizes compared by `memory`
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
     sizes: Vec<u64>,
@@ -103,6 +110,10 @@ fn main() {
     }
     if wanted(Section::Reputation) {
         standing::reputation();
+        for side in &arguments.engines {
+            let (holders, pieces) = (arguments.holders, arguments.pieces);
+            guildhall_tests::block_on(reckoned::whole(side.engine(), holders, pieces, arguments.seconds));
+        }
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {
