@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::ids::Stream;
 use domain::turn::{Scene as _, State};
 use eventlog::sql::{self, Cell, Conn, Kind};
-use eventlog::{Failure, Reading};
+use eventlog::{Failure, Reading, Whole};
 use projections::recorded;
 use serde_json::Value;
 
@@ -28,9 +28,31 @@ pub struct Folded {
 /// # Errors
 /// The database cannot be reached, or an entry cannot be read.
 pub async fn fold(conn: &mut Conn, streams: &BTreeSet<Stream>) -> Result<HashMap<Stream, Folded>, Failure> {
-    let states = read(&mut Reading::beside(conn, u64::MAX), streams).await?;
-    let folded = states.into_iter().map(|(stream, (state, tip))| (stream, Folded { stream, state: state.into(), tip }));
-    Ok(folded.collect())
+    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
+    let mut folded = HashMap::new();
+    for whole in eventlog::whole(conn, &names).await? {
+        let found = fold_whole(&whole).map_err(Failure::Corrupt)?;
+        folded.insert(found.stream, found);
+    }
+    let rest = streams.iter().filter(|stream| !folded.contains_key(stream)).copied().collect();
+    for (stream, (state, tip)) in read(&mut Reading::beside(conn, u64::MAX), &rest).await? {
+        folded.insert(stream, Folded { stream, state: state.into(), tip });
+    }
+    Ok(folded)
+}
+
+fn fold_whole(whole: &Whole) -> Result<Folded, String> {
+    let stream: Stream = whole.stream.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
+    let (mut state, mut versions) = (State::empty(stream), 0);
+    for bytes in whole.entries() {
+        let read = recorded::event_of(&whole.stream, versions, bytes);
+        let (at, event) = read.map_err(|what| format!("the entry {versions} of {stream} cannot be read: {what}"))?;
+        if let Some(event) = &event {
+            state.evolve(event, at);
+        }
+        versions += 1;
+    }
+    Ok(Folded { stream, state: state.into(), tip: Tip { versions, hash: whole.hash } })
 }
 
 /// Reads whole streams; the empty state stands for one that has no entries.

@@ -46,18 +46,8 @@ impl From<Corrupt> for eventlog::Failure {
 /// # Errors
 /// When the bytes are no entry, belong to another place of the log, or hold no event of this version of the city.
 pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
-    let corrupt = |what: &dyn std::fmt::Display| Corrupt { position: stored.position, what: what.to_string() };
-    let view = EntryView::parse(&stored.bytes).map_err(|error| corrupt(&error))?;
-    if view.stream != stored.stream || view.version != stored.version {
-        return Err(corrupt(&"it belongs to another place"));
-    }
-    let at: Time = view.at.parse().map_err(|error| corrupt(&error))?;
-    let event = if is_of_the_domain(&view.kind) { Some(event(&view).map_err(|error| corrupt(&error))?) } else { None };
-    if let Some(event) = &event
-        && !fits(event, &stored.stream)
-    {
-        return Err(corrupt(&format_args!("a {} in the stream {}", view.kind, stored.stream)));
-    }
+    let read = understand(&stored.stream, stored.version, &stored.bytes);
+    let (view, at, event) = read.map_err(|what| Corrupt { position: stored.position, what })?;
     Ok(Recorded {
         position: stored.position,
         stream: stored.stream.clone(),
@@ -68,6 +58,30 @@ pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
         event,
         kind: view.kind.into_owned(),
     })
+}
+
+/// Only what happened and when, from an entry's bytes and where they stand. `None` for what the domain does not know.
+///
+/// # Errors
+/// What is wrong with the bytes, as [`decode`] finds it.
+pub fn event_of(stream: &str, version: u64, bytes: &[u8]) -> Result<(Time, Option<Event>), String> {
+    understand(stream, version, bytes).map(|(_, at, event)| (at, event))
+}
+
+fn understand<'b>(stream: &str, version: u64, bytes: &'b [u8]) -> Result<(EntryView<'b>, Time, Option<Event>), String> {
+    let view = EntryView::parse(bytes).map_err(|error| error.to_string())?;
+    if view.stream != stream || view.version != version {
+        return Err("it belongs to another place".to_owned());
+    }
+    let at: Time = view.at.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
+    let event =
+        if is_of_the_domain(&view.kind) { Some(event(&view).map_err(|error| error.to_string())?) } else { None };
+    if let Some(event) = &event
+        && !fits(event, stream)
+    {
+        return Err(format!("a {} in the stream {stream}", view.kind));
+    }
+    Ok((view, at, event))
 }
 
 /// Reads entries in order.
