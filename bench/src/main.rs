@@ -12,6 +12,7 @@ mod hand;
 mod inventory;
 mod load;
 mod ours;
+mod reckoned;
 mod standing;
 mod table;
 
@@ -39,7 +40,7 @@ enum Section {
     Memory,
     /// Capability checks a second in process, on both engines
     Checks,
-    /// All figures of many holders from their evidence
+    /// All figures of many holders from their evidence: the arithmetic alone, and through log and worker
     Reputation,
     /// Tokens, manifests and skills a second through `guildhall import`, with its memory
     Imports,
@@ -73,7 +74,7 @@ struct Arguments {
     /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands`, `checks` and `imports`
+    /// The engines, for `commands`, `checks`, `imports` and `reputation`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -82,12 +83,7 @@ struct Arguments {
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
-    /// Tokens for `imports`
-    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
-    tokens: Vec<usize>,
-    /// Grants for `reconciler`
-    #[arg(long, default_value_t = 100_000)]
-    grants: usize,
+    /// The engines, for `commands`, `checks`, `imports` and `reputation`
     /// The sizes compared by `memory`
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
     sizes: Vec<u64>,
@@ -114,6 +110,10 @@ fn main() {
     }
     if wanted(Section::Reputation) {
         standing::reputation();
+        for side in &arguments.engines {
+            let (holders, pieces) = (arguments.holders, arguments.pieces);
+            guildhall_tests::block_on(reckoned::whole(side.engine(), holders, pieces, arguments.seconds));
+        }
     }
     if wanted(Section::Imports) {
         for side in &arguments.engines {

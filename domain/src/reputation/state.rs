@@ -31,7 +31,7 @@ pub struct Computed {
 }
 
 impl Reputation {
-    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+    pub fn evidence(&self) -> impl ExactSizeIterator<Item = &Evidence> {
         self.evidence.iter()
     }
 

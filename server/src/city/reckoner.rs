@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use commands::{Request, SubmitError, Verdict};
+use commands::{Pipeline, Request, SubmitError, Verdict};
 use domain::Time;
-use domain::ids::CitizenId;
+use domain::ids::{CitizenId, ReputationId, Stream};
 use domain::reputation::command::RecomputeReputation;
 use domain::time::DAY_MICROS;
-use futures::StreamExt as _;
+use eventlog::Log;
+use eventlog::sql::Conn;
 use identity::Credential;
+use projections::views::ViewsDb;
 use queries::reputation::{computed_before, outdated};
 
 use super::City;
@@ -18,8 +20,10 @@ use crate::http::now;
 
 const EVERY: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(60);
-/// Computed at a time: few, so that whoever sends commands meanwhile hardly notices.
-const AT_A_TIME: usize = 32;
+/// Read ahead at the same time, each with a connection of its own.
+const SIDES: usize = 2;
+/// Computed at a time by each: few, so that whoever sends commands meanwhile hardly notices.
+const AT_A_TIME: usize = 16;
 /// How far this server's clock may be ahead of the database's, and more: beyond two seconds nobody writes.
 const AHEAD_MICROS: i64 = 5_000_000;
 
@@ -91,10 +95,24 @@ async fn presently(city: &City) -> anyhow::Result<Time> {
 
 /// Computes them as of a time. What is refused of one holder stops nothing for the next.
 pub async fn round(city: &City, whose: Whose, as_of: Time) -> anyhow::Result<Round> {
+    reckon(&city.log, &city.views, &city.pipeline, whose, as_of).await
+}
+
+/// The same, wherever there is a log with its tables and its writer.
+///
+/// All that was ever attested of everybody is read. Not by the writer, for whom others wait: two tasks beside it fold what it will need.
+pub async fn reckon(
+    log: &Log,
+    views: &ViewsDb,
+    pipeline: &Pipeline,
+    whose: Whose,
+    as_of: Time,
+) -> anyhow::Result<Round> {
     let midnight = Time::from_micros(as_of.day() * DAY_MICROS);
     let (mut round, mut after) = (Round::default(), None::<CitizenId>);
+    let mut sides = Vec::new();
     loop {
-        let mut conn = city.views.reader().await?;
+        let mut conn = views.reader().await?;
         let page = match whose {
             Whose::Changed => outdated(&mut conn, after).await?,
             Whose::Everybodys => computed_before(&mut conn, midnight, after).await?,
@@ -102,12 +120,41 @@ pub async fn round(city: &City, whose: Whose, as_of: Time) -> anyhow::Result<Rou
         drop(conn);
         let Some(last) = page.last() else { return Ok(round) };
         after = Some(last.holder);
-        let submitted = page.into_iter().map(|holder| {
-            let command = RecomputeReputation { holder: holder.holder, as_of };
-            city.pipeline.submit(Request::of(Credential::System, command))
-        });
-        let mut settled = futures::stream::iter(submitted).buffer_unordered(AT_A_TIME);
-        while let Some(answer) = settled.next().await {
+        while sides.len() < SIDES {
+            sides.push(log.beside().await?);
+        }
+        let holders: Vec<CitizenId> = page.into_iter().map(|row| row.holder).collect();
+        let shares = holders.chunks(holders.len().div_ceil(SIDES)).zip(sides.drain(..));
+        let tasks = shares.map(|(share, side)| tokio::spawn(compute(side, pipeline.clone(), share.to_vec(), as_of)));
+        for task in futures::future::join_all(tasks).await {
+            let (side, part) = task??;
+            round.recorded += part.recorded;
+            round.refused += part.refused;
+            sides.push(side);
+        }
+    }
+}
+
+/// Folds what was attested of these, a few at a time, and has the writer put on record what it says.
+async fn compute(
+    mut side: Conn,
+    pipeline: Pipeline,
+    holders: Vec<CitizenId>,
+    as_of: Time,
+) -> anyhow::Result<(Conn, Round)> {
+    let mut round = Round::default();
+    for few in holders.chunks(AT_A_TIME) {
+        let streams = few.iter().map(|holder| stream(*holder)).collect();
+        let mut folded = commands::fold(&mut side, &streams).await?;
+        let submitted: Vec<_> = few
+            .iter()
+            .map(|holder| {
+                let command = RecomputeReputation { holder: *holder, as_of };
+                let request = Request::of(Credential::System, command).with_folded(folded.remove(&stream(*holder)));
+                pipeline.submit(request)
+            })
+            .collect();
+        for answer in futures::future::join_all(submitted).await {
             match answer.map(|answer| answer.verdict) {
                 Ok(Verdict::Done) => round.recorded += 1,
                 Ok(Verdict::AlreadyDone) => {}
@@ -120,4 +167,9 @@ pub async fn round(city: &City, whose: Whose, as_of: Time) -> anyhow::Result<Rou
             }
         }
     }
+    Ok((side, round))
+}
+
+const fn stream(holder: CitizenId) -> Stream {
+    Stream::Reputation(ReputationId::of(holder))
 }
