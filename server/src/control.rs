@@ -8,9 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, GuildId, Slug};
+use domain::ids::{GrantId, Slug};
 use domain::{Code, Command, Rejection, Time};
-use futures::StreamExt as _;
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -26,13 +25,11 @@ use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
 use crate::http::{Fresh, Refusal};
-use crate::importing::{self, Desk, Guilds, Holding, Import, Settled, Settlement, Tables};
+use crate::importing::{self, Guilds as _, Import, Tables, desk};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
 const MAX_LINE: u64 = 1 << 20;
-/// Imports that are submitted at a time.
-const IMPORTS: usize = 256;
 /// The longest path a socket may have on Linux, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -164,7 +161,7 @@ async fn here(settings: &Settings, dir: &DataDir, ask: Ask, on_progress: OnProgr
     ending
 }
 
-async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
     match ask {
         Ask::Command { api_key, action, fields } => match command(city, &api_key, &action, fields).await {
             Ok(value) => Ok(Ending::Done(value)),
@@ -191,7 +188,7 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
         }
         Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
         Ask::Import { api_key, source, imports, findings, dry } => {
-            match import(city, &api_key, source, imports, findings, dry).await {
+            match desk::import(city, &api_key, source, imports, findings, dry).await {
                 Ok(settlement) => Ok(Ending::Done(serde_json::to_value(settlement)?)),
                 Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
             }
@@ -201,36 +198,6 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
         }
     }
-}
-
-/// What an importer brings, as the caller; what it found out, as the city's own word, which is only about what the source told of.
-async fn import(
-    city: &City,
-    api_key: &Secret,
-    source: Source,
-    imports: Vec<Import>,
-    findings: Vec<Finding>,
-    dry: bool,
-) -> Result<Settlement, Problem> {
-    let credential = admitted(city, api_key, "grant.import").await?;
-    let foreign = |field: &'static str| Problem::rejected(&Rejection::new(Code::SourceMismatch).field(field));
-    if imports.iter().any(|import| import.source != source) {
-        return Err(foreign("imports"));
-    }
-    let grants: Vec<GrantId> = findings.iter().map(|finding| finding.grant).collect();
-    let told_of = queries::inventory::told_of(&mut city.views.reader().await?, source, &grants).await?;
-    if !source.is_imported() || !grants.iter().all(|grant| told_of.contains(grant)) {
-        return Err(foreign("findings"));
-    }
-    if dry {
-        return Ok(Settlement { imports: importing::judge(city, &imports).await?, refused: Vec::new() });
-    }
-    let submitted = imports.into_iter().map(|import| importing::submit(city, credential, import));
-    // So many at a time as the queue has room for beside everybody else's.
-    let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
-    let imports = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
-    let recorded = reconciler::record(city, findings).await?;
-    Ok(Settlement { imports, refused: recorded.refused })
 }
 
 /// The same door as over HTTP: the socket says which machine, the key says who.
@@ -246,7 +213,7 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     }
 }
 
-async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result<Credential, Problem> {
+pub(crate) async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result<Credential, Problem> {
     let presented = PresentedKey::parse(&api_key.0).map_err(Problem::credential)?;
     let permitted = city.standing.permit(&presented, action, Fresh::Head).await;
     match permitted {
@@ -257,67 +224,6 @@ async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result
             city.pipeline.denied(&who, action, rejection.code.as_str());
             Err(Problem::rejected(&rejection))
         }
-    }
-}
-
-/// Where `guildhall import` has its records settled: by the running server, or by this process.
-pub struct ImportDesk {
-    settings: Settings,
-    api_key: Secret,
-    here: Option<Open>,
-}
-
-impl ImportDesk {
-    pub async fn open(settings: &Settings, api_key: Secret) -> anyhow::Result<Self> {
-        let dir = DataDir::existing(&settings.data_dir)?;
-        let here = match UnixStream::connect(dir.file(SOCKET)).await {
-            Ok(_) => None,
-            Err(_) => Some(Open::start(settings.clone()).await?),
-        };
-        Ok(Self { settings: settings.clone(), api_key, here })
-    }
-
-    pub async fn close(self) {
-        if let Some(open) = self.here {
-            open.close().await;
-        }
-    }
-
-    async fn ask<T: serde::de::DeserializeOwned>(&self, request: Ask) -> anyhow::Result<T> {
-        let ending = match &self.here {
-            Some(open) => perform(&open.city, request, &mut |_, _| {}).await?,
-            None => ask(&self.settings, request, &mut |_, _| {}).await?,
-        };
-        match ending {
-            Ending::Done(value) => Ok(serde_json::from_value(value)?),
-            Ending::Refused(problem) => {
-                let part = |name: &str| problem[name].as_str().unwrap_or_default();
-                bail!("no, because {} [{}] {}", part("title"), part("code"), part("detail"))
-            }
-        }
-    }
-}
-
-impl Guilds for ImportDesk {
-    async fn guild(&mut self, slug: &Slug) -> anyhow::Result<Option<GuildId>> {
-        self.ask(Ask::Guild { slug: slug.clone() }).await
-    }
-}
-
-impl Desk for ImportDesk {
-    async fn holdings(&mut self, source: Source, after: Option<GrantId>) -> anyhow::Result<Vec<Holding>> {
-        self.ask(Ask::Holdings { source, after }).await
-    }
-
-    async fn settle(
-        &mut self,
-        source: Source,
-        imports: Vec<Import>,
-        findings: Vec<Finding>,
-        dry: bool,
-    ) -> anyhow::Result<Settlement> {
-        let api_key = self.api_key.clone();
-        self.ask(Ask::Import { api_key, source, imports, findings, dry }).await
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map as Fields, Value};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
+use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
 use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, reference};
 
@@ -63,10 +64,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         "expired" => Life::Expired,
         _ => return Err("status is not active, revoked or expired".to_owned()),
     };
-    let scopes = row.0.get("scopes").filter(|scopes| !scopes.is_null());
-    if scopes.is_some_and(|scopes| !scopes.as_array().is_some_and(|list| list.iter().all(Value::is_string))) {
-        return Err("scopes is no list of texts".to_owned());
-    }
+    shape::check(&row.0, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
     row.time("connected_at")?;
     let revoked = row.time("revoked_at")?.is_some();
     let expires_at = row.time("expires_at")?;
@@ -140,7 +138,7 @@ mod tests {
         assert_eq!(revoked.unwrap().life, Life::Revoked);
         for (field, value, says) in [
             ("status", json!("gone"), "status is not"),
-            ("scopes", json!("read"), "scopes is no list"),
+            ("scopes", json!("read"), "scopes is not a list of texts"),
             ("profile_id", Value::Null, "profile_id is missing"),
             ("connected_at", json!("soon"), "connected_at is no time"),
         ] {

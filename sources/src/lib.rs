@@ -13,6 +13,7 @@ mod details;
 mod files;
 mod map;
 mod plugins;
+mod shape;
 mod skills;
 mod table;
 mod tokens;

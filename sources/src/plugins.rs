@@ -5,9 +5,31 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
+use crate::shape::{self, Shape};
 use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, details, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
+const OPTIONAL: [(&str, Shape); 19] = [
+    ("display_name", Shape::Text),
+    ("owner", Shape::Text),
+    ("knight", Shape::Mapping),
+    ("db_namespace", Shape::Text),
+    ("shared_tables", Shape::List),
+    ("bus_channels", Shape::Mapping),
+    ("roles", Shape::List),
+    ("adapters", Shape::List),
+    ("compliance_profile", Shape::Mapping),
+    ("capabilities", Shape::List),
+    ("mcp_tools", Shape::List),
+    ("routes", Shape::List),
+    ("events_emit", Shape::List),
+    ("secrets", Shape::Texts),
+    ("fork_safe", Shape::Flag),
+    ("fork_variants", Shape::List),
+    ("kernel_min_version", Shape::Text),
+    ("depends_on", Shape::List),
+    ("consumes", Shape::List),
+];
 /// What a manifest declares a server by.
 const SERVER: [&str; 2] = ["mcp_server", "server"];
 
@@ -43,16 +65,16 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
         None => Err((1, format!("{name} is missing"))),
     };
     let (name, version) = (named("name")?, named("version")?);
+    shape::check(&fields, &OPTIONAL)
+        .map_err(|what| (line_of(&text, what.split(' ').next().unwrap_or_default()), what))?;
     let owner = fields.get("owner").and_then(Value::as_str);
     let names = crate::names(&name, "owner", owner);
     // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
     let whose = owner.and_then(|owner| owner.parse().ok()).map(Whose::Guild);
     let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
         Ok(reference) => {
-            let mut kept = Fields::new();
-            for field in ["display_name", "kernel_min_version", "fork_safe"] {
-                kept.extend(fields.get(field).map(|value| (field.to_owned(), value.clone())));
-            }
+            // The manifest goes with each of its tools; a tool's own fields stand beside it.
+            let mut kept: Fields<String, Value> = manifest_only(&fields);
             kept.insert("plugin".to_owned(), Value::String(name.clone()));
             kept.insert("version".to_owned(), Value::String(version.clone()));
             kept.extend(more);
@@ -74,26 +96,21 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     let nameless = |place, what: &str| Err(Wrong { place, what: what.to_owned(), about: About::Anything });
     let mut items = Vec::new();
     let place = |part: &str| format!("{}: {part}", path.display());
-    match fields.get("mcp_tools") {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(tools)) => {
-            for (index, tool) in tools.iter().enumerate() {
-                let place = place(&format!("mcp_tools[{index}]"));
-                items.push(match tool {
-                    Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
-                    Value::Object(object) => match object.get("name").and_then(Value::as_str) {
-                        Some(name) => {
-                            let more = object.iter().filter(|(field, _)| *field != "name");
-                            let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
-                            listed(CapabilityKind::Tool, name, more, place)
-                        }
-                        None => nameless(place, "a tool has a name"),
-                    },
-                    _ => nameless(place, "a tool is a name, or an object with one"),
-                });
-            }
-        }
-        Some(_) => return Err((line_of(&text, "mcp_tools"), "mcp_tools is no list".to_owned())),
+    let tools = fields.get("mcp_tools").and_then(Value::as_array);
+    for (index, tool) in tools.into_iter().flatten().enumerate() {
+        let place = place(&format!("mcp_tools[{index}]"));
+        items.push(match tool {
+            Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
+            Value::Object(object) => match object.get("name").and_then(Value::as_str) {
+                Some(name) => {
+                    let more = object.iter().filter(|(field, _)| *field != "name");
+                    let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
+                    listed(CapabilityKind::Tool, name, more, place)
+                }
+                None => nameless(place, "a tool has a name"),
+            },
+            _ => nameless(place, "a tool is a name, or an object with one"),
+        });
     }
     for field in SERVER {
         let server = match fields.get(field) {
@@ -106,6 +123,12 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
         items.push(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field)));
     }
     Ok(items)
+}
+
+/// What is said of the plugin, and not of one of its tools.
+fn manifest_only(fields: &Fields<String, Value>) -> Fields<String, Value> {
+    let others = fields.iter().filter(|(field, _)| *field != "mcp_tools" && *field != "name");
+    others.map(|(field, value)| (field.clone(), value.clone())).collect()
 }
 
 fn line_of(text: &str, field: &str) -> u64 {
@@ -168,7 +191,9 @@ mod tests {
     #[test]
     fn what_is_wrong_says_its_line() {
         assert_eq!(read("version: 1.0.0\n").unwrap_err(), (1, "name is missing".to_owned()));
-        assert_eq!(read("name: x\nversion: 1.0.0\nmcp_tools: many\n").unwrap_err().0, 3);
+        let many = read("name: x\nversion: 1.0.0\nmcp_tools: many\n").unwrap_err();
+        assert_eq!(many, (3, "mcp_tools is not a list".to_owned()));
+        assert_eq!(read("name: x\nversion: 1.0.0\n\nowner: [a]\n").unwrap_err(), (4, "owner is not a text".to_owned()));
         assert!(read("name: x\nversion: [1.0.0\n").unwrap_err().0 >= 2);
         assert_eq!(read("- a\n").unwrap_err().1, "is no mapping of names to values");
     }

@@ -6,10 +6,20 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
+use crate::shape::{self, Shape};
 use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
 
 const SKILL: &str = "SKILL.md";
-const GRADES: [&str; 4] = ["diesel", "regular", "premium", "aviation"];
+const OPTIONAL: [(&str, Shape); 8] = [
+    ("description", Shape::Text),
+    ("labels", Shape::Texts),
+    ("keywords", Shape::Texts),
+    ("tags", Shape::Texts),
+    ("trust_tier", Shape::Whole),
+    ("fuel_grade", Shape::OneOf(&["diesel", "regular", "premium", "aviation"])),
+    ("metadata", Shape::Mapping),
+    ("license", Shape::Text),
+];
 
 pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(roots) = &map.place else { return Ok(()) };
@@ -77,7 +87,7 @@ fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let fields = files::yaml(front_matter(&text)?, 1)?;
     let folder = folder(path).ok_or((1, "lies in no folder".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
-    check_types(&fields).map_err(|what| (1, what))?;
+    shape::check(&fields, &OPTIONAL).map_err(|what| (1, what))?;
     let author = fields.get("metadata").and_then(|metadata| metadata.get("author")).and_then(Value::as_str);
     listed(path, &folder, name, crate::names(&folder, "author", author), fields)
 }
@@ -89,6 +99,7 @@ fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let id = text_of(&fields, "skill_id")?.ok_or((1, "skill_id is missing".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     let author = text_of(&fields, "author_agent")?;
+    shape::check(&fields, &OPTIONAL).map_err(|what| (1, what))?;
     listed(path, &id, name, crate::names(&id, "author", author.as_deref()), fields)
 }
 
@@ -133,24 +144,6 @@ fn text_of(fields: &Fields<String, Value>, name: &str) -> Result<Option<String>,
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
         Some(_) => Err((1, format!("{name} is no text, or empty"))),
     }
-}
-
-fn check_types(fields: &Fields<String, Value>) -> Result<(), String> {
-    let list = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
-    for (name, fits, wanted) in [
-        ("description", Value::is_string as fn(&Value) -> bool, "a text"),
-        ("labels", list, "a list of texts"),
-        ("keywords", list, "a list of texts"),
-        ("trust_tier", |value: &Value| value.is_i64() || value.is_u64(), "a whole number"),
-        ("fuel_grade", |value: &Value| value.as_str().is_some_and(|grade| GRADES.contains(&grade)), "a fuel grade"),
-    ] {
-        if let Some(value) = fields.get(name).filter(|value| !value.is_null())
-            && !fits(value)
-        {
-            return Err(format!("{name} is not {wanted}"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -228,7 +221,7 @@ mod tests {
             ("/d/none/SKILL.md:1", "three dashes; Refs([none])"),
             ("/e/nameless/SKILL.md:1", "name is missing; Refs([nameless])"),
             ("/f/broken/SKILL.md:", "; Refs([broken])"),
-            ("/g/grade/SKILL.md:1", "fuel_grade is not a fuel grade; Refs([grade])"),
+            ("/g/grade/SKILL.md:1", "fuel_grade is not one of diesel, regular, premium, aviation; Refs([grade])"),
             ("/h/large/SKILL.md:1", "more than 1 MiB; Refs([large])"),
             ("/out", "leads out of its root, or nowhere; Refs([out])"),
             ("/cards/two.json:1", "name is missing; Refs([card-2])"),

@@ -16,13 +16,27 @@ use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
 use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
 const TABLES: [&str; 2] = ["tokens", "workspace_tokens"];
 const TYPES: [&str; 3] = ["agent", "squad", "readonly"];
-const SCOPES: [&str; 3] = ["agent", "customer", "tenant"];
+const OPTIONAL: [(&str, Shape); 12] = [
+    ("project", Shape::Text),
+    ("label", Shape::Text),
+    ("scope", Shape::OneOf(&["agent", "customer", "tenant"])),
+    ("created_at", Shape::Time),
+    ("resurrected_at", Shape::Time),
+    ("role", Shape::Text),
+    ("tenant_slug", Shape::Text),
+    ("agent_kind", Shape::Text),
+    ("rate_limit_class", Shape::Text),
+    ("is_admin", Shape::Flag),
+    ("is_system", Shape::Flag),
+    ("scopes", Shape::Texts),
+];
 /// Bytes of one element of the JSON file.
 const MAX_ELEMENT: usize = 64 << 10;
 
@@ -143,11 +157,7 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
         Some(_) => return Err("active is no boolean".to_owned()),
         None => return Err("active is missing".to_owned()),
     };
-    if let Some(scope) = fields.get("scope").filter(|scope| !scope.is_null())
-        && !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope))
-    {
-        return Err("scope is not agent, customer or tenant".to_owned());
-    }
+    shape::check(&fields, &OPTIONAL)?;
     fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
         names: vec![agent],
@@ -208,6 +218,7 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     for name in ["created_at", "last_used_at"] {
         row.time(name)?;
     }
+    row.text("label")?;
     let revoked = row.time("revoked_at")?.is_some();
     for name in ["id", "revoked_at", "token", "token_hash"] {
         row.0.remove(name);
@@ -302,7 +313,8 @@ mod tests {
                {{"token_hash":"60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752","agent":"gaf-bot","active":false,"scope":"tenant"}},
                {{"token_hash":"short","agent":"x","active":true}}, 7, {{"agent":"x"}},
                {{"token_hash":"{hash}","agent":"Loom","active":true}}, {{"token_hash":"{hash}","agent":"loom","active":"yes"}},
-               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}}]"#
+               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}},
+               {{"token_hash":"{hash}","agent":"loom","active":true,"is_admin":"yes"}}]"#
         );
         std::fs::write(&path, &text).unwrap();
         let (listed, items) = items(&path).await;
@@ -318,6 +330,7 @@ mod tests {
                 format!("element 5: agent is no lower-case name; Refs([{}])", &hash[..16]),
                 format!("element 6: active is no boolean; Refs([{}])", &hash[..16]),
                 format!("element 7: token_hash is not the hash of token; Refs([{}])", &hash[..16]),
+                format!("element 8: is_admin is not a boolean; Refs([{}])", &hash[..16]),
             ]
         );
         let all = format!("{items:?}");
@@ -325,7 +338,7 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
         let (cut, items) = self::items(&path).await;
         assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
-        assert_eq!(items.len(), 7, "what stands before the cut is read");
+        assert_eq!(items.len(), 8, "what stands before the cut is read");
         for alone in [format!("\"{raw}\""), format!("[1] \"{raw}\""), format!("[\"{raw}\" \"x\"]")] {
             std::fs::write(&path, &alone).unwrap();
             let (listed, items) = self::items(&path).await;

@@ -15,7 +15,8 @@ use super::keys::credential;
 use super::output::{Bar, print_json};
 use crate::city::DataDir;
 use crate::config::Settings;
-use crate::control::{ImportDesk, Secret};
+use crate::control::Secret;
+use crate::importing::desk::ImportDesk;
 use crate::importing::{self, Options, Report};
 
 #[derive(Args)]

@@ -6,6 +6,7 @@
 //! - Nothing is taken for gone unless the whole source was listed and understood, and not when so much is gone that the source is the
 //!   likelier culprit.
 
+pub mod desk;
 mod holders;
 mod report;
 mod work;
