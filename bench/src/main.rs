@@ -83,7 +83,18 @@ struct Arguments {
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
-    /// The engines, for `commands`, `checks`, `imports` and `reputation`
+    /// Holders for `reputation`
+    #[arg(long, default_value_t = 10_000)]
+    holders: u64,
+    /// Pieces of evidence for each of them
+    #[arg(long, default_value_t = 100)]
+    pieces: u64,
+    /// Tokens for `imports`
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    tokens: Vec<usize>,
+    /// Grants for `reconciler`
+    #[arg(long, default_value_t = 100_000)]
+    grants: usize,
     /// The sizes compared by `memory`
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
     sizes: Vec<u64>,
