@@ -241,3 +241,33 @@ async fn a_restart_over_midnight_loses_no_night() {
     }
     hall.town.end().await;
 }
+
+/// Whatever address shows entries, it shows no numbers to whom they do not concern.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_shows_no_more_of_a_reputation_than_the_questions_do() {
+    let hall = Hall::open().await;
+    let (ann, ben) = (&hall.ann, &hall.ben);
+    let position = hall.attest(&ann.0, "task_completed", "a roof").await;
+    assert_eq!(hall.round(Whose::Changed, now()).await.recorded, 1);
+    let stream = format!("/streams/rep_{}/entries", &ann.0[4..]);
+    let everything = format!("/entries?from={position}&limit=100");
+    for path in [stream.as_str(), everything.as_str()] {
+        let shown = hall.town.get(&ben.1, path).await.ok();
+        let first = &shown.body["entries"][0];
+        assert_eq!((&first["withheld"], &first["bytes"], &first["entry"]), (&json!(true), &Value::Null, &Value::Null));
+        assert!(
+            first["entry_hash"].is_string() && first["prev"].is_string(),
+            "it is there, and the chain can be followed"
+        );
+        for word in ["task_completed", "phi", "weight", "reputation."] {
+            assert!(!shown.text.contains(word), "{path} says {word}: {}", shown.text);
+        }
+        for key in [&ann.1, &hall.other_gate.1] {
+            let shown = hall.town.get(key, path).await.ok();
+            assert_eq!(shown.body["entries"][0]["entry"]["data"]["kind"], "task_completed");
+        }
+    }
+    let receipt = format!("/receipts/{position}?form=entry");
+    hall.town.get(&ben.1, &receipt).await.refused(403, "not_permitted");
+    hall.town.end().await;
+}

@@ -2,7 +2,7 @@
 
 use super::authority::{active_holder, as_holder, inventory, living, over_grant, stream};
 use super::command::{AttenuateGrant, DelegateGrant};
-use super::decide::{check_terms, free_name};
+use super::decide::{check_terms, free_name, room_for_guilds};
 use super::event::{GrantEvent, Granted, Link};
 use super::scope::Scope;
 use crate::command::Command;
@@ -92,9 +92,11 @@ fn check_chain(turn: &Turn<'_>, parent: Link) -> Result<Link, Stop> {
     if depth >= MAX_DEPTH {
         return Err(Code::DelegationTooDeep.into());
     }
-    if living(turn, top.holder, top.grant)?.children.len() >= MAX_DESCENDANTS {
+    let first = living(turn, top.holder, top.grant)?;
+    if first.children.len() >= MAX_DESCENDANTS {
         return Err(Code::TooManyDelegations.into());
     }
+    room_for_guilds(turn, first.source(), top.holder)?;
     Ok(top)
 }
 

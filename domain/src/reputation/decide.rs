@@ -72,6 +72,11 @@ fn of_another_household(turn: &Turn<'_>, one: CitizenId, other: CitizenId) -> Re
     if same { Err(Code::SameHousehold.into()) } else { Ok(()) }
 }
 
+fn has_room(turn: &Turn<'_>, holder: CitizenId, scope: GuildId) -> Result<(), Stop> {
+    let room = state(turn, holder)?.has_room_for(scope);
+    if room { Ok(()) } else { Err(Rejection::new(Code::TooManyScopes).field("scope").into()) }
+}
+
 pub(super) fn outcome_claim(work: Digest, outcome: EvidenceType, holder: CitizenId) -> Claim {
     let outcome = serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned));
     Claim { scope: "outcome", key: format!("{work}:{}:{holder}", outcome.unwrap_or_default()) }
@@ -103,6 +108,7 @@ fn attest(turn: &mut Turn<'_>, c: &AttestOutcome) -> Result<Outcome, Stop> {
     if effective_at > turn.now() {
         return Err(Rejection::new(Code::EffectiveInFuture).field("effective_at").into());
     }
+    has_room(turn, c.holder, scope)?;
     let claim = outcome_claim(c.work.lookup, c.outcome, c.holder);
     if turn.claimed(&claim)?.is_some() {
         return Err(Rejection::new(Code::OutcomeAttested).field("work").into());
@@ -138,6 +144,7 @@ fn opine(
     }
     of_another_household(turn, caller, to)?;
     turn.need([stream(caller), stream(to)])?;
+    has_room(turn, to, scope)?;
     let mine = state(turn, caller)?;
     if !mine.has_shown(scope) {
         return Err(Code::NoEvidenceOfOwn.into());

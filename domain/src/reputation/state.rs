@@ -8,6 +8,9 @@ use super::opinions::Opinions;
 use crate::ids::{EvidenceId, GuildId};
 use crate::time::Time;
 
+/// Most scopes in which there is evidence of one citizen: all figures of one are one entry.
+const MAX_SCOPES: usize = 300;
+
 /// The default is a citizen of whom nothing is known.
 #[derive(Debug, Clone, Default)]
 pub struct Reputation {
@@ -42,6 +45,11 @@ impl Reputation {
     /// Whether there is evidence in a scope that was not reversed.
     pub fn has_shown(&self, scope: GuildId) -> bool {
         self.standing.get(&scope).is_some_and(|pieces| *pieces > 0)
+    }
+
+    /// Whether evidence in this scope can be recorded.
+    pub fn has_room_for(&self, scope: GuildId) -> bool {
+        self.standing.contains_key(&scope) || self.standing.len() < MAX_SCOPES
     }
 
     pub const fn opinions(&self) -> &Opinions {

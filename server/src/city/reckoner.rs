@@ -154,12 +154,12 @@ async fn compute(
                 pipeline.submit(request)
             })
             .collect();
-        for answer in futures::future::join_all(submitted).await {
+        for (holder, answer) in few.iter().zip(futures::future::join_all(submitted).await) {
             match answer.map(|answer| answer.verdict) {
                 Ok(Verdict::Done) => round.recorded += 1,
                 Ok(Verdict::AlreadyDone) => {}
                 Ok(verdict) => {
-                    tracing::debug!(?verdict, "a reputation was not computed");
+                    tracing::warn!(%holder, ?verdict, "a reputation was not computed");
                     round.refused += 1;
                 }
                 Err(SubmitError::Busy { .. }) => round.refused += 1,

@@ -127,14 +127,16 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
         }
         let mut findings = Vec::with_capacity(due.len());
         for grant in &due {
-            let name = grant.source.to_string();
+            let kind = grant.kind.parse()?;
+            let Verifier::Source(source) = verifier(kind) else { continue };
+            let name = source.to_string();
             if !listings.contains_key(&name) {
-                let listing = Listing::of(city, grant.source, now).await?;
+                let listing = Listing::of(city, source, now).await?;
                 round.trouble.extend(listing.trouble.as_ref().map(|what| (name.clone(), what.clone())));
                 round.wrong.extend((listing.wrong > 0).then(|| (name.clone(), listing.wrong)));
                 listings.insert(name.clone(), listing);
             }
-            let verdict = listings[&name].account.verdict(grant.holder, grant.kind.parse()?, &grant.reference);
+            let verdict = listings[&name].account.verdict(grant.holder, kind, &grant.reference);
             round.count(verdict);
             findings.push(Finding { holder: grant.holder, grant: grant.grant_id, verdict });
         }

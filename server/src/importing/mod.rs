@@ -156,7 +156,9 @@ pub async fn judge(city: &City, imports: &[Import]) -> Result<Vec<Settled>, Fail
     for import in imports {
         let state = city.standing.state(Stream::Inventory(import.holder)).await?;
         let State::Inventory(inventory) = state.as_ref() else { continue };
-        judged.push(if let Some(code) = no_holder(city, import.holder).await? {
+        judged.push(if !import.source.names(&import.reference) {
+            Settled::Refused(Code::RefNotOfSource.as_str().to_owned())
+        } else if let Some(code) = no_holder(city, import.holder).await? {
             Settled::Refused(code.as_str().to_owned())
         } else if inventory.is_withheld(import.kind, &import.reference, now()) {
             Settled::Withheld
@@ -182,13 +184,16 @@ async fn no_holder(city: &City, holder: HolderId) -> Result<Option<Code>, Failur
     let stream = match holder {
         HolderId::Citizen(id) => Stream::Citizen(id),
         HolderId::Guild(id) => Stream::Guild(id),
-        HolderId::Squad(_) => return Ok(None),
+        HolderId::Squad(_) => Stream::Inventory(holder),
     };
     Ok(match city.standing.state(stream).await?.as_ref() {
         State::Citizen(citizen) if !citizen.exists() => Some(Code::CitizenNotFound),
         State::Guild(guild) if !guild.exists() => Some(Code::GuildNotFound),
         State::Citizen(citizen) if !citizen.is_active() => Some(Code::HolderNotActive),
         State::Guild(guild) if guild.status() != Status::Active => Some(Code::HolderNotActive),
+        State::Inventory(inventory) if inventory.of_kind(CapabilityKind::GuildRole).next().is_none() => {
+            Some(Code::HolderNotActive)
+        }
         _ => None,
     })
 }

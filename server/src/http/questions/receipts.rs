@@ -6,12 +6,14 @@ use anchor::{EntryReceipt, OpenedText};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chain::Hash;
+use domain::{Code, Rejection};
 use serde_json::{Value, json};
 
 use crate::city::City;
 use crate::http::asked::{self, Asked};
 use crate::http::opened;
 use crate::http::problem::{NOT_FOUND, PUBLISHED_ELSEWHERE, Problem, not_yet};
+use crate::http::questions::entries::may_see;
 use crate::http::standing::Refusal;
 
 /// A checkpoint is made every second while the log grows.
@@ -29,8 +31,8 @@ pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     }
     let whole = match form.as_deref() {
         Some("proof") => false,
-        Some("entry") => permitted(&asked).await.map(|()| true)?,
-        None => permitted(&asked).await.is_ok(),
+        Some("entry") => permitted(&asked, position).await.map(|()| true)?,
+        None => permitted(&asked, position).await.is_ok(),
         Some(_) => return Err(Problem::invalid("form", "proof or entry")),
     };
     if whole {
@@ -61,9 +63,15 @@ pub fn here(city: &City) -> Result<(), Problem> {
     if city.anchoring.is_elsewhere() { Err(Problem::new(PUBLISHED_ELSEWHERE)) } else { Ok(()) }
 }
 
-async fn permitted(asked: &Asked) -> Result<(), Problem> {
-    match asked.app.city.standing.still(&asked.caller.credential, "query.entry").await {
-        Ok(_) => Ok(()),
+async fn permitted(asked: &Asked, position: u64) -> Result<(), Problem> {
+    let city = &asked.app.city;
+    match city.standing.still(&asked.caller.credential, "query.entry").await {
+        Ok(permit) => {
+            let found = city.log.read(position, 1).await?;
+            let seen = found.iter().all(|stored| may_see(&permit, &stored.stream));
+            let detail = "what is attested of others is theirs to see, and the city's gate's";
+            if seen { Ok(()) } else { Err(Problem::rejected(&Rejection::new(Code::NotPermitted).detail(detail))) }
+        }
         Err(Refusal::Rejected(rejection)) => Err(Problem::rejected(&rejection)),
         Err(Refusal::Failure(failure)) => Err(failure.into()),
     }
