@@ -68,6 +68,9 @@ fn is_right(key: &Hash, depth: usize) -> bool {
     key.0[depth / 8] >> (7 - depth % 8) & 1 == 1
 }
 
+/// A key and its head.
+type Leaf = (Hash, Head);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaves {
     None,
@@ -93,7 +96,7 @@ impl Subtree {
     }
 
     /// Over leaves in the order of their keys, whose first `depth` bits are the same.
-    fn over(leaves: &[(Hash, Head)], depth: usize) -> Self {
+    fn over(leaves: &[Leaf], depth: usize) -> Self {
         match leaves {
             [] => Self::EMPTY,
             [(key, head)] => Self { hash: leaf_hash(key, head), leaves: Leaves::One },
@@ -105,14 +108,14 @@ impl Subtree {
     }
 }
 
-fn halves(leaves: &[(Hash, Head)], depth: usize) -> (&[(Hash, Head)], &[(Hash, Head)]) {
+fn halves(leaves: &[Leaf], depth: usize) -> (&[Leaf], &[Leaf]) {
     leaves.split_at(leaves.partition_point(|(key, _)| !is_right(key, depth)))
 }
 
 #[derive(Debug, Clone, Default)]
 struct Bucket {
     /// In the order of their keys.
-    leaves: Vec<(Hash, Head)>,
+    leaves: Vec<Leaf>,
     /// Whether its node is not that of its leaves.
     stale: bool,
 }
@@ -154,7 +157,7 @@ impl Heads {
     }
 
     /// Every key with its head, in the order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = &(Hash, Head)> {
+    pub fn iter(&self) -> impl Iterator<Item = &Leaf> {
         self.buckets.iter().flat_map(|bucket| &bucket.leaves)
     }
 
@@ -211,7 +214,7 @@ impl Heads {
     }
 
     /// The leaves of a bucket, or of a node above the buckets that has at most one.
-    fn leaves_below(&self, mut node: usize) -> &[(Hash, Head)] {
+    fn leaves_below(&self, mut node: usize) -> &[Leaf] {
         while node < BUCKETS {
             node *= 2;
             node += usize::from(self.nodes[node].leaves == Leaves::None);
