@@ -9,6 +9,7 @@
 mod floor;
 mod grown;
 mod hand;
+mod heads;
 mod load;
 mod ours;
 mod standing;
@@ -40,6 +41,8 @@ enum Section {
     Checks,
     /// All figures of many holders from their evidence
     Reputation,
+    /// Proofs of entries and of heads, and what the tree of heads weighs, at a million of each
+    Proofs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,6 +106,9 @@ fn main() {
     }
     if wanted(Section::Reputation) {
         standing::reputation();
+    }
+    if wanted(Section::Proofs) {
+        heads::proofs();
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {
