@@ -29,6 +29,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), AnchorError> {
     sync_folder(parent)
 }
 
+/// Gives a finished file its name.
+pub fn finish(beside: &Path, path: &Path) -> Result<(), AnchorError> {
+    fs::rename(beside, path).map_err(AnchorError::file(path))?;
+    sync_folder(folder(path)?)
+}
+
 /// Writes files that never change. One that is there already must hold the same bytes.
 ///
 /// # Errors

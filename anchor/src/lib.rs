@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod files;
 mod growth;
+mod heads;
 pub mod keys;
 mod layout;
 mod prover;
@@ -18,14 +19,19 @@ mod service;
 mod signing;
 mod startup;
 mod store;
+mod stream_package;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 pub use anchorer::{Anchor, Anchored, Listed, Previous};
 pub use error::AnchorError;
 pub use export::{Exported, export};
+pub use heads::{OnRecord, StreamHeads};
 pub use layout::Layout;
 pub use prover::{EntryReceipt, OpenedText, Prover};
 pub use service::{Config, Service, Status, check_store};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Put, Store};
+pub use stream_package::StreamExported;
+pub use tiles::CachedTiles;

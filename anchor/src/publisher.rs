@@ -23,7 +23,7 @@ const CHUNK: usize = 1024;
 const FLUSH: usize = 96;
 
 /// The stream of the log's own entries, which alone are no growth.
-const OWN_STREAM: &str = "log";
+pub const OWN_STREAM: &str = "log";
 
 /// The one who signs. Never reads an entry twice, unless its own files are gone.
 pub struct Publisher {

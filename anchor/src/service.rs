@@ -1,5 +1,7 @@
 //! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
 
+mod heads;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +12,12 @@ use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
 use crate::anchorer::{self, ANCHORED, Anchored, Anchorer, Listed};
 use crate::error::blocking;
 use crate::export::{self, Exported};
+use crate::heads::StreamHeads;
 use crate::layout::Layout;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
@@ -29,7 +32,7 @@ const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where and how often.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`. One shared place, and not inside the database.
+    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`, `heads/`. One shared place, and not inside the database.
     pub data_dir: PathBuf,
     /// Between checkpoints while the log grows.
     pub checkpoint_every: Duration,
@@ -123,8 +126,12 @@ pub struct Service {
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
     anchorer: Mutex<Anchorer>,
+    /// Read when they are first needed: at a million streams that takes a second.
+    heads: OnceCell<Arc<Mutex<StreamHeads>>>,
+    recorder: Arc<dyn Recorder>,
     trouble: watch::Sender<Option<String>>,
     anchor_trouble: watch::Sender<Option<String>>,
+    heads_trouble: watch::Sender<Option<String>>,
     elsewhere: AtomicBool,
 }
 
@@ -147,7 +154,7 @@ impl Service {
             Arc::clone(&store),
             layout.clone(),
             policy.clone(),
-            recorder,
+            Arc::clone(&recorder),
             config.software.clone(),
             config.clock,
             config.data_dir.join("anchoring"),
@@ -164,8 +171,11 @@ impl Service {
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
             anchorer: Mutex::new(anchorer),
+            heads: OnceCell::new(),
+            recorder,
             trouble: watch::Sender::new(None),
             anchor_trouble: watch::Sender::new(None),
+            heads_trouble: watch::Sender::new(None),
             elsewhere: AtomicBool::new(false),
         })
     }
@@ -209,7 +219,12 @@ impl Service {
             }
             let waited = anchored_at.map_or(HEARTBEAT, |at| at.elapsed());
             let due = (grown && waited >= self.config.anchor_every) || (anchored_at.is_some() && waited >= HEARTBEAT);
-            if due && self.anchor_published().await.is_ok() {
+            if !due {
+                continue;
+            }
+            // Before the anchor, so that its checkpoint covers them. Without them it is still an anchor.
+            let _ = self.commit_heads().await;
+            if self.anchor_published().await.is_ok() {
                 anchored_at = Some(Instant::now());
                 grown = false;
             }
@@ -289,6 +304,7 @@ impl Service {
     /// Publishes and anchors now, and publishes that it was anchored: from then on an auditor misses the anchor.
     pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
         self.publish(true).await?;
+        let _ = self.commit_heads().await;
         let anchored = self.anchor_published().await?;
         self.publish(true).await?;
         Ok(anchored)
@@ -325,13 +341,22 @@ impl Service {
 
     /// What is wrong with anchoring stays said, also while publishing goes on well.
     fn note_anchoring<T>(&self, result: Result<T, AnchorError>) -> Result<T, AnchorError> {
-        let trouble = result.as_ref().err().map(|error| format!("anchoring: {error}"));
-        let was = self.anchor_trouble.send_replace(trouble.clone());
+        self.note_in(&self.anchor_trouble, "anchoring", result)
+    }
+
+    fn note_in<T>(
+        &self,
+        place: &watch::Sender<Option<String>>,
+        what: &str,
+        result: Result<T, AnchorError>,
+    ) -> Result<T, AnchorError> {
+        let trouble = result.as_ref().err().map(|error| format!("{what}: {error}"));
+        let was = place.send_replace(trouble.clone());
         if let Err(error) = &result {
             metrics::counter!("guildhall_anchor_failures_total").increment(1);
             if was != trouble {
                 let alarm = error.is_alarming() || matches!(error, AnchorError::File { .. });
-                tracing::error!(%error, alarm, "anchoring failed");
+                tracing::error!(%error, alarm, "{what} failed");
             }
         }
         result
@@ -374,7 +399,9 @@ impl Service {
             anchored,
             store: self.store.name(),
             guarantee: self.store.guarantee(),
-            trouble: self.trouble.borrow().clone().or_else(|| self.anchor_trouble.borrow().clone()),
+            trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
+                .into_iter()
+                .find_map(|trouble| trouble.borrow().clone()),
         })
     }
 

@@ -9,6 +9,7 @@
 mod floor;
 mod grown;
 mod hand;
+mod heads;
 mod inventory;
 mod load;
 mod ours;
@@ -46,6 +47,8 @@ enum Section {
     Imports,
     /// Three days of a simulated clock with many grants of one healthy source
     Reconciler,
+    /// Proofs of entries and of heads, and what the tree of heads weighs, at a million of each
+    Proofs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,6 +136,9 @@ fn main() {
     }
     if wanted(Section::Reconciler) {
         guildhall_tests::block_on(inventory::reconciler(arguments.grants));
+    }
+    if wanted(Section::Proofs) {
+        heads::proofs();
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {

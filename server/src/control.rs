@@ -52,6 +52,10 @@ pub enum Ask {
         out: PathBuf,
         with_packs: bool,
     },
+    ExportStream {
+        stream: String,
+        out: PathBuf,
+    },
     Rebuild,
     Reconcile {
         dry_run: bool,
@@ -177,6 +181,7 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
         }
+        Ask::ExportStream { stream, out } => Ok(Ending::Done(city.anchoring.export_stream(&stream, &out).await?)),
         Ask::Reconcile { dry_run } => {
             let round = reconciler::round(city, Time::from_micros(city.log.clock()), dry_run).await?;
             Ok(Ending::Done(serde_json::to_value(round)?))

@@ -10,6 +10,7 @@ use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
 use chain::entry::{self, Entry, entry_hash};
 use chain::hash::sha256;
+use chain::heads::{Commitment, Head, Heads};
 use chain::note::SigningKey;
 use chain::pack::{self, OwnedRecord, PackId, packs_between, packs_for};
 use chain::tile::{self, BundleId, TileId, bundles_between, bundles_for, tiles_between, tiles_for};
@@ -161,6 +162,21 @@ impl City {
             json!({"owner": {"kind": "citizen", "id": citizen}}),
         );
         citizen
+    }
+
+    /// The heads of all streams as they are.
+    pub fn heads(&self) -> Heads {
+        let mut heads = Heads::new();
+        for (stream, (version, hash)) in &self.tips {
+            heads.set(chain::heads::key(stream), Head { version: *version, hash: *hash });
+        }
+        heads
+    }
+
+    /// The log commits to its heads as they are.
+    pub fn commit_heads(&mut self) -> &mut Self {
+        let said = Commitment { as_of: self.records.len() as u64, root: self.heads().root() };
+        self.act(None).add("log", "log.heads_committed.v1", serde_json::to_value(said).unwrap())
     }
 
     pub fn movement(&self, kind: &str, amount: &str, legs: &Value) -> Value {

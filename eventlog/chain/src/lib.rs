@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod entry;
 pub mod hash;
+pub mod heads;
 pub mod hex;
 pub mod key;
 pub mod note;

@@ -168,6 +168,11 @@ impl Anchoring {
         Ok(serde_json::to_value(service.export(out, with_packs, progress).await?)?)
     }
 
+    /// Writes one stream to the file `out`, with what proves that it is whole.
+    pub async fn export_stream(&self, stream: &str, out: &Path) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.service()?.export_stream(stream, out).await?)?)
+    }
+
     fn service(&self) -> anyhow::Result<Arc<Service>> {
         self.opened().context("another server publishes this log, from this data directory: ask there")
     }
