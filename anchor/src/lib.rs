@@ -20,6 +20,7 @@ mod startup;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod witness;
 
 pub use anchorer::{Anchor, Anchored, Listed, Previous};
 pub use error::AnchorError;
