@@ -74,10 +74,17 @@ impl Layout {
 
     /// The published checkpoint.
     pub fn checkpoint(&self) -> Result<Option<String>, AnchorError> {
-        let bytes = files::read(&self.place("checkpoint"))?;
-        bytes
-            .map(|bytes| String::from_utf8(bytes).map_err(|error| AnchorError::unreadable("checkpoint", error)))
-            .transpose()
+        self.text("checkpoint")
+    }
+
+    /// The newest published checkpoint that its quorum of witnesses cosigned.
+    pub fn witnessed(&self) -> Result<Option<String>, AnchorError> {
+        self.text("witnessed")
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, AnchorError> {
+        let bytes = files::read(&self.place(name))?;
+        bytes.map(|bytes| String::from_utf8(bytes).map_err(|error| AnchorError::unreadable(name, error))).transpose()
     }
 }
 

@@ -21,12 +21,14 @@ mod store;
 #[cfg(test)]
 mod tests;
 pub mod witness;
+mod witnessing;
 
 pub use anchorer::{Anchor, Anchored, Listed, Previous};
 pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use layout::Layout;
-pub use prover::{EntryReceipt, OpenedText, Prover};
+pub use prover::{EntryReceipt, OpenedText, Proved, Prover};
 pub use service::{Config, Service, Status, check_store};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Put, Store};
+pub use witnessing::{Carrier, Reply, WitnessStatus, Witnesses};

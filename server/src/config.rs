@@ -35,6 +35,7 @@ pub struct Settings {
     pub log: Logging,
     pub limits: Limits,
     pub anchor: Anchoring,
+    pub witness: Witnessing,
     pub sources: Sources,
 }
 
@@ -122,6 +123,22 @@ pub struct Anchoring {
     pub directory: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Witnessing {
+    /// A C2SP policy file: the witnesses that are asked to cosign every checkpoint, and the quorum that makes it a witnessed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// How long a checkpoint waits for its quorum before it is shown without, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Witnessing {
+    fn default() -> Self {
+        Self { policy: None, deadline_ms: 1000 }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -134,6 +151,7 @@ impl Default for Settings {
             log: Logging::default(),
             limits: Limits::default(),
             anchor: Anchoring::default(),
+            witness: Witnessing::default(),
             sources: Sources::default(),
         }
     }
@@ -272,6 +290,7 @@ impl Settings {
             ("limits.queue", limits.queue as u64),
             ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
             ("anchor.anchor_seconds", self.anchor.anchor_seconds),
+            ("witness.deadline_ms", self.witness.deadline_ms),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             anyhow::bail!("settings: {name} must be above zero");

@@ -13,6 +13,7 @@ mod recheck;
 pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
+pub mod witnesses;
 
 use std::sync::Arc;
 use std::time::Duration;
