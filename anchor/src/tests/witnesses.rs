@@ -16,7 +16,7 @@ use super::{ORIGIN, Pen, key};
 use crate::witness::{Answer, Witness, new_key};
 use crate::{AnchorError, Carrier, Config, Directory, Reply, Service, Verdict, Witnesses};
 
-const DEADLINE: Duration = Duration::from_millis(400);
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a witness does with whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -218,7 +218,7 @@ pub(crate) async fn held(witnesses: &Witnesses, policy: &Policy) -> Vec<Known> {
 /// What a witness shows, if this log's key signed it.
 fn shown(name: &str, note: &str, policy: &Policy) -> Option<Known> {
     match checkpoint::open(note, policy) {
-        Ok(checkpoint) => Some(Known { checkpoint, whence: format!("what the witness {name} cosigned") }),
+        Ok(checkpoint) => Some(Known { checkpoint, whence: format!("the checkpoint cosigned by the witness {name}") }),
         Err(error) => unknown(name, &error.to_string()),
     }
 }
