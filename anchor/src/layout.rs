@@ -1,6 +1,7 @@
 //! Where published files are: `public/` for everybody, `packs/` for who may see entries.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chain::Hash;
 use chain::pack::{self, PackId};
@@ -80,6 +81,11 @@ impl Layout {
     /// The newest published checkpoint that its quorum of witnesses cosigned.
     pub fn witnessed(&self) -> Result<Option<String>, AnchorError> {
         self.text("witnessed")
+    }
+
+    /// For how long a file has been as it is, by this machine's clock.
+    pub fn age(&self, path: &str) -> Option<Duration> {
+        std::fs::metadata(self.place(path)).ok()?.modified().ok()?.elapsed().ok()
     }
 
     fn text(&self, name: &str) -> Result<Option<String>, AnchorError> {

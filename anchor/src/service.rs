@@ -59,7 +59,7 @@ impl Config {
     }
 
     /// Trusts this key for the log, and the witnesses that are asked.
-    pub(crate) fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
+    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
         keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
     }
 
@@ -432,7 +432,7 @@ impl Service {
         Ok(Status {
             witnessed: standing.witnessed(),
             unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
-            witnesses: self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default(),
+            witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
             vkey: self.key.vkey(),
             published,
@@ -442,6 +442,11 @@ impl Service {
             guarantee: self.store.guarantee(),
             trouble: self.trouble.borrow().clone().or_else(|| self.anchor_trouble.borrow().clone()),
         })
+    }
+
+    /// How it stands with each witness.
+    pub fn witnesses(&self) -> Vec<WitnessStatus> {
+        self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default()
     }
 
     /// Every anchor in the store.

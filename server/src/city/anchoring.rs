@@ -13,6 +13,7 @@ use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::standing::Standing;
 use super::witnesses;
 use crate::config::Settings;
 
@@ -190,6 +191,20 @@ impl Anchoring {
     /// The published checkpoint.
     pub async fn checkpoint(&self) -> Result<Option<String>, AnchorError> {
         self.blocking(|layout| layout.checkpoint()).await
+    }
+
+    /// What auditors without a policy of their own are shown.
+    pub async fn policy(&self) -> Result<Option<String>, AnchorError> {
+        self.blocking(|layout| Ok(layout.read("policy")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
+            .await
+    }
+
+    /// How what is published stands with its witnesses and its store, for the page.
+    pub async fn standing(&self) -> Result<Standing, AnchorError> {
+        let note = self.blocking(|layout| Ok((layout.checkpoint()?, layout.age("checkpoint")))).await?;
+        let Opener { config, key, store, .. } = &self.opener;
+        let statuses = self.opened().map(|service| service.witnesses()).unwrap_or_default();
+        Standing::of(note, &config.policy(key)?, statuses, store.as_ref())
     }
 
     /// The bytes of a published tile or bundle.

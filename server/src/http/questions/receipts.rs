@@ -57,6 +57,18 @@ pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     }
 }
 
+/// The proof alone, for everybody.
+pub async fn bare(city: &City, position: u64) -> Result<Response, Problem> {
+    let size = city.log.head().await?.size;
+    if position >= size {
+        return Err(Problem::new(NOT_FOUND).field("position").detail(format!("the log has {size} entries")));
+    }
+    match city.anchoring.proof(position).await? {
+        Some(proved) => Ok(proof_file(&proved)),
+        None => pending(city, position, false),
+    }
+}
+
 fn proof_file(proved: &Proved<TlogProof>) -> Response {
     let file = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proved.what.format()).into_response();
     marked(proved.witnessed, file)
