@@ -106,6 +106,14 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, AnchorError> {
     }
 }
 
+/// Removes a file; one that is not there is fine.
+pub fn remove(path: &Path) -> Result<(), AnchorError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(AnchorError::file(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a folder of superseded files; one that is not there is fine.
 pub fn remove_folder(path: &Path) -> Result<(), AnchorError> {
     match fs::remove_dir_all(path) {

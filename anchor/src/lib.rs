@@ -23,15 +23,18 @@ mod stream_package;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod witness;
+mod witnessing;
 
 pub use anchorer::{Anchor, Anchored, Listed, Previous};
 pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use heads::{OnRecord, StreamHeads};
 pub use layout::Layout;
-pub use prover::{EntryReceipt, OpenedText, Prover};
+pub use prover::{EntryReceipt, OpenedText, Proved, Prover};
 pub use service::{Config, Service, Status, check_store};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Put, Store};
 pub use stream_package::StreamExported;
 pub use tiles::CachedTiles;
+pub use witnessing::{Carrier, Reply, WitnessStatus, Witnesses};

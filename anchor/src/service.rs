@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chain::checkpoint;
 use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
@@ -22,9 +23,10 @@ use crate::layout::Layout;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
 use crate::signing::SigningState;
-use crate::startup::{self, Verdict};
+use crate::startup::{self, Known, Verdict};
 use crate::store::Store;
-use crate::{AnchorError, keys};
+use crate::witnessing::{self, Standing, WitnessStatus, Witnesses, Witnessing};
+use crate::{AnchorError, files, keys};
 
 /// A city that does nothing says so once a day.
 const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,6 +44,8 @@ pub struct Config {
     pub software: String,
     /// This server's clock, in the one spelling of times.
     pub clock: fn() -> String,
+    /// Who cosigns checkpoints, if anybody is asked to.
+    pub witnesses: Option<Witnesses>,
 }
 
 impl Config {
@@ -53,6 +57,20 @@ impl Config {
             anchor_every: Duration::from_secs(15 * 60),
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,
+            witnesses: None,
+        }
+    }
+
+    /// Trusts this key for the log, and the witnesses that are asked.
+    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
+        keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
+    }
+
+    /// What the witnesses that answer have cosigned.
+    pub(crate) async fn witnessed(&self, policy: &Policy) -> Vec<Known> {
+        match &self.witnesses {
+            Some(witnesses) => witnessing::held(witnesses, policy).await,
+            None => Vec::new(),
         }
     }
 }
@@ -70,6 +88,11 @@ pub struct Status {
     pub store: &'static str,
     /// What the store guarantees.
     pub guarantee: &'static str,
+    /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
+    pub witnessed: Option<u64>,
+    /// For how long what is shown has lacked its quorum, in seconds.
+    pub unwitnessed_seconds: Option<u64>,
+    pub witnesses: Vec<WitnessStatus>,
     /// The failure of the last attempt, if it failed.
     pub trouble: Option<String>,
 }
@@ -125,6 +148,9 @@ pub struct Service {
     seat: Mutex<Option<Seat>>,
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
+    witnessing: Option<Witnessing>,
+    /// Held from signing to showing, so that what is shown never goes back. Locked before all others.
+    standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
     /// Read when they are first needed: at a million streams that takes a second.
     heads: OnceCell<Arc<Mutex<StreamHeads>>>,
@@ -145,11 +171,16 @@ impl Service {
         recorder: Arc<dyn Recorder>,
     ) -> Result<Self, AnchorError> {
         let layout = Layout::within(&config.data_dir);
-        let policy = keys::policy(&key)?;
+        let policy = config.policy(&key)?;
         let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
         let key = Arc::new(key);
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
+        let witnesses = config.witnesses.as_ref();
+        let text = keys::policy_text(&key, witnesses.map(|witnesses| witnesses.policy.as_str()));
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing, text).await?;
+        forget_unwitnessed(&layout, &policy).await?;
+        let witnessing =
+            witnesses.map(|witnesses| Witnessing::start(witnesses, policy.clone(), log.clone(), layout.clone()));
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
@@ -170,6 +201,8 @@ impl Service {
             seat: Mutex::new(None),
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
+            witnessing,
+            standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
             heads: OnceCell::new(),
             recorder,
@@ -185,8 +218,9 @@ impl Service {
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
         let mut publisher = self.publisher.lock().await;
         let signed = publisher.last().map(|last| last.0.clone());
-        let verdict =
-            startup::check(&self.log, &self.layout, self.store.as_ref(), &self.policy, signed.as_ref()).await?;
+        let (policy, store) = (&self.policy, self.store.as_ref());
+        let witnessed = self.config.witnessed(policy).await;
+        let verdict = startup::check(&self.log, &self.layout, store, policy, signed.as_ref(), witnessed).await?;
         publisher.compared(match &verdict {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
@@ -238,11 +272,39 @@ impl Service {
     }
 
     async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let mut standing = self.standing.lock().await;
+        if let Some(reason) = self.fork().and_then(|fork| fork.borrow().clone()) {
+            self.publisher.lock().await.compared(Some(reason));
+        }
+        let signed = self.sign(always).await?;
+        // Signed and not shown yet: a crash here shows it at the next start.
+        let last = self.publisher.lock().await.last().map(|last| (last.0.clone(), last.1.to_owned()));
+        let Some((checkpoint, mut note)) = last else { return Ok(signed) };
+        if let Some(witnessing) = &self.witnessing {
+            // Without a lock that anything but publishing waits for: a witness may take its time.
+            if signed || !witnessing.has_asked() {
+                witnessing.ask(&checkpoint, &note).await;
+            }
+            note = witnessing.collected(&note);
+        }
+        let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
+        let witnessed = witnessed && self.policy.quorum.is_some();
+        self.publisher.lock().await.show(note.clone(), witnessed).await?;
+        standing.shows(&self.policy, &note);
+        Ok(signed)
+    }
+
+    async fn sign(&self, always: bool) -> Result<bool, AnchorError> {
         let mut seat = self.seat.lock().await;
         let mut held = self.sit(&mut seat).await?;
         let result = self.publisher.lock().await.publish(&mut held, always).await;
         *seat = Some(held);
         result
+    }
+
+    /// Turns into a reason when a witness shows a history of this log that this log contradicts: nothing may be written then.
+    pub fn fork(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.witnessing.as_ref().map(Witnessing::fork)
     }
 
     /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
@@ -391,7 +453,11 @@ impl Service {
     pub async fn status(&self) -> Result<Status, AnchorError> {
         let published = self.publisher.lock().await.last().map_or(0, |last| last.0.size);
         let anchored = self.anchorer.lock().await.last().cloned();
+        let standing = self.standing.lock().await;
         Ok(Status {
+            witnessed: standing.witnessed(),
+            unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
+            witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
             vkey: self.key.vkey(),
             published,
@@ -403,6 +469,11 @@ impl Service {
                 .into_iter()
                 .find_map(|trouble| trouble.borrow().clone()),
         })
+    }
+
+    /// How it stands with each witness.
+    pub fn witnesses(&self) -> Vec<WitnessStatus> {
+        self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default()
     }
 
     /// Every anchor in the store.
@@ -428,4 +499,15 @@ impl Service {
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+}
+
+/// The policy may ask for more than it did: what its quorum did not cosign is not called witnessed any longer.
+async fn forget_unwitnessed(layout: &Layout, policy: &Policy) -> Result<(), AnchorError> {
+    let (layout, policy) = (layout.clone(), policy.clone());
+    blocking(move || {
+        let Some(note) = layout.witnessed()? else { return Ok(()) };
+        let met = checkpoint::examine(&note, &policy).is_ok_and(|examined| examined.witnessed);
+        if met && policy.quorum.is_some() { Ok(()) } else { files::remove(&layout.place("witnessed")) }
+    })
+    .await
 }

@@ -4,6 +4,7 @@
 
 mod heads;
 mod places;
+mod witnesses;
 
 use std::collections::HashMap;
 use std::fs;
@@ -33,7 +34,7 @@ fn key() -> SigningKey {
 }
 
 fn policy() -> Policy {
-    Policy::parse(&keys::policy_text(&key())).unwrap()
+    Policy::parse(&keys::policy_text(&key(), None)).unwrap()
 }
 
 /// Version and hash of the last entry of each stream.
@@ -149,9 +150,9 @@ async fn what_is_in_the_log_is_published_and_every_entry_proved() {
     }
     let prover = service.prover();
     for entry in pen.log.read(0, 2000).await.unwrap().iter().step_by(97) {
-        let proof = prover.prove(entry.position).unwrap().unwrap();
+        let proof = prover.prove(entry.position).unwrap().unwrap().what;
         proof.verify(&leaf_hash(&entry.hash.0), &policy()).unwrap();
-        let receipt = prover.receipt(entry.position).unwrap().unwrap();
+        let receipt = prover.receipt(entry.position).unwrap().unwrap().what;
         assert_eq!(receipt.entry.as_bytes(), &entry.bytes[..]);
     }
     assert!(prover.prove(1257).unwrap().is_none());
@@ -275,7 +276,7 @@ async fn a_restored_backup_makes_the_server_read_only_and_names_the_position() {
             Verdict::Good => panic!("a log that is not the signed one was accepted"),
         }
         let store = Directory::new(dir.path().join("store"));
-        let beside = crate::compare(dir.path(), &pen.log, &key(), &store).await.unwrap();
+        let beside = crate::compare(&Config::new(dir.path()), &pen.log, &key(), &store).await.unwrap();
         assert!(matches!(beside, Verdict::ReadOnly { .. }), "a server beside the publisher sees it too");
         let refused = service.publish(true).await.unwrap_err();
         assert!(refused.to_string().contains("signing is refused"), "{refused}");
@@ -333,6 +334,7 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
         Arc::new(key()),
         Layout::within(dir.path()),
         crate::signing::SigningState::open(&other.path().join("signing"), &policy()).unwrap(),
+        keys::policy_text(&key(), None),
     );
     let mut swapped = swapped.await.unwrap();
     swapped.compared(None);

@@ -13,7 +13,20 @@ use serde::{Deserialize, Serialize};
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
 /// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
-const NOT_SETTINGS: &[&str] = &["config", "key", "master_key", "login_password", "test_pg", "pg_bin", "skip_pg"];
+const NOT_SETTINGS: &[&str] = &[
+    "config",
+    "key",
+    "master_key",
+    "login_password",
+    "test_pg",
+    "pg_bin",
+    "skip_pg",
+    "test_witness",
+    "skip_witness",
+    "test_node",
+    "skip_browser",
+    "screenshots",
+];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +48,7 @@ pub struct Settings {
     pub log: Logging,
     pub limits: Limits,
     pub anchor: Anchoring,
+    pub witness: Witnessing,
     pub sources: Sources,
 }
 
@@ -132,6 +146,22 @@ pub struct Anchoring {
     pub directory: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Witnessing {
+    /// A C2SP policy file: the witnesses that are asked to cosign every checkpoint, and the quorum that makes it a witnessed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// How long a checkpoint waits for its quorum before it is shown without, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Witnessing {
+    fn default() -> Self {
+        Self { policy: None, deadline_ms: 1000 }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -144,6 +174,7 @@ impl Default for Settings {
             log: Logging::default(),
             limits: Limits::default(),
             anchor: Anchoring::default(),
+            witness: Witnessing::default(),
             sources: Sources::default(),
         }
     }
@@ -282,6 +313,7 @@ impl Settings {
             ("limits.queue", limits.queue as u64),
             ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
             ("anchor.anchor_seconds", self.anchor.anchor_seconds),
+            ("witness.deadline_ms", self.witness.deadline_ms),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             anyhow::bail!("settings: {name} must be above zero");

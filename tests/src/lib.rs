@@ -16,6 +16,7 @@ pub mod load;
 pub mod programs;
 pub mod server;
 pub mod town;
+pub mod witness;
 
 /// Which engine a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod receipt;
 mod text;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 pub use hash::Hash;
 pub use text::MAX_SIZE;

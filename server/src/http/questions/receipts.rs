@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anchor::{EntryReceipt, OpenedText};
-use axum::http::header;
+use anchor::{EntryReceipt, OpenedText, Proved};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chain::Hash;
+use chain::proof::TlogProof;
 use domain::{Code, Rejection};
 use serde_json::{Value, json};
 
@@ -19,10 +20,18 @@ use crate::http::standing::Refusal;
 /// A checkpoint is made every second while the log grows.
 const RETRY_SECONDS: u64 = 1;
 
-/// `GET /v1/receipts/{position}?form=proof|entry`
+/// Whether the checkpoint that a proof leads to has its quorum of witnesses.
+const WITNESSED: HeaderName = HeaderName::from_static("guildhall-witnessed");
+
+/// `GET /v1/receipts/{position}?form=proof|entry&witnessed=required`
 pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     let position: u64 = asked.path("position")?;
     let form = asked.take::<String>("form")?;
+    let required = match asked.take::<String>("witnessed")?.as_deref() {
+        None => false,
+        Some("required") => true,
+        Some(_) => return Err(Problem::invalid("witnessed", "required, or nothing")),
+    };
     asked.nothing_else()?;
     let city = &asked.app.city;
     let size = city.log.head().await?.size;
@@ -37,25 +46,47 @@ pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     };
     if whole {
         return match city.anchoring.receipt(position).await? {
-            Some(mut receipt) => {
+            Some(Proved { what: mut receipt, witnessed }) if witnessed || !required => {
                 receipt.opened = opened_texts(&asked, &receipt).await?;
-                asked::json(&receipt)
+                Ok(marked(witnessed, asked::json(&receipt)?))
             }
-            None => pending(city, position),
+            proved => pending(city, position, proved.is_some()),
         };
     }
     match city.anchoring.proof(position).await? {
-        Some(proof) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.format()).into_response()),
-        None => pending(city, position),
+        Some(proved) if proved.witnessed || !required => Ok(proof_file(&proved)),
+        proved => pending(city, position, proved.is_some()),
     }
 }
 
-fn pending(city: &City, position: u64) -> Result<Response, Problem> {
+/// The proof alone, for everybody.
+pub async fn bare(city: &City, position: u64) -> Result<Response, Problem> {
+    let size = city.log.head().await?.size;
+    if position >= size {
+        return Err(Problem::new(NOT_FOUND).field("position").detail(format!("the log has {size} entries")));
+    }
+    match city.anchoring.proof(position).await? {
+        Some(proved) => Ok(proof_file(&proved)),
+        None => pending(city, position, false),
+    }
+}
+
+fn proof_file(proved: &Proved<TlogProof>) -> Response {
+    let file = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proved.what.format()).into_response();
+    marked(proved.witnessed, file)
+}
+
+fn marked(witnessed: bool, mut response: Response) -> Response {
+    let value = HeaderValue::from_static(if witnessed { "yes" } else { "no" });
+    response.headers_mut().insert(WITNESSED, value);
+    response
+}
+
+fn pending(city: &City, position: u64, covered: bool) -> Result<Response, Problem> {
     here(city)?;
-    Ok(not_yet(
-        RETRY_SECONDS,
-        axum::Json(json!({ "status": "pending", "position": position, "because": "no checkpoint covers it yet" })),
-    ))
+    let because = if covered { "no witnessed checkpoint covers it yet" } else { "no checkpoint covers it yet" };
+    let body = json!({ "status": "pending", "position": position, "witnessed": false, "because": because });
+    Ok(not_yet(RETRY_SECONDS, axum::Json(body)))
 }
 
 /// Where another place publishes, waiting for it here leads to nothing.
