@@ -79,17 +79,41 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
+/// The line on which a field stands, or the first one.
+pub(crate) fn line_of(text: &str, field: &str) -> u64 {
+    let found = text.lines().position(|line| line.trim_start().trim_start_matches('"').starts_with(field));
+    found.map_or(1, |line| line as u64 + 1)
+}
+
 /// A YAML mapping as JSON; an error has its line.
 pub(crate) fn yaml(text: &str, lines_before: u64) -> Result<serde_json::Map<String, serde_json::Value>, (u64, String)> {
-    let parsed = serde_saphyr::from_str::<serde_json::Value>(text);
+    // As in YAML 1.2: `y` and `no` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let parsed = serde_saphyr::from_str_with_options::<serde_json::Value>(text, options);
     match parsed {
         Ok(serde_json::Value::Object(object)) => Ok(object),
         Ok(_) => Err((lines_before + 1, "is no mapping of names to values".to_owned())),
         Err(error) => {
             let line = error.location().map_or(1, |location| location.line());
             let what = error.to_string();
-            let what = what.lines().next().unwrap_or_default().to_owned();
-            Err((lines_before + line, what))
+            // Its own "at line and column" counts from where the text begins, and not the file.
+            let what = what.lines().next().unwrap_or_default().split(" line ").last().unwrap_or_default();
+            let what = what.trim_start_matches(|c: char| c.is_ascii_digit() || " column:,".contains(c));
+            Err((lines_before + line, what.to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_error_names_one_line_and_booleans_are_those_of_yaml_1_2() {
+        let (line, what) = yaml("name: z\nlabels: [a\n", 1).unwrap_err();
+        assert!((2..=4).contains(&line), "{line}");
+        assert!(!what.is_empty() && !what.contains("line") && !what.contains("column"), "{what}");
+        assert_eq!(yaml("a: y\nb: no\nc: true\n", 0).unwrap()["a"], "y");
     }
 }

@@ -66,7 +66,7 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     };
     let (name, version) = (named("name")?, named("version")?);
     shape::check(&fields, &OPTIONAL)
-        .map_err(|what| (line_of(&text, what.split(' ').next().unwrap_or_default()), what))?;
+        .map_err(|what| (files::line_of(&text, what.split(' ').next().unwrap_or_default()), what))?;
     let owner = fields.get("owner").and_then(Value::as_str);
     let names = crate::names(&name, "owner", owner);
     // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
@@ -118,7 +118,7 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
             Some(Value::String(name)) => name.clone(),
             Some(Value::Object(object)) => object.get("name").and_then(Value::as_str).unwrap_or(&name).to_owned(),
             Some(Value::Bool(true)) => name.clone(),
-            Some(_) => return Err((line_of(&text, field), format!("{field} is a name or an object"))),
+            Some(_) => return Err((files::line_of(&text, field), format!("{field} is a name or an object"))),
         };
         items.push(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field)));
     }
@@ -129,11 +129,6 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
 fn manifest_only(fields: &Fields<String, Value>) -> Fields<String, Value> {
     let others = fields.iter().filter(|(field, _)| *field != "mcp_tools" && *field != "name");
     others.map(|(field, value)| (field.clone(), value.clone())).collect()
-}
-
-fn line_of(text: &str, field: &str) -> u64 {
-    let found = text.lines().position(|line| line.trim_start().starts_with(field));
-    found.map_or(1, |line| line as u64 + 1)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const OPTIONAL: [(&str, Shape); 8] = [
     ("license", Shape::Text),
 ];
 
+const NEEDED: [&str; 3] = ["name", "skill_id", "author_agent"];
+
 pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(roots) = &map.place else { return Ok(()) };
     let (roots, sink) = (roots.clone(), sink.clone());
@@ -84,7 +86,18 @@ fn about(path: &Path) -> About {
 
 fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
-    let fields = files::yaml(front_matter(&text)?, 1)?;
+    read_skill(path, &text).map_err(|wrong| placed(&text, wrong))
+}
+
+/// What is said of a field is said where the field stands.
+fn placed(text: &str, (line, what): (u64, String)) -> (u64, String) {
+    let field = what.split(' ').next().unwrap_or_default();
+    let known = OPTIONAL.iter().any(|(name, _)| *name == field) || NEEDED.contains(&field);
+    (if known && line == 1 { files::line_of(text, field) } else { line }, what)
+}
+
+fn read_skill(path: &Path, text: &str) -> Result<(String, Listed), (u64, String)> {
+    let fields = files::yaml(front_matter(text)?, 1)?;
     let folder = folder(path).ok_or((1, "lies in no folder".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     shape::check(&fields, &OPTIONAL).map_err(|what| (1, what))?;
@@ -94,8 +107,12 @@ fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
 
 fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
+    read_card(path, &text).map_err(|wrong| placed(&text, wrong))
+}
+
+fn read_card(path: &Path, text: &str) -> Result<(String, Listed), (u64, String)> {
     let fields: Fields<String, Value> =
-        serde_json::from_str(&text).map_err(|error| (error.line() as u64, "is no JSON object".to_owned()))?;
+        serde_json::from_str(text).map_err(|error| (error.line() as u64, "is no JSON object".to_owned()))?;
     let id = text_of(&fields, "skill_id")?.ok_or((1, "skill_id is missing".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     let author = text_of(&fields, "author_agent")?;
@@ -221,7 +238,7 @@ mod tests {
             ("/d/none/SKILL.md:1", "three dashes; Refs([none])"),
             ("/e/nameless/SKILL.md:1", "name is missing; Refs([nameless])"),
             ("/f/broken/SKILL.md:", "; Refs([broken])"),
-            ("/g/grade/SKILL.md:1", "fuel_grade is not one of diesel, regular, premium, aviation; Refs([grade])"),
+            ("/g/grade/SKILL.md:3", "fuel_grade is not one of diesel, regular, premium, aviation; Refs([grade])"),
             ("/h/large/SKILL.md:1", "more than 1 MiB; Refs([large])"),
             ("/out", "leads out of its root, or nowhere; Refs([out])"),
             ("/cards/two.json:1", "name is missing; Refs([card-2])"),

@@ -1,15 +1,18 @@
 //! `d1:tokens`: an edge database exported as a SQLite file, and the message bus's JSON file. A token's hash is hashed again with the
 //! city's key; a raw token is never passed on.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use domain::grant::kind::CapabilityKind;
 use futures::TryStreamExt as _;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map as Fields, Value};
 use sha2::{Digest as _, Sha256};
@@ -39,6 +42,8 @@ const OPTIONAL: [(&str, Shape); 12] = [
 ];
 /// Bytes of one element of the JSON file.
 const MAX_ELEMENT: usize = 64 << 10;
+/// Bytes that are read in search of the end of one.
+const MAX_HELD: usize = 1 << 20;
 
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(paths) = &map.place else { return Ok(()) };
@@ -66,14 +71,35 @@ fn is_database(path: &Path) -> Result<bool, Unlisted> {
 
 fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let file = File::open(path).map_err(|error| Unlisted::unreachable(path.display(), error))?;
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
-    let read = reader.deserialize_seq(Elements { path, keyed, sink }).and_then(|()| reader.end());
+    let left = Rc::new(Cell::new(MAX_HELD));
+    let metered = Metered { file: BufReader::new(file), left: Rc::clone(&left) };
+    let mut reader = serde_json::Deserializer::from_reader(metered);
+    let read = reader.deserialize_seq(Elements { path, keyed, sink, left }).and_then(|()| reader.end());
     read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), unlike(&error)))
+}
+
+/// Reads no more than is left until the next element begins: an element that has no end is not held.
+struct Metered {
+    file: BufReader<File>,
+    left: Rc<Cell<usize>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        let left = self.left.get().checked_sub(read);
+        self.left.set(left.ok_or_else(|| io::Error::other("an element is too long"))?);
+        Ok(read)
+    }
 }
 
 /// What serde says of a wrong type would repeat the value, which may be a token.
 fn unlike(error: &serde_json::Error) -> String {
-    let what = if error.is_data() { "no list of tokens" } else { "no JSON, or half of it" };
+    let what = match error.classify() {
+        Category::Data => "no list of tokens",
+        Category::Io => "an element longer than 1 MiB, or a file that cannot be read",
+        Category::Syntax | Category::Eof => "no JSON, or half of it",
+    };
     format!("{what}, from line {}, column {}", error.line(), error.column())
 }
 
@@ -82,6 +108,7 @@ struct Elements<'a> {
     path: &'a Path,
     keyed: &'a KeyedHash,
     sink: &'a Sink,
+    left: Rc<Cell<usize>>,
 }
 
 impl<'de> Visitor<'de> for Elements<'_> {
@@ -94,6 +121,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut number = 0_u64;
         while let Some(raw) = elements.next_element_seed(Raw)? {
+            self.left.set(MAX_HELD);
             self.sink.still_heard().map_err(A::Error::custom)?;
             let place = format!("{}: element {number}", self.path.display());
             number += 1;
@@ -345,6 +373,20 @@ mod tests {
             let said = format!("{listed:?} {items:?}");
             assert!(listed.is_err() && !said.contains(raw), "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_element_is_long_for_a_row_and_then_for_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.json");
+        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_ELEMENT))).unwrap();
+        let (listed, rows) = items(&path).await;
+        listed.unwrap();
+        assert_eq!(told(&rows), ["element 0: is longer than 64 KiB; Anything", "element 1: is no object; Anything"]);
+        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_HELD))).unwrap();
+        let (listed, rows) = items(&path).await;
+        assert!(listed.unwrap_err().to_string().contains("longer than 1 MiB"));
+        assert!(rows.is_empty());
     }
 
     #[tokio::test]

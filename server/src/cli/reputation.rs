@@ -130,8 +130,10 @@ fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
     // As it is known now: by when things happened, not by when they were recorded.
     let evidence = known(reputation.evidence(), None, until);
     let scores = score::curve(Figure::Overall, &evidence, (0..WIDTH).map(at));
-    let top = scores.iter().copied().fold(0.0_f64, f64::max).max(0.001);
-    let bottom = scores.iter().copied().fold(0.0_f64, f64::min);
+    let (highest, bottom) =
+        scores.iter().fold((0.0_f64, 0.0_f64), |(high, low), score| (high.max(*score), low.min(*score)));
+    // A picture has a height, also of nothing.
+    let top = if highest - bottom < 0.001 { bottom + 1.0 } else { highest };
     let row_of = |score: f64| (((top - score) / (top - bottom)) * (HEIGHT - 1) as f64).round() as usize;
     let zero = row_of(0.0);
     let mut picture = String::new();
