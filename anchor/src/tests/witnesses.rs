@@ -36,9 +36,11 @@ enum Manner {
     Denies,
 }
 
+type Neighbours = HashMap<String, (Manner, Arc<Witness>)>;
+
 /// Witnesses in this process, by their address.
 #[derive(Clone, Default)]
-struct Village(Arc<Mutex<HashMap<String, (Manner, Arc<Witness>)>>>);
+struct Village(Arc<Mutex<Neighbours>>);
 
 impl std::fmt::Debug for Village {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
