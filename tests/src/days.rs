@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use commands::Request;
+use domain::Command;
 use domain::grant::command::ImportCapability;
 use domain::grant::kind::{CapabilityKind, Source};
 use domain::grant::scope::Scope;
-use domain::ids::SquadId;
-use domain::party::HolderId;
+use domain::guild::command::{AddMember, FoundGuild};
+use domain::guild::event::GuildKind;
+use domain::ids::{GuildRef, Slug, SquadId};
+use domain::party::{HolderId, MemberId};
+use domain::text::Text;
 use domain::time::Time;
 use futures::StreamExt as _;
 use guildhall::city::Open;
@@ -47,6 +51,7 @@ impl Days {
         let open = Open::start(settings).await.unwrap();
         let key = &open.first.as_ref().unwrap().api_key;
         let credential = Credential::Key(PresentedKey::parse(key).unwrap().id());
+        crews(&open, credential).await;
         Self { open, credential, tokens, listed: 0, skew, _dir: dir }
     }
 
@@ -87,6 +92,25 @@ impl Days {
 
     pub async fn end(self) {
         self.open.close().await;
+    }
+}
+
+/// The guild whose squads they are.
+async fn crews(open: &Open, credential: Credential) {
+    let slug: Slug = "crews".parse().unwrap();
+    let name = Text::Plain("Crews".to_owned());
+    let found = FoundGuild { slug: slug.clone(), kind: GuildKind::Company, name, ranks: None, governance: None };
+    let join = |number| AddMember {
+        guild: GuildRef::Slug(slug.clone()),
+        member: MemberId::Squad(squad(number)),
+        kind: None,
+        rank: "member".parse().unwrap(),
+        scopes: None,
+    };
+    let commands = std::iter::once(Command::from(found)).chain((0..HOLDERS).map(|number| join(number).into()));
+    for command in commands {
+        let answer = open.city.pipeline.submit(Request::of(credential, command)).await.unwrap();
+        assert!(!answer.is_rejected(), "{answer:?}");
     }
 }
 
