@@ -106,9 +106,14 @@ impl StreamHeads {
 
     /// The proof of a stream's head, or of its having none, under the last commitment that the published log has.
     pub fn prove(&mut self, stream: &str) -> Option<(OnRecord, HeadProof)> {
-        let commitment = Commitment { as_of: self.saved.as_of, root: self.saved.root };
-        let on_record = OnRecord { position: self.recorded?, commitment };
+        let on_record = self.on_record()?;
         Some((on_record, self.tree.prove(&heads::key(stream))))
+    }
+
+    /// The last commitment, if the published log has it, as far as it was read.
+    pub fn on_record(&self) -> Option<OnRecord> {
+        let commitment = Commitment { as_of: self.saved.as_of, root: self.saved.root };
+        Some(OnRecord { position: self.recorded?, commitment })
     }
 
     /// The last entry that went into the tree is where it was.
@@ -144,7 +149,13 @@ impl StreamHeads {
             } else if entry.kind == HEADS_COMMITTED {
                 self.hear(record.position, entry.data.get())?;
             }
-            self.since.insert(heads::key(&entry.stream), Head { version: entry.version, hash });
+            let (key, head) = (heads::key(&entry.stream), Head { version: entry.version, hash });
+            if self.saved.as_of == 0 {
+                // Nothing is proved from this tree yet, so that the heads of a whole log need not wait beside it.
+                self.tree.set(key, head);
+            } else {
+                self.since.insert(key, head);
+            }
             (self.size, self.last) = (record.position + 1, hash);
         }
         Ok(())
@@ -154,7 +165,7 @@ impl StreamHeads {
     fn hear(&mut self, position: u64, data: &str) -> Result<(), AnchorError> {
         let said: Commitment =
             serde_json::from_str(data).map_err(|error| AnchorError::unreadable(HEADS_COMMITTED, error))?;
-        if said.as_of != self.saved.as_of || !said.fits(position) {
+        if self.saved.as_of == 0 || said.as_of != self.saved.as_of || !said.fits(position) {
             return Ok(());
         }
         if said.root != self.saved.root {
