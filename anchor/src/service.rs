@@ -146,7 +146,9 @@ pub struct Service {
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
     witnessing: Option<Witnessing>,
-    /// Held from signing to showing, so that what is shown never goes back. Locked before all others.
+    /// Held from signing to showing, so that what is shown never goes back. Locked before all others, and only by who publishes:
+    /// witnesses may take their time meanwhile.
+    turn: Mutex<()>,
     standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
     trouble: watch::Sender<Option<String>>,
@@ -195,6 +197,7 @@ impl Service {
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
             witnessing,
+            turn: Mutex::new(()),
             standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
             trouble: watch::Sender::new(None),
@@ -257,7 +260,7 @@ impl Service {
     }
 
     async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
-        let mut standing = self.standing.lock().await;
+        let _turn = self.turn.lock().await;
         if let Some(reason) = self.fork().and_then(|fork| fork.borrow().clone()) {
             self.publisher.lock().await.compared(Some(reason));
         }
@@ -266,7 +269,6 @@ impl Service {
         let last = self.publisher.lock().await.last().map(|last| (last.0.clone(), last.1.to_owned()));
         let Some((checkpoint, mut note)) = last else { return Ok(signed) };
         if let Some(witnessing) = &self.witnessing {
-            // Without a lock that anything but publishing waits for: a witness may take its time.
             if signed || !witnessing.has_asked() {
                 witnessing.ask(&checkpoint, &note).await;
             }
@@ -275,7 +277,7 @@ impl Service {
         let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
         let witnessed = witnessed && self.policy.quorum.is_some();
         self.publisher.lock().await.show(note.clone(), witnessed).await?;
-        standing.shows(&self.policy, &note);
+        self.standing.lock().await.shows(&self.policy, &note);
         Ok(signed)
     }
 
