@@ -39,9 +39,11 @@ enum Manner {
     Denies,
 }
 
+type Villager = (Manner, Arc<Witness>);
+
 /// Witnesses in this process, by their address.
 #[derive(Clone, Default)]
-struct Village(Arc<Mutex<HashMap<String, (Manner, Arc<Witness>)>>>);
+struct Village(Arc<Mutex<HashMap<String, Villager>>>);
 
 impl std::fmt::Debug for Village {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
