@@ -149,7 +149,9 @@ pub struct Service {
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
     witnessing: Option<Witnessing>,
-    /// Held from signing to showing, so that what is shown never goes back. Locked before all others.
+    /// Held from signing to showing, so that what is shown never goes back. Locked before all others, and only by who publishes:
+    /// witnesses may take their time meanwhile.
+    turn: Mutex<()>,
     standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
     /// Read when they are first needed: at a million streams that takes a second.
@@ -202,6 +204,7 @@ impl Service {
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
             witnessing,
+            turn: Mutex::new(()),
             standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
             heads: OnceCell::new(),
@@ -272,7 +275,7 @@ impl Service {
     }
 
     async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
-        let mut standing = self.standing.lock().await;
+        let _turn = self.turn.lock().await;
         if let Some(reason) = self.fork().and_then(|fork| fork.borrow().clone()) {
             self.publisher.lock().await.compared(Some(reason));
         }
@@ -281,7 +284,6 @@ impl Service {
         let last = self.publisher.lock().await.last().map(|last| (last.0.clone(), last.1.to_owned()));
         let Some((checkpoint, mut note)) = last else { return Ok(signed) };
         if let Some(witnessing) = &self.witnessing {
-            // Without a lock that anything but publishing waits for: a witness may take its time.
             if signed || !witnessing.has_asked() {
                 witnessing.ask(&checkpoint, &note).await;
             }
@@ -290,7 +292,7 @@ impl Service {
         let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
         let witnessed = witnessed && self.policy.quorum.is_some();
         self.publisher.lock().await.show(note.clone(), witnessed).await?;
-        standing.shows(&self.policy, &note);
+        self.standing.lock().await.shows(&self.policy, &note);
         Ok(signed)
     }
 

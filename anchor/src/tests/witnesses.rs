@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chain::checkpoint::{self, Checkpoint, Examined};
 use chain::key::{CosigningKey, SigningKey};
+use chain::note::NoteSignature;
 use chain::policy::Policy;
 use chain::witness::{Request, origin};
 
@@ -30,6 +31,8 @@ enum Manner {
     Dead,
     /// Cosigns with a key that is not its own.
     Forges,
+    /// Sends a line of its own that does not verify: on a note it would make every verifier refuse the whole.
+    Spoils,
     /// Says that it holds more than was ever signed, and shows something that somebody else signed.
     Boasts,
     /// Says that the tree is not the one it cosigned, and shows nothing.
@@ -93,6 +96,12 @@ impl Carrier for Village {
                 let text = request.checkpoint.split("\n\n").next().unwrap().to_owned() + "\n";
                 let name = witness.vkey().split('+').next().unwrap().to_owned();
                 return reply(200, CosigningKey::from_seed(name, [66; 32]).cosign(&text, 1000));
+            }
+            Manner::Spoils => {
+                let Answer::Cosigned(line) = witness.add_checkpoint(&body).unwrap() else { return reply(409, "0\n") };
+                let mut line = NoteSignature::parse(line.trim_end()).unwrap();
+                line.signature[70] ^= 1;
+                return reply(200, line.line());
             }
             Manner::Boasts => return reply(409, "1000000\n"),
             Manner::Denies => return reply(422, "no\n"),
@@ -209,7 +218,15 @@ async fn without_its_quorum_a_checkpoint_is_shown_unwitnessed_and_witnessed_once
     let service = scene.service().await;
     scene.pen.write(5, "a").await;
     let before = Instant::now();
-    service.publish(false).await.unwrap();
+    let asked = async {
+        // Meanwhile whoever asks how things stand, or for a comparison, waits for no witness.
+        tokio::time::sleep(DEADLINE / 4).await;
+        service.status().await.unwrap();
+        before.elapsed()
+    };
+    let (published, answered) = tokio::join!(service.publish(false), asked);
+    published.unwrap();
+    assert!(answered < DEADLINE, "{answered:?}");
     assert!(before.elapsed() >= DEADLINE && before.elapsed() < DEADLINE * 4, "{:?}", before.elapsed());
     let shown = scene.shown();
     assert!(!shown.witnessed && shown.checkpoint.size == 5 && shown.cosigned.len() == 1, "{shown:?}");
@@ -270,7 +287,7 @@ async fn cosignatures_are_not_lost_over_a_restart() {
 
 #[tokio::test]
 async fn a_lying_witness_is_left_out_and_stops_nobody() {
-    for manner in [Manner::Forges, Manner::Boasts, Manner::Denies] {
+    for manner in [Manner::Forges, Manner::Spoils, Manner::Boasts, Manner::Denies] {
         let scene = Scene::set([Manner::Honest, manner, Manner::Honest]).await;
         let service = scene.service().await;
         for salt in ["a", "b"] {
