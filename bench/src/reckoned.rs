@@ -24,6 +24,8 @@ use crate::{floor, ours};
 
 /// Commands at once while the evidence is attested.
 const AT_ONCE: u64 = 1024;
+/// Holders whose evidence is attested together, piece by piece: the writer remembers that many.
+const GROUP: u64 = 1000;
 const GUILDS: usize = 3;
 /// Who sends commands while reputations are computed, one after the other with this pause.
 const CLIENTS: usize = 8;
@@ -68,7 +70,9 @@ impl Standing {
         let start = now().micros() - 365 * 24 * HOUR_MICROS;
         let step = 365 * 24 * HOUR_MICROS / i64::try_from(pieces).unwrap();
         let outcome = |number: u64| {
-            let (holder, piece) = (index(number % holders), number / holders);
+            let (group, within) = (number / (GROUP * pieces), number % (GROUP * pieces));
+            let size = GROUP.min(holders - group * GROUP);
+            let (holder, piece) = (index(group * GROUP + within % size), within / size);
             let body = json!({
                 "holder": self.holders[holder], "outcome": KINDS[index(piece) % KINDS.len()], "work": format!("{before} {number}"),
                 "scope": self.guilds[index(piece) % GUILDS], "stake": "T2", "proof": "ab".repeat(32),

@@ -6,6 +6,7 @@
 //! - Deciding is pure: the same states, command and context give the same events, so a batch can be decided again.
 
 mod answer;
+mod behind;
 mod cache;
 mod candidates;
 mod deciding;

@@ -15,11 +15,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Answer, SubmitError};
+use crate::behind::Behind;
 use crate::request::Request;
 use crate::writer::Writing;
 
 /// Most bytes of commands that wait or are being settled.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// Most commands that wait behind others.
+const BEHIND: usize = 256;
 /// What a job weighs beside what was sent.
 const JOB_BYTES: usize = 512;
 
@@ -96,6 +99,7 @@ pub(crate) struct Denial {
 #[derive(Clone)]
 pub struct Pipeline {
     jobs: mpsc::Sender<Job>,
+    behind: mpsc::Sender<Job>,
     denials: mpsc::Sender<Denial>,
     waiting: Arc<AtomicUsize>,
     held: Arc<AtomicUsize>,
@@ -112,6 +116,7 @@ impl Pipeline {
     pub async fn start(log: &Log, vault: Arc<Vault>, config: Config) -> Result<(Self, JoinHandle<()>), Failure> {
         let writer = log.writer().await?;
         let (jobs, job_receiver) = mpsc::channel(config.queue.max(1));
+        let (behind, behind_receiver) = mpsc::channel(BEHIND);
         let (denials, denial_receiver) = mpsc::channel(1024);
         let waiting = Arc::new(AtomicUsize::new(0));
         let read_only = Arc::new(watch::Sender::new(None));
@@ -123,8 +128,8 @@ impl Pipeline {
         };
         let failing = Arc::new(AtomicBool::new(false));
         let writing = Writing::new(writer, vault, config, Arc::clone(&waiting), Arc::clone(&failing), gates);
-        let task = tokio::spawn(writing.run(job_receiver, denial_receiver));
-        Ok((Self { jobs, denials, waiting, held: Arc::default(), read_only, compared, failing }, task))
+        let task = tokio::spawn(writing.run(job_receiver, Behind::new(behind_receiver), denial_receiver));
+        Ok((Self { jobs, behind, denials, waiting, held: Arc::default(), read_only, compared, failing }, task))
     }
 
     /// Settles one command. The answer comes after its entries are durable.
@@ -133,7 +138,15 @@ impl Pipeline {
     /// See [`SubmitError`]. Nothing of this command was stored, unless a failure says that its commit is unknown or the pipeline ended
     /// under it: then the idempotency key tells.
     pub async fn submit(&self, request: Request) -> Result<Answer, SubmitError> {
-        self.push(Work::Command(Box::new(request))).await
+        self.push(&self.jobs, Work::Command(Box::new(request))).await
+    }
+
+    /// The same for a command that nobody waits for: it takes a small part of the writer's time while others ask something.
+    ///
+    /// # Errors
+    /// As [`Pipeline::submit`].
+    pub async fn submit_behind(&self, request: Request) -> Result<Answer, SubmitError> {
+        self.push(&self.behind, Work::Command(Box::new(request))).await
     }
 
     /// Notes that a caller was turned away before a command existed: no or a bad credential.
@@ -179,7 +192,7 @@ impl Pipeline {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    async fn push(&self, work: Work) -> Result<Answer, SubmitError> {
+    async fn push(&self, queue: &mpsc::Sender<Job>, work: Work) -> Result<Answer, SubmitError> {
         if let Some(reason) = self.read_only() {
             return Err(SubmitError::ReadOnly(reason));
         }
@@ -202,7 +215,7 @@ impl Pipeline {
         };
         // Before the writer can see it and count it out again.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = self.jobs.try_send(job) {
+        if let Err(refused) = queue.try_send(job) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
                 mpsc::error::TrySendError::Full(_) => busy(),
@@ -244,7 +257,7 @@ impl Drop for Weight {
 impl Recorder for Pipeline {
     async fn record(&self, kind: &str, data: Value) -> Result<u64, Failure> {
         let work = Work::Record { stream: "log", kind: kind.to_owned(), data };
-        match self.push(work).await {
+        match self.push(&self.jobs, work).await {
             Ok(answer) => Ok(answer.position().expect("a recorded fact has an entry")),
             Err(SubmitError::Failure(failure)) => Err(failure),
             Err(other) => Err(Failure::Unavailable(other.to_string())),

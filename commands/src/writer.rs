@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::answer::SubmitError;
+use crate::behind::Behind;
 use crate::pipeline::{Config, Denial, Gates, Job, Weight, Work};
 
 use crate::deciding::{Clock, Core, Decided, Ending};
@@ -55,7 +56,12 @@ impl Writing {
         Self { writer, beside: None, session: 0, core, config, waiting, failing, gates }
     }
 
-    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, mut denials: mpsc::Receiver<Denial>) {
+    pub(crate) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut behind: Behind,
+        mut denials: mpsc::Receiver<Denial>,
+    ) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));
         let mut hour = tokio::time::interval(Duration::from_secs(3600));
         let mut probe = tokio::time::interval(PROBE);
@@ -66,6 +72,12 @@ impl Writing {
                     let Some(job) = job else { break };
                     let batch = gather(job, &mut jobs, &self.waiting, self.config.batch).await;
                     self.settle(batch, Some(&mut jobs)).await;
+                    behind.others_asked();
+                }
+                batch = behind.next() => {
+                    let started = Instant::now();
+                    self.settle(batch, None).await;
+                    behind.took(started.elapsed());
                 }
                 Some(denial) = denials.recv() => {
                     let first = self.core.refusals.note(&denial.credential, &denial.action, &denial.code, Instant::now());

@@ -23,7 +23,13 @@ pub struct Whole {
 impl Whole {
     /// The bytes of each entry, from version 0 on.
     pub fn entries(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.split(|byte| *byte == b'\n')
+        let mut rest = Some(self.lines.as_slice());
+        std::iter::from_fn(move || {
+            let lines = rest?;
+            let Some(end) = memchr::memchr(b'\n', lines) else { return rest.take() };
+            rest = Some(&lines[end + 1..]);
+            Some(&lines[..end])
+        })
     }
 }
 

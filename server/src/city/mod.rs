@@ -15,6 +15,7 @@ mod recheck;
 pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
+mod side;
 mod standing;
 pub mod witnesses;
 

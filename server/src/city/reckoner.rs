@@ -10,20 +10,23 @@ use domain::ids::{CitizenId, ReputationId, Stream};
 use domain::reputation::command::RecomputeReputation;
 use domain::time::DAY_MICROS;
 use eventlog::Log;
-use eventlog::sql::Conn;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity::Credential;
 use projections::views::ViewsDb;
 use queries::reputation::{computed_before, outdated};
 
 use super::City;
+use super::side::Side;
 use crate::http::now;
 
 const EVERY: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(60);
 /// Read ahead at the same time, each with a connection of its own.
 const SIDES: usize = 2;
-/// Computed at a time by each: few, so that whoever sends commands meanwhile hardly notices.
+/// Folded at a time by each.
 const AT_A_TIME: usize = 16;
+/// So many of these are folded or recorded at once: each side has one before it and one in hand, and the writer as many.
+const AT_ONCE: usize = 3 * SIDES;
 /// How far this server's clock may be ahead of the database's, and more: beyond two seconds nobody writes.
 const AHEAD_MICROS: i64 = 5_000_000;
 
@@ -100,7 +103,8 @@ pub async fn round(city: &City, whose: Whose, as_of: Time) -> anyhow::Result<Rou
 
 /// The same, wherever there is a log with its tables and its writer.
 ///
-/// All that was ever attested of everybody is read. Not by the writer, for whom others wait: two tasks beside it fold what it will need.
+/// All that was ever attested of everybody is read. Not by the writer, for whom others wait: what it will need is folded beside it, and
+/// what it is asked to do it does behind what others ask.
 pub async fn reckon(
     log: &Log,
     views: &ViewsDb,
@@ -121,55 +125,47 @@ pub async fn reckon(
         let Some(last) = page.last() else { return Ok(round) };
         after = Some(last.holder);
         while sides.len() < SIDES {
-            sides.push(log.beside().await?);
+            sides.push(Side::start(log.clone())?);
         }
         let holders: Vec<CitizenId> = page.into_iter().map(|row| row.holder).collect();
-        let shares = holders.chunks(holders.len().div_ceil(SIDES)).zip(sides.drain(..));
-        let tasks = shares.map(|(share, side)| tokio::spawn(compute(side, pipeline.clone(), share.to_vec(), as_of)));
-        for task in futures::future::join_all(tasks).await {
-            let (side, part) = task??;
+        let few = holders.chunks(AT_A_TIME).zip(sides.iter().cycle());
+        let parts: Vec<_> =
+            few.map(|(few, side)| compute(side.clone(), pipeline.clone(), few.to_vec(), as_of)).collect();
+        let mut parts = stream::iter(parts).buffer_unordered(AT_ONCE);
+        while let Some(part) = parts.try_next().await? {
             round.recorded += part.recorded;
             round.refused += part.refused;
-            sides.push(side);
         }
     }
 }
 
-/// Folds what was attested of these, a few at a time, and has the writer put on record what it says.
-async fn compute(
-    mut side: Conn,
-    pipeline: Pipeline,
-    holders: Vec<CitizenId>,
-    as_of: Time,
-) -> anyhow::Result<(Conn, Round)> {
+/// Folds what was attested of these, and has the writer put on record what it says.
+async fn compute(side: Side, pipeline: Pipeline, holders: Vec<CitizenId>, as_of: Time) -> anyhow::Result<Round> {
+    let mut folded = side.fold(holders.clone()).await?;
+    let submitted: Vec<_> = holders
+        .iter()
+        .map(|holder| {
+            let command = RecomputeReputation { holder: *holder, as_of };
+            let request = Request::of(Credential::System, command).with_folded(folded.remove(&stream_of(*holder)));
+            pipeline.submit_behind(request)
+        })
+        .collect();
     let mut round = Round::default();
-    for few in holders.chunks(AT_A_TIME) {
-        let streams = few.iter().map(|holder| stream(*holder)).collect();
-        let mut folded = commands::fold(&mut side, &streams).await?;
-        let submitted: Vec<_> = few
-            .iter()
-            .map(|holder| {
-                let command = RecomputeReputation { holder: *holder, as_of };
-                let request = Request::of(Credential::System, command).with_folded(folded.remove(&stream(*holder)));
-                pipeline.submit(request)
-            })
-            .collect();
-        for (holder, answer) in few.iter().zip(futures::future::join_all(submitted).await) {
-            match answer.map(|answer| answer.verdict) {
-                Ok(Verdict::Done) => round.recorded += 1,
-                Ok(Verdict::AlreadyDone) => {}
-                Ok(verdict) => {
-                    tracing::warn!(%holder, ?verdict, "a reputation was not computed");
-                    round.refused += 1;
-                }
-                Err(SubmitError::Busy { .. }) => round.refused += 1,
-                Err(error) => return Err(error.into()),
+    for (holder, answer) in holders.iter().zip(futures::future::join_all(submitted).await) {
+        match answer.map(|answer| answer.verdict) {
+            Ok(Verdict::Done) => round.recorded += 1,
+            Ok(Verdict::AlreadyDone) => {}
+            Ok(verdict) => {
+                tracing::warn!(%holder, ?verdict, "a reputation was not computed");
+                round.refused += 1;
             }
+            Err(SubmitError::Busy { .. }) => round.refused += 1,
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok((side, round))
+    Ok(round)
 }
 
-const fn stream(holder: CitizenId) -> Stream {
+const fn stream_of(holder: CitizenId) -> Stream {
     Stream::Reputation(ReputationId::of(holder))
 }
