@@ -15,8 +15,8 @@ pub type Figures = BTreeMap<(Figure, Option<GuildId>), Row>;
 /// Everything that the evidence known at `as_of` says then.
 pub fn figures<'a>(evidence: impl IntoIterator<Item = &'a Evidence>, as_of: Time) -> Figures {
     let mut known: Vec<Evidence> = evidence.into_iter().filter(|piece| piece.counts_at(as_of)).copied().collect();
-    // Pieces that are alike in all three are equal terms: which of them is first changes nothing.
-    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight));
+    // Pieces that are alike in all four are equal terms: which of them is first changes nothing.
+    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight, piece.scope));
     let mut scopes: BTreeMap<GuildId, Vec<Evidence>> = BTreeMap::new();
     for piece in &known {
         scopes.entry(piece.scope).or_default().push(*piece);

@@ -79,7 +79,7 @@ pub fn known<'a>(
 ) -> Vec<Evidence> {
     let counts = |piece: &&Evidence| piece.counts_at(as_of) && scope.is_none_or(|scope| piece.scope == scope);
     let mut known: Vec<Evidence> = evidence.into_iter().filter(counts).copied().collect();
-    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight));
+    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight, piece.scope));
     known
 }
 

@@ -29,7 +29,7 @@ pub fn all(evidence: &[Piece], as_of: i64) -> BTreeMap<(Figure, Option<GuildId>)
     let counts =
         |piece: &&Piece| piece.recorded_at <= as_of && piece.reversed_at.is_none_or(|reversed| reversed > as_of);
     let mut known: Vec<&Piece> = evidence.iter().filter(counts).collect();
-    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight));
+    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight, piece.scope));
     let mut scopes: BTreeMap<GuildId, Vec<&Piece>> = BTreeMap::new();
     for piece in &known {
         scopes.entry(piece.scope).or_default().push(piece);
