@@ -5,12 +5,14 @@
 
 pub mod anchors;
 mod checkpoints;
+mod claims;
 mod entries;
 mod fold;
 mod inputs;
 pub mod receipt;
 pub mod report;
 mod rules;
+mod survey;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]
