@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
 /// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
-const NOT_SETTINGS: &[&str] = &["config", "key", "master_key", "login_password", "test_pg", "pg_bin", "skip_pg"];
+const NOT_SETTINGS: &[&str] =
+    &["config", "key", "master_key", "login_password", "test_pg", "test_venv", "test_node", "pg_bin", "skip_pg"];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

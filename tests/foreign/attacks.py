@@ -268,7 +268,9 @@ def tamper(run, files):
             "^refused: anchors/",
         )
         run.expect(
-            "anchor renamed to another size", without(two) | {two[:-6] + "9.json": files[two]}, "^refused: anchors/"
+            "anchor renamed to another size",
+            without(two) | {two[:-6] + ("8" if two[-6] == "9" else "9") + ".json": files[two]},
+            "^refused: anchors/",
         )
     run.expect(
         "anchor from nowhere",
@@ -330,7 +332,7 @@ def tamper(run, files):
     run.expect(
         "a symbolic link instead of a file",
         without(first),
-        "^refused: " + re.escape(first),
+        "^refused: pack",
         prepare=lambda f: (
             os.symlink("/etc/hostname", f"{f}/{first}")
             if os.path.isdir(os.path.dirname(f"{f}/{first}"))
@@ -610,6 +612,9 @@ def main():
     parser.add_argument("--key")
     parser.add_argument("--auditor")
     args = parser.parse_args()
+    # Every copy lies in here, and goes with it.
+    scratch = tempfile.TemporaryDirectory()
+    tempfile.tempdir = scratch.name
     if args.export:
         runs = [Run(args.key, args.auditor)]
         tamper(runs[0], load(args.export))

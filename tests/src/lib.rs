@@ -10,10 +10,12 @@ pub mod courier;
 pub mod forger;
 pub mod hall;
 pub mod http;
+pub mod laid;
 pub mod ledger;
 pub mod load;
 pub mod programs;
 pub mod server;
+pub mod tools;
 pub mod town;
 
 /// Which engine a test runs on.

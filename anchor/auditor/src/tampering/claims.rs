@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{audit, found, log, relink};
 use crate::anchors;
-use crate::testkit::{City, ORIGIN, Published};
+use crate::testkit::{City, ORIGIN, Published, at};
 
 /// What the log says when this anchor was written.
 fn anchored(published: &Published, seq: u64, size: u64) -> Value {
@@ -94,4 +94,14 @@ fn the_signing_key_that_the_log_names_is_one_of_the_policy() {
     assert!(audit(&honest).is_clean(), "{}", audit(&honest).to_text());
     let (lying, position) = named(8);
     found(&lying, "none that the policy gives", Some(position));
+}
+
+#[test]
+fn a_back_dated_anchor_is_found() {
+    let mut published = Published::of(&log().records, &[300, 700]);
+    let key = anchors::key(1, 700);
+    let mut anchor: anchors::Anchor = serde_json::from_slice(&published.files[&key]).unwrap();
+    anchor.at = at(99_999);
+    published.put(&key, chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap());
+    found(&published, "before the one before it", Some(300));
 }
