@@ -61,11 +61,10 @@ pub fn python_package() -> Verifier {
 
 /// The JavaScript package `@transmute/rfc9162`.
 pub fn javascript(scratch: &Path) -> Verifier {
-    let folder = std::env::var_os("GUILDHALL_TEST_NODE").map_or_else(|| foreign().join("js"), PathBuf::from);
-    let modules = folder.join("node_modules");
+    let modules = installed().map_or_else(|| foreign().join("js"), |folder| folder.join("js")).join("node_modules");
     assert!(
         modules.join("@transmute/rfc9162").is_dir(),
-        "{} holds no @transmute/rfc9162: npm ci --prefix tests/foreign/js (./test does it elsewhere, and says where in GUILDHALL_TEST_NODE)",
+        "{} holds no @transmute/rfc9162: npm ci --prefix tests/foreign/js (./test does it elsewhere)",
         modules.display()
     );
     // A module finds the packages that lie beside it.
@@ -74,14 +73,19 @@ pub fn javascript(scratch: &Path) -> Verifier {
     Verifier { name: "javascript", program: PathBuf::from("node"), arguments: vec![scratch.join("check.mjs")] }
 }
 
+/// Where `./test` has installed `venv` and `js`.
+fn installed() -> Option<PathBuf> {
+    std::env::var_os("GUILDHALL_TEST_FOREIGN").map(PathBuf::from)
+}
+
 fn python_with(module: &str) -> PathBuf {
-    let python = std::env::var_os("GUILDHALL_TEST_VENV")
-        .map_or_else(|| "python3".into(), |venv| PathBuf::from(venv).join("bin/python"));
+    let python = installed().map_or_else(|| "python3".into(), |folder| folder.join("venv/bin/python"));
     let found = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     assert!(
         found.is_ok_and(|found| found.status.success()),
-        "{} has no {module}: python3 -m venv VENV && VENV/bin/pip install --ignore-requires-python -r tests/foreign/python/requirements.txt, \
-         and GUILDHALL_TEST_VENV=VENV (./test does it)",
+        "{} has no {module}: python3 -m venv F/venv && F/venv/bin/pip install --ignore-requires-python \
+         -r tests/foreign/python/requirements.txt; cp -r tests/foreign/js F && npm ci --prefix F/js; \
+         export GUILDHALL_TEST_FOREIGN=F (./test does it)",
         python.display()
     );
     python

@@ -8,10 +8,12 @@ mod checkpoints;
 mod claims;
 mod entries;
 mod fold;
+mod heads;
 mod inputs;
 pub mod receipt;
 pub mod report;
 mod rules;
+pub mod stream;
 mod survey;
 #[cfg(test)]
 mod tampering;
