@@ -427,6 +427,27 @@ def forge(folder):
     entry("no JSON", 300, raw(lambda r: b"x"), "read")
     entry("an array", 300, raw(lambda r: b"[]"), "not an object")
 
+    # What the log says of its second anchor, at position 280.
+    for version in "v1", "v2":
+        def recorded(type_=f"log.anchored.{version}", **changed):
+            def spoil(e, prev, n):
+                e.update(type=type_, data=dict(sorted((e["data"] | {"mode": "compliance"} | changed).items())))
+                return None, prev, n
+            return Log(600, anchors, spoil={280: spoil}).files
+        run.expect(f"signed: log.anchored.{version}, with a key more", recorded(), "^ok: ", code=0)
+        for key, value in {"root": "4" * 64, "sha256": "5" * 64, "size": 281, "seq": 2, "key": "anchors/x.json"}.items():
+            run.expect(
+                f"signed: log.anchored.{version} with another {key}",
+                recorded(**{key: value}),
+                "^refused: anchors/.*not the anchor which position 280 records",
+            )
+        run.expect(
+            f"signed: log.anchored.{version} of an anchor that nobody has",
+            recorded(seq=3),
+            "^refused: anchors: no anchor 3, which position 280 records",
+        )
+    run.expect("signed: a kind of entry that is not known", recorded("log.lock_tried.v1"), "^ok: ", code=0)
+
     def anchor(name, seq, spoil, place="", rule=""):
         log = Log(600, anchors, spoil_anchor={seq: spoil})
         run.expect(f"signed: {name}", log.files, f"^refused: {place or f'anchors/{seq:020}-'}.*{rule}")
