@@ -208,3 +208,23 @@ fn nothing_unfinished_and_no_machine_stays_in_the_tree() {
     }
     assert!(found.is_empty(), "these must go: {found:#?}");
 }
+
+#[test]
+fn every_attack_of_the_table_names_tests_that_there_are() {
+    let text = fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap();
+    let table = text.split("## What detects what").nth(1).expect("ARCHITECTURE.md has the section `What detects what`");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 10, "the table was not found where it is");
+    let sources: String = sources().into_iter().map(|(_, text)| text).collect();
+    for row in rows {
+        let proofs: Vec<&str> =
+            row.trim_end_matches('|').rsplit('|').next().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!proofs.is_empty(), "no test proves this row: {row}");
+        for proof in proofs {
+            assert!(
+                sources.contains(&format!("fn {proof}()")),
+                "there is no test {proof}, which a row of ARCHITECTURE.md names"
+            );
+        }
+    }
+}

@@ -26,6 +26,7 @@ const NOT_SETTINGS: &[&str] = &[
     "test_node",
     "skip_browser",
     "screenshots",
+    "test_foreign",
 ];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -327,7 +327,7 @@ class Export:
         need(entry["at"] >= self.last_at, "at goes back (2.2)")
         need(entry.get("cause", -1) < position, "a cause that is not before it (2.2)")
         self.streams[entry["stream"]], self.last_at = (entry["version"], hash_), entry["at"]
-        if entry["type"] == "log.anchored.v1":
+        if entry["type"].startswith("log.anchored.v"):
             self.recorded.append((position, entry["data"]))
 
     def check_tiles(self):

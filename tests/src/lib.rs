@@ -11,10 +11,12 @@ pub mod days;
 pub mod forger;
 pub mod hall;
 pub mod http;
+pub mod laid;
 pub mod ledger;
 pub mod load;
 pub mod programs;
 pub mod server;
+pub mod tools;
 pub mod town;
 pub mod witness;
 

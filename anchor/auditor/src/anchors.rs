@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::Folder;
 use crate::report::{Check, Finding};
+use crate::survey;
 
 /// The content of an anchor, canonical JSON (FORMAT.md section 9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct Known {
     pub seq: u64,
     pub size: u64,
     pub root: Hash,
+    /// SHA-256 of the anchor's bytes.
+    pub sha256: Hash,
 }
 
 /// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
@@ -65,12 +68,17 @@ pub fn chain(folder: &Folder, policy: &Policy, origin: &str, size: u64) -> io::R
     let mut known: Vec<Known> = Vec::new();
     let mut previous: Option<Previous> = None;
     let mut made_at = String::new();
-    for name in folder.names("anchors")? {
+    for name in folder.names("anchors")?.into_iter().filter(|name| !survey::is_unfinished(name)) {
         let path = format!("anchors/{name}");
         let bytes = folder.read(&path)?.unwrap_or_default();
         let since = known.last().map_or(0, |last| last.size);
         let mut fault = |what: String| {
-            findings.push(Finding::within(Check::Anchor, since, size.max(since + 1), format!("{path}: {what}")))
+            findings.push(Finding::within(
+                Check::Anchor,
+                since,
+                size.max(since + 1),
+                format!("{}: {what}", path.escape_debug()),
+            ))
         };
         let anchor = match read(&bytes, policy, origin) {
             Ok(anchor) => anchor,
@@ -101,8 +109,9 @@ pub fn chain(folder: &Folder, policy: &Policy, origin: &str, size: u64) -> io::R
         if anchor.1.size > size {
             fault(format!("it covers {} entries, the checkpoint only {size}: the log was cut", anchor.1.size));
         }
-        previous = Some(Previous { key: path.clone(), sha256: sha256(&[&bytes]) });
-        known.push(Known { key: path, seq: anchor.0.seq, size: anchor.1.size, root: anchor.1.root });
+        let sha256 = sha256(&[&bytes]);
+        previous = Some(Previous { key: path.clone(), sha256 });
+        known.push(Known { key: path, seq: anchor.0.seq, size: anchor.1.size, root: anchor.1.root, sha256 });
     }
     Ok((known, findings))
 }

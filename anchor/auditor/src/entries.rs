@@ -237,6 +237,7 @@ pub fn read_entry(position: u64, bytes: &[u8]) -> Result<Entry, String> {
         position,
         stream: Stream::of(&view.stream),
         version: view.version,
+        cause: view.cause,
         at: Time::from_text(view.at).ok_or("the time is not canonical")?,
         actor: actor.ok_or_else(|| format!("the actor is no {} of the city", view.actor.kind))?,
         via: KeyId::from_text(&view.via),

@@ -12,9 +12,9 @@ use chain::tree::Frontier;
 
 use crate::anchors::{self, Known};
 use crate::checkpoints::Promise;
+use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
-use crate::inputs::Folder;
 use crate::report::{Check, Finding, Report};
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
@@ -30,10 +30,9 @@ struct Tip {
 
 /// Everything that is carried from run to run.
 pub struct Fold<'a> {
-    folder: &'a Folder,
+    outside: Outside<'a>,
     report: &'a mut Report,
     promises: Vec<Promise>,
-    anchors: Vec<Known>,
     /// The tree over full runs, as if each were a leaf.
     upper: Frontier,
     /// The unfinished tile of each level from 1 on.
@@ -54,18 +53,16 @@ pub struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     pub fn new(
-        folder: &'a Folder,
+        outside: Outside<'a>,
         promises: Vec<Promise>,
-        anchors: Vec<Known>,
         with_packs: bool,
         record: Option<Record>,
         report: &'a mut Report,
     ) -> Self {
         Self {
-            folder,
+            outside,
             report,
             promises,
-            anchors,
             upper: Frontier::new(),
             levels: Vec::new(),
             digests: BTreeMap::new(),
@@ -103,7 +100,7 @@ impl<'a> Fold<'a> {
             self.cut(first + u64::from(FULL), &[])?;
         }
         match run.entries {
-            Some(entries) => entries.into_iter().for_each(|entry| self.entry(entry)),
+            Some(entries) => entries.into_iter().try_for_each(|entry| self.entry(entry))?,
             None => self.end_meaning(first),
         }
         Ok(())
@@ -133,7 +130,7 @@ impl<'a> Fold<'a> {
         let width = u16::try_from(hashes.len()).unwrap_or(FULL);
         let path = TileId { level, index, width: FULL }.path();
         let first = index.saturating_mul(span).saturating_mul(u64::from(FULL));
-        let tile = Published { folder: self.folder, path, width, check: Check::Tile, first, span };
+        let tile = Published { folder: self.outside.folder, path, width, check: Check::Tile, first, span };
         for finding in tile.check_tile(hashes)? {
             self.report.add(finding);
         }
@@ -160,7 +157,7 @@ impl<'a> Fold<'a> {
         if agreed && self.promises.iter().any(|promise| promise.size == size) {
             self.agreed = size;
         }
-        let anchors: Vec<Known> = self.anchors.iter().filter(|anchor| anchor.size == size).cloned().collect();
+        let anchors: Vec<Known> = self.outside.anchors.iter().filter(|anchor| anchor.size == size).cloned().collect();
         for anchor in anchors {
             self.anchor(&anchor)?;
         }
@@ -171,7 +168,7 @@ impl<'a> Fold<'a> {
     fn anchor(&mut self, anchor: &Known) -> io::Result<()> {
         self.report.anchors += 1;
         let (old, new) = (self.anchored, anchor.size);
-        let mut listed = anchors::files(self.folder, &anchor.key)?;
+        let mut listed = anchors::files(self.outside.folder, &anchor.key)?;
         let mut expected: Vec<(String, u64, u64)> = Vec::new();
         for tile in tiles_between(old, new) {
             let span = u64::from(FULL).saturating_pow(u32::from(tile.level) + 1);
@@ -204,22 +201,32 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    fn entry(&mut self, checked: Checked) {
+    fn entry(&mut self, checked: Checked) -> io::Result<()> {
         self.report.entries += 1;
         let position = checked.position;
         if self.meaning_ended {
-            return;
+            return Ok(());
         }
-        let Some(entry) = checked.entry else { return self.end_meaning(position) };
+        let Some(entry) = checked.entry else {
+            self.end_meaning(position);
+            return Ok(());
+        };
         self.link(&entry.stream, entry.version, position, checked.prev, checked.hash);
         if entry.at < self.last_at {
             self.report.add(Finding::at(Check::Chain, position, "the time goes backwards"));
         }
         self.last_at = self.last_at.max(entry.at);
+        if let Some(cause) = entry.cause.filter(|cause| *cause >= position) {
+            self.report.add(Finding::at(Check::Chain, position, format!("its cause {cause} does not come before it")));
+        }
         self.check_heads(&entry);
         self.world.apply(&entry, &mut self.notes);
         self.report.understood += 1;
         self.report_notes();
+        for (position, claim) in self.world.anchored.claims.drain(..) {
+            self.outside.check(position, &claim)?.into_iter().for_each(|finding| self.report.add(finding));
+        }
+        Ok(())
     }
 
     fn check_heads(&mut self, entry: &Entry) {
@@ -287,18 +294,6 @@ impl<'a> Fold<'a> {
                     let below = self.upper.size() >> (8 * (u32::from(level) - 1));
                     self.check_tile(level, below / u64::from(FULL), &hashes)?;
                 }
-            }
-        }
-        // The chain of anchors leads back from here, so the newest one stands for all: removing the end of the chain is seen as well.
-        if let Some((position, key, sha256)) = self.world.anchored.newest() {
-            let found = self.folder.read(&key)?.map(|bytes| chain::hash::sha256(&[&bytes]));
-            if found != Some(sha256) {
-                let how = if found.is_none() { "it is not there" } else { "it is another file" };
-                self.report.add(Finding::at(
-                    Check::Anchor,
-                    position,
-                    format!("{key}: the log says it was anchored, and {how}"),
-                ));
             }
         }
         if !self.meaning_ended {

@@ -5,6 +5,7 @@
 
 pub mod anchors;
 mod checkpoints;
+mod claims;
 mod entries;
 mod fold;
 mod heads;
@@ -13,6 +14,7 @@ pub mod receipt;
 pub mod report;
 mod rules;
 pub mod stream;
+mod survey;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

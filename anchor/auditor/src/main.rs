@@ -27,7 +27,9 @@ its leaf; every stream's chain, and every root of their heads; the anchors and e
 file they list; and what the entries mean: money is conserved and never below zero, holds are kept, memberships
 and votes are in order. `auditor rules` lists it all.
 
-Exit code: 0 nothing was found, 1 something was found, 2 it could not be checked.";
+Exit code: 0 nothing was found, 1 something was found, 2 it could not be checked:
+no checkpoint, no entries (--tree-only does without them), or a policy that cannot be
+read.";
 
 const EXAMPLES: &str = "\
 Examples:

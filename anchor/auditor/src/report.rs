@@ -28,6 +28,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
+    File,
     Checkpoint,
     Anchor,
     Tile,
@@ -42,6 +43,7 @@ pub enum Check {
 impl Check {
     const fn name(self) -> &'static str {
         match self {
+            Self::File => "file",
             Self::Checkpoint => "checkpoint",
             Self::Anchor => "anchor",
             Self::Tile => "tile",
@@ -114,6 +116,8 @@ pub struct Report {
     pub money: BTreeMap<String, Total>,
     /// What this audit did not do.
     pub not_checked: Vec<String>,
+    /// What else is in the folder, and was not looked at.
+    pub also_there: Vec<String>,
     /// The first position that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_bad_position: Option<u64>,
@@ -196,6 +200,9 @@ impl Report {
         }
         for what in &self.not_checked {
             line("not checked", what);
+        }
+        for what in &self.also_there {
+            line("also there", what);
         }
         let rate = if self.seconds > 0.0 { format!("{:.1} s", self.seconds) } else { "no time".to_owned() };
         line("took", &rate);

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod claims;
+mod files;
+
 use chain::pack::OwnedRecord;
 use chain::tile;
 
@@ -273,16 +276,6 @@ fn a_replaced_deleted_or_doubled_anchor_is_found() {
     let digest = text.split("\"pack/001\":\"").nth(1).unwrap()[..64].to_owned();
     lying.put(&key(3), text.replace(&digest, &"0".repeat(64)).into_bytes());
     found(&lying, "lists another digest of pack/001", Some(300));
-}
-
-#[test]
-fn an_anchor_that_the_log_speaks_of_and_nobody_has_is_found() {
-    let (mut city, _, _) = City::founded();
-    let key = crate::anchors::key(0, 3);
-    let data = serde_json::json!({"seq": 0, "size": 3, "root": "44".repeat(32), "key": key, "sha256": "55".repeat(32), "store": "directory"});
-    city.act(None).add("log", "log.anchored.v1", data);
-    let size = city.records.len() as u64;
-    found(&Published::of(&city.records, &[size]), "it is not there", Some(size - 1));
 }
 
 #[test]

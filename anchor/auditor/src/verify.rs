@@ -8,16 +8,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chain::checkpoint::{self, Examined};
+use chain::hash::sha256;
 use chain::policy::Policy;
 use chain::tree::empty_root;
 
 use crate::anchors;
 use crate::checkpoints::{self, Promise};
+use crate::claims::Outside;
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::report::{Check, Finding, Report};
+use crate::survey;
 use crate::tiles::FULL;
 
 /// What to audit, and how.
@@ -54,11 +57,15 @@ pub enum CouldNotCheck {
 /// Audits a folder. `progress` hears how many of how many entries are done.
 pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, CouldNotCheck> {
     let started = Instant::now();
-    let folder = Folder::new(options.dir.clone());
+    let folder = Folder::open(options.dir.clone())?;
     let mut report = Report::default();
     let policy = policy(options, &mut report)?;
-    let note = folder.read("checkpoint")?.ok_or_else(|| CouldNotCheck::NoCheckpoint(folder.display()))?;
-    let note = String::from_utf8_lossy(&note).into_owned();
+    survey::irregular(&folder, &mut report);
+    let note = folder.read("checkpoint")?;
+    if note.is_none() && !folder.has("checkpoint") {
+        return Err(CouldNotCheck::NoCheckpoint(folder.display()));
+    }
+    let note = String::from_utf8_lossy(&note.unwrap_or_default()).into_owned();
     let remembered = match &options.remember {
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
         None => None,
@@ -116,6 +123,7 @@ fn check(
     if report.witnessed == Some(false) {
         report.add(Finding::general(Check::Checkpoint, "the quorum of the policy did not cosign the checkpoint"));
     }
+    survey::survey(folder, head.size, report)?;
     if options.tree_only {
         report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
@@ -147,9 +155,12 @@ fn check(
         anchored,
         with_packs: !options.tree_only,
     };
+    let keys = policy.logs.iter().filter(|key| key.name() == head.origin);
+    let keys = keys.map(|key| sha256(&[key.vkey().as_bytes()])).collect();
+    let outside = Outside { folder, anchors, keys };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
-    let mut fold = Fold::new(folder, promises, anchors, !options.tree_only, record, report);
+    let mut fold = Fold::new(outside, promises, !options.tree_only, record, report);
     run(&job, options.threads, &mut |run| {
         let done = run.index * u64::from(FULL) + u64::from(run.width);
         fold.take(run)?;

@@ -9,20 +9,20 @@ use super::values::Stream;
 use super::{Entry, Notes, World, events};
 
 events! {
-    "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
-    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named";
+    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; the signing key is one of the policy's";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnchoredData {
-    seq: u64,
-    size: u64,
-    root: Hash,
+    pub seq: u64,
+    pub size: u64,
+    pub root: Hash,
     key: String,
-    sha256: Hash,
+    pub sha256: Hash,
     store: String,
 }
 
@@ -45,21 +45,21 @@ pub struct Denied {
     credential: String,
 }
 
+/// What the log says about something outside of it, which the entries alone cannot show.
+#[derive(Debug)]
+pub enum Claim {
+    Anchored(AnchoredData),
+    /// SHA-256 of the vkey.
+    SigningKey(Hash),
+}
+
 /// The newest anchor that the log speaks of, and the secrets that it names.
 #[derive(Debug, Default)]
 pub struct Anchored {
     last: Option<AnchoredData>,
-    position: u64,
     secrets: Option<SecretsNamed>,
-}
-
-impl Anchored {
-    /// Where the log speaks of its newest anchor, under which key, and with which digest.
-    pub fn newest(&self) -> Option<(u64, String, Hash)> {
-        let last = self.last.as_ref()?;
-        // The name that the format gives it, not one that the log chose.
-        Some((self.position, crate::anchors::key(last.seq, last.size), last.sha256))
-    }
+    /// Made at these positions, and not yet compared with what is outside.
+    pub claims: Vec<(u64, Claim)>,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
@@ -74,6 +74,7 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());
             notes.expect(known == named, || "other secrets are named than before".to_owned());
+            world.anchored.claims.extend(named.signing_key.map(|key| (entry.position, Claim::SigningKey(key))));
         }
         (Event::Denied(_), Stream::Refusals) => {}
         _ => notes.add(format!("an event of the machinery in the stream {stream}")),
@@ -92,5 +93,5 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         format!("anchor {} has another key than its own", data.seq)
     });
     anchored.last = Some(data.clone());
-    anchored.position = entry.position;
+    anchored.claims.push((entry.position, Claim::Anchored(data.clone())));
 }

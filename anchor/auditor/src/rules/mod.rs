@@ -156,6 +156,8 @@ pub struct Entry {
     pub position: u64,
     pub stream: Stream,
     pub version: u64,
+    /// The position of the entry that this one reacts to.
+    pub cause: Option<u64>,
     pub at: Time,
     pub actor: Actor,
     /// The credential, when it was a key.

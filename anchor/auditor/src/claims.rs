@@ -1,0 +1,56 @@
+//! What the log says about things outside of it: each must be so when the audit can see them.
+
+use std::io;
+
+use chain::Hash;
+use chain::hash::sha256;
+
+use crate::anchors::{self, Known};
+use crate::inputs::Folder;
+use crate::report::{Check, Finding};
+use crate::rules::infrastructure::{AnchoredData, Claim};
+
+/// What the claims are compared with.
+pub struct Outside<'a> {
+    pub folder: &'a Folder,
+    /// The anchors that are there and can be read, in the order of their keys.
+    pub anchors: Vec<Known>,
+    /// SHA-256 of every key that the policy gives for this log.
+    pub keys: Vec<Hash>,
+}
+
+impl Outside<'_> {
+    /// What is wrong with a claim made at this position.
+    pub fn check(&self, position: u64, claim: &Claim) -> io::Result<Vec<Finding>> {
+        Ok(match claim {
+            Claim::Anchored(data) => {
+                self.anchor(data)?.into_iter().map(|what| Finding::at(Check::Anchor, position, what)).collect()
+            }
+            Claim::SigningKey(key) if self.keys.contains(key) => Vec::new(),
+            Claim::SigningKey(_) => {
+                let what = "the signing key that the log names is none that the policy gives for it";
+                vec![Finding::at(Check::Checkpoint, position, what)]
+            }
+        })
+    }
+
+    fn anchor(&self, data: &AnchoredData) -> io::Result<Vec<String>> {
+        // The name that the format gives it, not one that the log chose.
+        let key = anchors::key(data.seq, data.size);
+        let known = self.anchors.binary_search_by(|anchor| anchor.key.cmp(&key)).ok().map(|index| &self.anchors[index]);
+        let found = match known {
+            Some(known) => Some(known.sha256),
+            // What cannot be read as an anchor may still be the file that was meant.
+            None => self.folder.read(&key)?.map(|bytes| sha256(&[&bytes])),
+        };
+        let mut wrong = Vec::new();
+        if found != Some(data.sha256) {
+            let how = if found.is_none() { "it is not there" } else { "it is another file" };
+            wrong.push(format!("{key}: the log says it was anchored, and {how}"));
+        }
+        if let Some(known) = known.filter(|known| known.root != data.root) {
+            wrong.push(format!("{key}: the log says its root is {}, and it is {}", data.root, known.root));
+        }
+        Ok(wrong)
+    }
+}
