@@ -5,6 +5,7 @@
 //! - A file that was published never changes: it is written once, compared ever after.
 //! - Everything an auditor needs is in files; the database is needed for what is not published yet, and for nothing else.
 
+mod anchor_format;
 mod anchorer;
 mod error;
 mod export;
@@ -12,20 +13,26 @@ mod files;
 mod growth;
 pub mod keys;
 mod layout;
+mod lock_watch;
+mod on_record;
+pub mod proof_of_lock;
 mod prover;
 mod publisher;
 mod service;
 mod signing;
 mod startup;
-mod store;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
-pub use anchorer::{Anchor, Anchored, Listed, Previous};
+pub use anchor_format::{Anchor, Anchored, Listed, Previous};
+pub use anchorer::Keep;
 pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use layout::Layout;
+pub use lock_watch::LockStatus;
+pub use on_record::check_store;
 pub use prover::{EntryReceipt, OpenedText, Prover};
-pub use service::{Config, Service, Status, check_store};
+pub use service::{Config, Service, Status};
 pub use startup::{Verdict, compare};
-pub use store::{Directory, Put, Store};
+pub use store::{Directory, Store};

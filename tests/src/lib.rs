@@ -13,6 +13,8 @@ pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod programs;
+pub mod r2;
+pub mod s3;
 pub mod server;
 pub mod town;
 

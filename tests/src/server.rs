@@ -25,6 +25,8 @@ pub struct Home {
     pub database_url: Option<String>,
     /// The same as long as the home is the same, so that callers find a server again.
     pub port: u16,
+    /// Settings and secrets beyond the arguments, for every program that works on this home.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// What belongs to a test and goes with it.
@@ -48,7 +50,7 @@ impl Place {
 
 impl Home {
     pub fn new(dir: PathBuf, database_url: Option<String>) -> Self {
-        Self { dir, database_url, port: free_port() }
+        Self { dir, database_url, port: free_port(), environment: Vec::new() }
     }
 
     pub fn base(&self) -> String {
@@ -58,7 +60,7 @@ impl Home {
     /// Another server on the same database. It needs the keys of the first, as every server of one city does.
     pub fn twin(&self, dir: &Path) -> Self {
         copy_dir(&self.dir, dir);
-        Self { dir: dir.to_owned(), database_url: self.database_url.clone(), port: free_port() }
+        Self { dir: dir.to_owned(), port: free_port(), ..self.clone() }
     }
 
     /// Another server on the same database and the same directory.
@@ -87,6 +89,11 @@ impl Home {
         arguments
     }
 
+    /// Runs a subcommand on this home to its end.
+    pub fn run(&self, command: &[&str]) -> programs::Ended {
+        programs::run_with(&programs::guildhall(), &self.arguments(command), &self.environment)
+    }
+
     /// Starts a server and waits until it takes commands.
     pub fn serve(&self) -> Server {
         let server = self.spawn();
@@ -106,6 +113,7 @@ impl Home {
             // One caller with many hands is not what the limits are against.
             .env("GUILDHALL_LIMITS__REQUESTS_PER_SECOND", "1000000")
             .env("GUILDHALL_LIMITS__BURST", "1000000")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -10,7 +10,7 @@ use eventlog::{Failure, Log, Recorder};
 use serde_json::{Value, json};
 
 use super::{Pen, key, published, service};
-use crate::{AnchorError, Config, Directory, Service, Verdict};
+use crate::{AnchorError, Config, Directory, Service, Store as _, Verdict};
 
 /// Records nothing once.
 struct Forgetful(Arc<Pen>, AtomicI64);
@@ -96,6 +96,23 @@ async fn a_store_that_lost_its_anchors_is_an_alarm_and_signing_goes_on() {
     fs::rename(dir.path().join("unmounted"), dir.path().join("store")).unwrap();
     assert_eq!(service.anchor_now().await.unwrap().seq, 1);
     assert_eq!(service.status().await.unwrap().trouble, None);
+}
+
+#[tokio::test]
+async fn an_anchor_recorded_before_stores_had_versions_still_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let store = Directory::new(dir.path().join("store"));
+    let (key, bytes) = (crate::anchor_format::key(0, 5), b"an anchor".to_vec());
+    let data = serde_json::json!({
+        "seq": 0, "size": 5, "root": "44".repeat(32), "key": key, "sha256": chain::hash::sha256(&[&bytes]), "store": "directory"
+    });
+    pen.append("log", "log.anchored.v1", &[data]).await;
+    let missing = crate::check_store(&pen.log, &store).await.unwrap_err();
+    assert!(missing.to_string().contains("anchor 0 is on record"), "{missing}");
+    let retention = crate::store::Retention::from(jiff::Timestamp::now(), 7, 30).unwrap();
+    store.put(&key, bytes, retention).await.unwrap();
+    assert_eq!(crate::check_store(&pen.log, &store).await.unwrap().unwrap().seq, 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anchor::{AnchorError, Config, Directory, EntryReceipt, Layout, Prover, Service, Verdict};
+use anchor::{AnchorError, Config, EntryReceipt, Keep, Layout, Prover, Service, Store, Verdict};
 use anyhow::Context as _;
 use chain::key::SigningKey;
 use chain::proof::TlogProof;
@@ -32,7 +32,7 @@ struct Opener {
     config: Config,
     log: Log,
     key: SigningKey,
-    store: Arc<Directory>,
+    store: Arc<dyn Store>,
     recorder: Pipeline,
 }
 
@@ -40,7 +40,7 @@ impl Opener {
     /// Nothing when another server publishes from here. On SQLite there is one writer, so nobody else can be doing it for good reasons.
     async fn open(&self) -> Result<Option<Arc<Service>>, AnchorError> {
         let Self { config, log, key, store, recorder } = self;
-        let (store, recorder) = (Arc::<Directory>::clone(store), Arc::new(recorder.clone()));
+        let (store, recorder) = (Arc::clone(store), Arc::new(recorder.clone()));
         match Service::open(config.clone(), log.clone(), key.clone(), store, recorder).await {
             Ok(service) => Ok(Some(Arc::new(service))),
             Err(AnchorError::Locked(_)) if matches!(log.config().location, Location::Postgres { .. }) => Ok(None),
@@ -54,9 +54,11 @@ impl Anchoring {
         let config = Config {
             checkpoint_every: Duration::from_secs(settings.anchor.checkpoint_seconds),
             anchor_every: Duration::from_secs(settings.anchor.anchor_seconds),
+            prove_every: Duration::from_secs(settings.anchor.prove_seconds),
+            keep: Keep { years: settings.anchor.retention_years, margin_days: settings.anchor.margin_days },
             ..Config::new(&settings.data_dir)
         };
-        let store = Arc::new(Directory::new(settings.worm_dir()));
+        let store = super::stores::open(settings)?;
         let opener = Opener { config, log: log.clone(), key: key.clone(), store, recorder: pipeline.clone() };
         let service = opener.open().await.context("opening what was published")?;
         if service.is_none() {
@@ -112,7 +114,8 @@ impl Anchoring {
             }
         }
         if let Some(service) = self.opened() {
-            service.run(stopping).await;
+            let watching = Arc::clone(&service).watch_lock(stopping.clone());
+            tokio::join!(service.run(stopping), watching);
         }
     }
 
@@ -149,6 +152,16 @@ impl Anchoring {
     /// Makes this the place that publishes, now that the one before is gone for good.
     pub async fn adopt(&self) -> anyhow::Result<Value> {
         Ok(serde_json::to_value(self.service()?.adopt().await?)?)
+    }
+
+    /// Attacks the store's lock, and says how that ended.
+    pub async fn prove(&self) -> anyhow::Result<Value> {
+        let proof = self.service()?.prove_lock().await?;
+        let mut told = serde_json::to_value(&proof)?;
+        told["says"] = json!(proof.to_string());
+        told["place"] = json!(self.opener.store.place());
+        told["guarantee"] = json!(self.opener.store.guarantee());
+        Ok(told)
     }
 
     pub async fn list(&self) -> anyhow::Result<Value> {

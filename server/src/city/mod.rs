@@ -13,6 +13,7 @@ mod recheck;
 pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
+pub mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,7 +235,7 @@ impl City {
         if self.settings.keeps_all_in_one_place() {
             warnings.push(format!(
                 "checkpoints and anchors lie beside the log in {}: should all of it be restored from an old copy, only an auditor's \
-                 memory would tell; set anchor.directory to another disk",
+                 memory would tell; set anchor.directory to another disk, or anchor.kind to a bucket with a lock",
                 self.settings.data_dir.display()
             ));
         }

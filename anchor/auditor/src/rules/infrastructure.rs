@@ -4,13 +4,27 @@ use serde::Deserialize;
 
 use chain::Hash;
 
-use super::values::Stream;
+use super::lock::{self, LockTried};
+use super::values::{Stream, Time};
 use super::{Entry, Notes, World, events};
 
 events! {
-    "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
+    "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchoredV1 {
+    seq: u64,
+    size: u64,
+    root: Hash,
+    key: String,
+    sha256: Hash,
+    store: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,6 +36,26 @@ pub struct AnchoredData {
     key: String,
     sha256: Hash,
     store: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    retain_until: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Compliance,
+    Governance,
+}
+
+impl From<AnchoredV1> for AnchoredData {
+    fn from(data: AnchoredV1) -> Self {
+        let AnchoredV1 { seq, size, root, key, sha256, store } = data;
+        Self { seq, size, root, key, sha256, store, version: None, mode: None, retain_until: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -62,7 +96,9 @@ impl Anchored {
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
     match (event, stream) {
+        (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
+        (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
         (Event::SecretsNamed(named), Stream::Log) => {
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());
@@ -81,6 +117,9 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         let next = data.seq == last.seq + 1 && data.size >= last.size;
         notes.expect(again || next, || format!("anchor {} follows anchor {}", data.seq, last.seq));
     }
+    notes.expect(data.mode.is_some() == data.retain_until.is_some(), || {
+        format!("anchor {} is locked in a mode without a date, or until a date without a mode", data.seq)
+    });
     notes.expect(data.key == crate::anchors::key(data.seq, data.size), || {
         format!("anchor {} has another key than its own", data.seq)
     });
