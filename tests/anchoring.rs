@@ -45,7 +45,7 @@ impl Anchored {
     ) -> Self {
         let bucket = s3.bucket().await;
         let mut place = Place::new(engine).await;
-        let mut environment = vec![
+        let mut settings = vec![
             ("GUILDHALL_ANCHOR__KIND", "s3-object-lock".to_owned()),
             ("GUILDHALL_ANCHOR__S3__ENDPOINT", bucket.endpoint.clone()),
             ("GUILDHALL_ANCHOR__S3__BUCKET", bucket.name.clone()),
@@ -53,12 +53,12 @@ impl Anchored {
             ("GUILDHALL_WORM_KEY_ID", s3.writer.key_id.clone()),
             ("GUILDHALL_WORM_SECRET", s3.writer.secret.to_string()),
         ];
-        environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         if let Some(prover) = prover(&s3) {
-            environment.push(("GUILDHALL_PROVER_KEY_ID", prover.key_id.clone()));
-            environment.push(("GUILDHALL_PROVER_SECRET", prover.secret.to_string()));
+            settings.push(("GUILDHALL_PROVER_KEY_ID", prover.key_id.clone()));
+            settings.push(("GUILDHALL_PROVER_SECRET", prover.secret.to_string()));
         }
-        place.home.environment = environment;
+        place.home.settings = settings;
         let server = place.home.serve();
         let http = server.first_caller();
         let town = Town::found(&http).await;
@@ -212,7 +212,7 @@ fn without_a_credential_that_could_do_harm_the_lock_stays_unproven() {
             ("GUILDHALL_PROVER_KEY_ID", city.s3.weak.key_id.clone()),
             ("GUILDHALL_PROVER_SECRET", city.s3.weak.secret.to_string()),
         ];
-        city.place.home.environment.extend(weak);
+        city.place.home.settings.extend(weak);
         let tried = city.place.home.run(&["anchor", "prove"]).expect(1);
         assert!(
             tried.stdout.contains("the lock: unproven") && tried.stdout.contains("DID NOT WORK"),

@@ -25,8 +25,8 @@ pub struct Home {
     pub database_url: Option<String>,
     /// The same as long as the home is the same, so that callers find a server again.
     pub port: u16,
-    /// Settings and secrets beyond the arguments, for every program that works on this home.
-    pub environment: Vec<(&'static str, String)>,
+    /// Settings and secrets that it starts with besides, as variables.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// What belongs to a test and goes with it.
@@ -50,7 +50,7 @@ impl Place {
 
 impl Home {
     pub fn new(dir: PathBuf, database_url: Option<String>) -> Self {
-        Self { dir, database_url, port: free_port(), environment: Vec::new() }
+        Self { dir, database_url, port: free_port(), settings: Vec::new() }
     }
 
     pub fn base(&self) -> String {
@@ -91,7 +91,7 @@ impl Home {
 
     /// Runs a subcommand on this home to its end.
     pub fn run(&self, command: &[&str]) -> programs::Ended {
-        programs::run_with(&programs::guildhall(), &self.arguments(command), &self.environment)
+        programs::run_with(&programs::guildhall(), &self.arguments(command), &self.settings)
     }
 
     /// Starts a server and waits until it takes commands.
@@ -113,7 +113,7 @@ impl Home {
             // One caller with many hands is not what the limits are against.
             .env("GUILDHALL_LIMITS__REQUESTS_PER_SECOND", "1000000")
             .env("GUILDHALL_LIMITS__BURST", "1000000")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
