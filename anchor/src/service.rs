@@ -1,30 +1,35 @@
 //! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
 
+mod heads;
+mod lock;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chain::checkpoint;
 use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
 use crate::anchor_format::{Anchored, Listed};
 use crate::anchorer::{self, Anchorer, Keep};
 use crate::error::blocking;
 use crate::export::{self, Exported};
+use crate::heads::StreamHeads;
 use crate::layout::Layout;
 use crate::lock_watch::{LockStatus, LockWatch};
 use crate::on_record::OnRecord;
-use crate::proof_of_lock::ProofOfLock;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
 use crate::signing::SigningState;
-use crate::startup::{self, Verdict};
+use crate::startup::{self, Known, Verdict};
 use crate::store::Store;
-use crate::{AnchorError, keys};
+use crate::witnessing::{self, Standing, WitnessStatus, Witnesses, Witnessing};
+use crate::{AnchorError, files, keys};
 
 /// A city that does nothing says so once a day.
 const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,7 +37,7 @@ const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where and how often.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`. One shared place, and not inside the database.
+    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`, `heads/`. One shared place, and not inside the database.
     pub data_dir: PathBuf,
     /// Between checkpoints while the log grows.
     pub checkpoint_every: Duration,
@@ -46,6 +51,8 @@ pub struct Config {
     pub software: String,
     /// This server's clock, in the one spelling of times.
     pub clock: fn() -> String,
+    /// Who cosigns checkpoints, if anybody is asked to.
+    pub witnesses: Option<Witnesses>,
 }
 
 impl Config {
@@ -59,6 +66,20 @@ impl Config {
             keep: Keep { years: 7, margin_days: 30 },
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,
+            witnesses: None,
+        }
+    }
+
+    /// Trusts this key for the log, and the witnesses that are asked.
+    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
+        keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
+    }
+
+    /// What the witnesses that answer have cosigned.
+    pub(crate) async fn witnessed(&self, policy: &Policy) -> Vec<Known> {
+        match &self.witnesses {
+            Some(witnesses) => witnessing::held(witnesses, policy).await,
+            None => Vec::new(),
         }
     }
 }
@@ -82,6 +103,11 @@ pub struct Status {
     /// What lies beside the newest anchor and does not belong there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<String>,
+    /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
+    pub witnessed: Option<u64>,
+    /// For how long what is shown has lacked its quorum, in seconds.
+    pub unwitnessed_seconds: Option<u64>,
+    pub witnesses: Vec<WitnessStatus>,
     /// The failure of the last attempt, if it failed.
     pub trouble: Option<String>,
 }
@@ -98,11 +124,20 @@ pub struct Service {
     seat: Mutex<Option<Seat>>,
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
+    witnessing: Option<Witnessing>,
+    /// Held from signing to showing, so that what is shown never goes back. Locked before all others, and only by who publishes:
+    /// witnesses may take their time meanwhile.
+    turn: Mutex<()>,
+    standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
     lock: LockWatch,
     strays: watch::Sender<Vec<String>>,
+    /// Read when they are first needed: at a million streams that takes a second.
+    heads: OnceCell<Arc<Mutex<StreamHeads>>>,
+    recorder: Arc<dyn Recorder>,
     trouble: watch::Sender<Option<String>>,
     anchor_trouble: watch::Sender<Option<String>>,
+    heads_trouble: watch::Sender<Option<String>>,
     elsewhere: AtomicBool,
 }
 
@@ -116,11 +151,16 @@ impl Service {
         recorder: Arc<dyn Recorder>,
     ) -> Result<Self, AnchorError> {
         let layout = Layout::within(&config.data_dir);
-        let policy = keys::policy(&key)?;
+        let policy = config.policy(&key)?;
         let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
         let key = Arc::new(key);
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
+        let witnesses = config.witnesses.as_ref();
+        let text = keys::policy_text(&key, witnesses.map(|witnesses| witnesses.policy.as_str()));
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing, text).await?;
+        forget_unwitnessed(&layout, &policy).await?;
+        let witnessing =
+            witnesses.map(|witnesses| Witnessing::start(witnesses, policy.clone(), log.clone(), layout.clone()));
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
@@ -130,7 +170,7 @@ impl Service {
             config.data_dir.join("anchoring"),
         )
         .await?;
-        let lock = LockWatch::new(Arc::clone(&store), recorder, config.clock);
+        let lock = LockWatch::new(Arc::clone(&store), Arc::clone(&recorder), config.clock);
         Ok(Self {
             log,
             config,
@@ -143,9 +183,15 @@ impl Service {
             seat: Mutex::new(None),
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
+            witnessing,
+            turn: Mutex::new(()),
+            standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
+            heads: OnceCell::new(),
+            recorder,
             trouble: watch::Sender::new(None),
             anchor_trouble: watch::Sender::new(None),
+            heads_trouble: watch::Sender::new(None),
             elsewhere: AtomicBool::new(false),
         })
     }
@@ -155,8 +201,9 @@ impl Service {
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
         let mut publisher = self.publisher.lock().await;
         let signed = publisher.last().map(|last| last.0.clone());
-        let verdict =
-            startup::check(&self.log, &self.layout, self.store.as_ref(), &self.policy, signed.as_ref()).await?;
+        let (policy, store) = (&self.policy, self.store.as_ref());
+        let witnessed = self.config.witnessed(policy).await;
+        let verdict = startup::check(&self.log, &self.layout, store, policy, signed.as_ref(), witnessed).await?;
         publisher.compared(match &verdict {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
@@ -189,7 +236,12 @@ impl Service {
             }
             let waited = anchored_at.map_or(HEARTBEAT, |at| at.elapsed());
             let due = (grown && waited >= self.config.anchor_every) || (anchored_at.is_some() && waited >= HEARTBEAT);
-            if due && self.anchor_published().await.is_ok() {
+            if !due {
+                continue;
+            }
+            // Before the anchor, so that its checkpoint covers them. Without them it is still an anchor.
+            let _ = self.commit_heads().await;
+            if self.anchor_published().await.is_ok() {
                 anchored_at = Some(Instant::now());
                 grown = false;
             }
@@ -203,11 +255,38 @@ impl Service {
     }
 
     async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let _turn = self.turn.lock().await;
+        if let Some(reason) = self.fork().and_then(|fork| fork.borrow().clone()) {
+            self.publisher.lock().await.compared(Some(reason));
+        }
+        let signed = self.sign(always).await?;
+        // Signed and not shown yet: a crash here shows it at the next start.
+        let last = self.publisher.lock().await.last().map(|last| (last.0.clone(), last.1.to_owned()));
+        let Some((checkpoint, mut note)) = last else { return Ok(signed) };
+        if let Some(witnessing) = &self.witnessing {
+            if signed || !witnessing.has_asked() {
+                witnessing.ask(&checkpoint, &note).await;
+            }
+            note = witnessing.collected(&note);
+        }
+        let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
+        let witnessed = witnessed && self.policy.quorum.is_some();
+        self.publisher.lock().await.show(note.clone(), witnessed).await?;
+        self.standing.lock().await.shows(&self.policy, &note);
+        Ok(signed)
+    }
+
+    async fn sign(&self, always: bool) -> Result<bool, AnchorError> {
         let mut seat = self.seat.lock().await;
         let mut held = self.sit(&mut seat).await?;
         let result = self.publisher.lock().await.publish(&mut held, always).await;
         *seat = Some(held);
         result
+    }
+
+    /// Turns into a reason when a witness shows a history of this log that this log contradicts: nothing may be written then.
+    pub fn fork(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.witnessing.as_ref().map(Witnessing::fork)
     }
 
     /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
@@ -269,6 +348,7 @@ impl Service {
     /// Publishes and anchors now, and publishes that it was anchored: from then on an auditor misses the anchor.
     pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
         self.publish(true).await?;
+        let _ = self.commit_heads().await;
         let anchored = self.anchor_published().await?;
         self.publish(true).await?;
         Ok(anchored)
@@ -292,33 +372,6 @@ impl Service {
         Ok(())
     }
 
-    /// Attacks the store's lock now, and puts on record how that ended.
-    pub async fn prove_lock(&self) -> Result<ProofOfLock, AnchorError> {
-        self.lock.prove().await
-    }
-
-    /// Tries the lock once this is the place that publishes, and then every day, until `stop` turns true. Never in the way of anything else.
-    pub async fn watch_lock(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        if !self.lock.is_needed() {
-            return;
-        }
-        let mut wait = Duration::ZERO;
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = if self.seat.lock().await.is_none() {
-                self.config.checkpoint_every
-            } else {
-                if let Err(error) = self.prove_lock().await {
-                    tracing::error!(%error, alarm = error.is_alarming(), "the lock of the anchor store could not be tried");
-                }
-                self.config.prove_every
-            };
-        }
-    }
-
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
         let mut seat = self.seat.lock().await;
         let mut held = self.sit(&mut seat).await?;
@@ -339,13 +392,22 @@ impl Service {
 
     /// What is wrong with anchoring stays said, also while publishing goes on well.
     fn note_anchoring<T>(&self, result: Result<T, AnchorError>) -> Result<T, AnchorError> {
-        let trouble = result.as_ref().err().map(|error| format!("anchoring: {error}"));
-        let was = self.anchor_trouble.send_replace(trouble.clone());
+        self.note_in(&self.anchor_trouble, "anchoring", result)
+    }
+
+    fn note_in<T>(
+        &self,
+        place: &watch::Sender<Option<String>>,
+        what: &str,
+        result: Result<T, AnchorError>,
+    ) -> Result<T, AnchorError> {
+        let trouble = result.as_ref().err().map(|error| format!("{what}: {error}"));
+        let was = place.send_replace(trouble.clone());
         if let Err(error) = &result {
             metrics::counter!("guildhall_anchor_failures_total").increment(1);
             if was != trouble {
                 let alarm = error.is_alarming() || matches!(error, AnchorError::File { .. });
-                tracing::error!(%error, alarm, "anchoring failed");
+                tracing::error!(%error, alarm, "{what} failed");
             }
         }
         result
@@ -380,7 +442,11 @@ impl Service {
     pub async fn status(&self) -> Result<Status, AnchorError> {
         let published = self.publisher.lock().await.last().map_or(0, |last| last.0.size);
         let anchored = self.anchorer.lock().await.last().cloned();
+        let standing = self.standing.lock().await;
         Ok(Status {
+            witnessed: standing.witnessed(),
+            unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
+            witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
             vkey: self.key.vkey(),
             published,
@@ -391,8 +457,15 @@ impl Service {
             lock: self.lock.status(),
             strays: self.strays.borrow().clone(),
             guarantee: self.store.guarantee(),
-            trouble: self.trouble.borrow().clone().or_else(|| self.anchor_trouble.borrow().clone()),
+            trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
+                .into_iter()
+                .find_map(|trouble| trouble.borrow().clone()),
         })
+    }
+
+    /// How it stands with each witness.
+    pub fn witnesses(&self) -> Vec<WitnessStatus> {
+        self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default()
     }
 
     /// Every anchor in the store.
@@ -418,4 +491,15 @@ impl Service {
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+}
+
+/// The policy may ask for more than it did: what its quorum did not cosign is not called witnessed any longer.
+async fn forget_unwitnessed(layout: &Layout, policy: &Policy) -> Result<(), AnchorError> {
+    let (layout, policy) = (layout.clone(), policy.clone());
+    blocking(move || {
+        let Some(note) = layout.witnessed()? else { return Ok(()) };
+        let met = checkpoint::examine(&note, &policy).is_ok_and(|examined| examined.witnessed);
+        if met && policy.quorum.is_some() { Ok(()) } else { files::remove(&layout.place("witnessed")) }
+    })
+    .await
 }

@@ -8,12 +8,13 @@ use domain::Time;
 use domain::ids::{CitizenId, EvidenceId, GuildId};
 use domain::reputation::evidence::{Evidence, EvidenceType, Stake};
 use domain::reputation::figures;
+use eventlog::sql::Conn;
 use guildhall_tests::Engine;
 use guildhall_tests::courier::Courier as _;
 use guildhall_tests::hall::Hall;
 use guildhall_tests::town::{self, Town};
 use projections::views::{self, ViewsDb};
-use queries::inventory::{self, Question};
+use queries::checks::{Checks, Question};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -33,7 +34,7 @@ pub async fn checks(engine: Engine, clients: &[usize], seconds: u64) {
     let (ben_id, _) = town::human(&hall, "customer", "Ben").await;
     for number in 0..TOOLS {
         let granted = json!({
-            "holder": ann_id, "kind": "tool", "ref": format!("tool-{number}"), "source": town.guild, "delegable": true,
+            "holder": ann_id, "kind": "tool", "ref": tool(&town.guild, number), "source": town.guild, "delegable": true,
         });
         let granted = hall.ask(&town.founder, "grant.grant", granted).await.accepted();
         let grant = &granted.entry("grant.granted.v1")["data"]["grant"];
@@ -53,27 +54,43 @@ pub async fn checks(engine: Engine, clients: &[usize], seconds: u64) {
     let question = |number: usize| Question {
         holder: ben_id.parse().unwrap(),
         kind: "tool".parse().unwrap(),
-        reference: format!("tool-{number}").parse().unwrap(),
+        reference: tool(&town.guild, number).parse().unwrap(),
         action: "use".parse().unwrap(),
         max_age_seconds: 86_400,
     };
     let questions: Arc<Vec<Question>> = Arc::new((0..TOOLS).map(question).collect());
+    println!("{:>8} {:>12} {:>12}", "clients", "in memory", "read anew");
     for clients in clients.iter().copied() {
-        let (tables, questions) = (tables.clone(), Arc::clone(&questions));
-        let rate = load::rate(clients, seconds, move |_, number| {
+        let mut rates = [0.0; 2];
+        for (anew, rate) in rates.iter_mut().enumerate() {
+            let checks = Arc::new(Checks::new(hall.log.clone()));
             let (tables, questions) = (tables.clone(), Arc::clone(&questions));
-            async move {
-                let question = &questions[usize::try_from(number).unwrap() % TOOLS];
-                let mut conn = tables.reader().await.unwrap();
-                let checked = inventory::check(&mut conn, question, now).await.unwrap();
-                assert!(checked.answer.is_yes() && checked.chain.len() == 2, "{checked:?}");
-            }
-        })
-        .await;
-        println!("{clients:>8} {rate:>12.0}");
+            *rate = load::rate(clients, seconds, move |_, number| {
+                let (checks, tables, questions) = (Arc::clone(&checks), tables.clone(), Arc::clone(&questions));
+                async move {
+                    let mut question = questions[usize::try_from(number).unwrap() % TOOLS].clone();
+                    if anew == 1 {
+                        // An action that nobody asked about before: what is in memory does not answer it.
+                        question.action = format!("use{number}").parse().unwrap();
+                    }
+                    let checked = checks.check(&question, now, size, async || reader(&tables).await).await.unwrap();
+                    assert!(checked.answer.is_yes() && checked.chain.len() == 2, "{checked:?}");
+                }
+            })
+            .await;
+        }
+        println!("{clients:>8} {:>12.0} {:>12.0}", rates[0], rates[1]);
     }
     let _ = stop.send(true);
     following.await.unwrap().unwrap();
+}
+
+async fn reader(tables: &ViewsDb) -> queries::Result<Conn> {
+    Ok(tables.reader().await?)
+}
+
+fn tool(guild: &str, number: usize) -> String {
+    format!("{guild}/tool-{number}")
 }
 
 /// Every row of every holder from scratch, on two threads: the arithmetic alone, without reading or writing.

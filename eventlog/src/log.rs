@@ -194,6 +194,11 @@ impl Log {
         reading!(self, conn => pages::hashes(conn, from, limit))
     }
 
+    /// Which streams the entries from `from` up to `until` (excluded) are of, each with the position of its newest one among them.
+    pub async fn changed_streams(&self, from: u64, until: u64) -> Result<Vec<(String, u64)>, Failure> {
+        reading!(self, conn => pages::changed_streams(conn, from, until))
+    }
+
     /// Up to `limit` entries of one stream from version `from` on; fewer when they are over 64 MiB together.
     pub async fn read_stream(&self, stream: &str, from: u64, limit: usize) -> Result<Vec<Stored>, Failure> {
         reading!(self, conn => pages::read(conn, Span::Stream { stream, from }, limit, READ_BYTES, None))
@@ -393,7 +398,7 @@ impl Log {
     }
 
     /// This server's clock, in microseconds since 1970.
-    pub(crate) fn clock(&self) -> i64 {
+    pub fn clock(&self) -> i64 {
         jiff::Timestamp::now().as_microsecond() + self.inner.faults.clock_skew()
     }
 

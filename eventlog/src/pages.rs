@@ -240,6 +240,18 @@ pub(crate) async fn hashes(conn: &mut Conn, from: u64, limit: usize) -> Result<V
     Ok(hashes)
 }
 
+pub(crate) async fn changed_streams(conn: &mut Conn, from: u64, until: u64) -> Result<Vec<(String, u64)>, Failure> {
+    const CHANGED: &str =
+        "select stream, max(position) from entries where position >= $1 and position < $2 group by stream";
+    let rows = sql::query(conn, CHANGED, &[Kind::Text, Kind::Int], &[number(from), number(until)]).await?;
+    rows.into_iter()
+        .map(|row| match <[Cell; 2]>::try_from(row) {
+            Ok([Cell::Text(stream), Cell::Int(position)]) => Ok((stream, position.unsigned_abs())),
+            _ => Err(Failure::Corrupt("an entry's stream or position cannot be read".to_owned())),
+        })
+        .collect()
+}
+
 /// One value for a whole page: a row for each hash would cost several times as much as the hash.
 async fn hash_page(conn: &mut Conn, from: u64, end: u64, hashes: &mut Vec<Hash>) -> Result<(), Failure> {
     // The order is that of the subquery: an aggregate with an order of its own sorts once more, which takes half as long again.

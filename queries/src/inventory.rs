@@ -1,19 +1,19 @@
-//! Who can do what: by holder, by capability, why not, and what happened to a grant.
+//! Who can do what: by holder, by capability, and what happened to a grant. Whether, and why not, is in `checks`.
 
-use domain::grant::check::{self, Answer, Held};
+use std::collections::BTreeSet;
+
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
-use domain::grant::scope::{Action, Effect, Scope};
+use domain::grant::scope::{Action, Scope};
 use domain::grant::verification::STUCK_AFTER;
 use domain::ids::{CitizenId, CommandId, GrantId};
 use domain::party::HolderId;
 use domain::text::Sealed;
 use domain::time::Time;
-use eventlog::sql::{self, Cell, Conn, Kind};
-use serde::Serialize;
+use eventlog::sql::{Cell, Conn};
 use serde_json::Value;
 
 use crate::page::{Order, page};
-use crate::row::{Cells, find, number, row, select, text, unreadable};
+use crate::row::{find, number, row, select, text};
 use crate::{Page, PageRequest, Result};
 
 row! {
@@ -125,6 +125,8 @@ row! {
         holder: HolderId,
         kind: String,
         reference: CapabilityRef,
+        scope: Scope,
+        expires_at: Option<Time>,
     }
 }
 
@@ -134,6 +136,17 @@ pub async fn of_source(conn: &mut Conn, source: Source, after: Option<GrantId>) 
                 order by t.grant_id limit $3";
     let after = after.map(|after| after.to_string()).unwrap_or_default();
     select(conn, rest, &[text(source), text(after), number(crate::MAX_LIMIT.into())]).await
+}
+
+/// Those of these grants, living or not, that a source told of.
+pub async fn told_of(conn: &mut Conn, source: Source, grants: &[GrantId]) -> Result<BTreeSet<GrantId>> {
+    if grants.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let places: Vec<String> = (2..grants.len() + 2).map(|place| format!("${place}")).collect();
+    let rest = format!("where t.source = $1 and t.parent is null and t.grant_id in ({})", places.join(", "));
+    let params: Vec<Cell> = std::iter::once(text(source)).chain(grants.iter().map(text)).collect();
+    Ok(select::<Imported>(conn, &rest, &params).await?.into_iter().map(|row| row.grant_id).collect())
 }
 
 /// Who has a kind of capability; the cursor is a grant's id.
@@ -173,97 +186,4 @@ pub async fn actions(conn: &mut Conn, kind: CapabilityKind, request: &PageReques
 /// Who may grant from imported sources by hand.
 pub async fn sources(conn: &mut Conn) -> Result<Vec<SourceOwner>> {
     select(conn, "order by t.source", &[]).await
-}
-
-/// What a check asks.
-#[derive(Debug, Clone)]
-pub struct Question {
-    pub holder: HolderId,
-    pub kind: CapabilityKind,
-    pub reference: CapabilityRef,
-    pub action: Action,
-    /// How old the last verification may be, in seconds.
-    pub max_age_seconds: u32,
-}
-
-/// The answer, and what it was made from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Checked {
-    #[serde(flatten)]
-    pub answer: Answer,
-    pub effect: Effect,
-    /// From the holder's own grant up to the one that was not delegated.
-    pub chain: Vec<Held>,
-}
-
-/// A grant with all above it, the activity of their holders, and the effect of the action: one exchange.
-const CHAIN: &str = "with recursive chain (depth, grant_id) as ( \
-       select 0, i.grant_id from inventory i \
-       where i.holder = $1 and i.kind = $2 and i.reference = $3 and i.status in ('active', 'stale') \
-     union all \
-       select c.depth + 1, i.parent from chain c join inventory i on i.grant_id = c.grant_id \
-       where i.parent is not null and c.depth < 8) \
-     select c.grant_id, i.status, i.scope, i.source, i.granted_at, i.verified_at, i.expires_at, i.parent, \
-       coalesce(z.status, g.status, (select 'active' from inventory r where i.holder_kind = 'squad' and r.holder = i.holder \
-         and r.kind = 'guild_role' and r.status = 'active' limit 1)), \
-       (select a.effect from capability_actions a where a.kind = $2 and a.action = $4) \
-     from chain c left join inventory i on i.grant_id = c.grant_id \
-     left join citizens z on z.citizen = i.holder left join guild_directory g on g.guild = i.holder \
-     order by c.depth";
-const CHAIN_KINDS: &[Kind] = &[
-    Kind::Text,
-    Kind::Text,
-    Kind::Text,
-    Kind::Int,
-    Kind::Int,
-    Kind::Int,
-    Kind::Text,
-    Kind::Text,
-    Kind::Text,
-    Kind::Text,
-];
-
-/// Whether the holder may do that now, and why not.
-pub async fn check(conn: &mut Conn, question: &Question, now: Time) -> Result<Checked> {
-    let Question { holder, kind, reference, action, max_age_seconds } = question;
-    let params = [text(holder), text(kind), text(reference), text(action)];
-    let rows = sql::query(conn, CHAIN, CHAIN_KINDS, &params).await?;
-    let mut effect = Effect::Write;
-    let mut chain = Vec::new();
-    for row in rows {
-        let (held, registered) = held(row).ok_or_else(|| unreadable("inventory"))?;
-        if registered.as_deref() == Some("read") {
-            effect = Effect::Read;
-        }
-        chain.push(held);
-    }
-    let answer = check::check(&chain, action, effect, *max_age_seconds, now);
-    Ok(Checked { answer, effect, chain })
-}
-
-/// One grant of a chain. One that is not in the table any more ended long ago, and says no.
-fn held(row: Vec<Cell>) -> Option<(Held, Option<String>)> {
-    let mut cells = Cells::of(row);
-    let grant: GrantId = cells.take()?;
-    let status: Option<String> = cells.take()?;
-    let scope: Option<Scope> = cells.take()?;
-    let source: Option<Source> = cells.take()?;
-    let granted_at: Option<Time> = cells.take()?;
-    let verified_at: Option<Time> = cells.take()?;
-    let expires_at: Option<Time> = cells.take()?;
-    let parent: Option<GrantId> = cells.take()?;
-    let holder_status: Option<String> = cells.take()?;
-    let effect: Option<String> = cells.take()?;
-    let imported = source.is_some_and(Source::is_imported) && parent.is_none();
-    let held = Held {
-        grant,
-        source,
-        scope: scope.unwrap_or_default(),
-        expires_at,
-        fresh_since: if imported { verified_at.or(granted_at) } else { None },
-        stale: status.as_deref() == Some("stale"),
-        living: matches!(status.as_deref(), Some("active" | "stale")),
-        holder_active: holder_status.as_deref() == Some("active"),
-    };
-    Some((held, effect))
 }

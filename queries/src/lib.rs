@@ -6,6 +6,7 @@
 //! - Nothing here decides who may ask: the caller has checked that.
 
 pub mod balances;
+pub mod checks;
 pub mod citizens;
 pub mod conservation;
 pub mod currencies;

@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod courier;
+pub mod days;
 pub mod forger;
 pub mod hall;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod r2;
 pub mod s3;
 pub mod server;
 pub mod town;
+pub mod witness;
 
 /// Which engine a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

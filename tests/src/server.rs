@@ -216,7 +216,7 @@ impl Drop for Server {
 }
 
 /// A plain GET without a client: used while nothing may be there yet.
-fn status(base: &str, path: &str) -> Option<u16> {
+pub fn status(base: &str, path: &str) -> Option<u16> {
     use std::io::Write as _;
     let address = base.strip_prefix("http://")?;
     let mut stream = std::net::TcpStream::connect_timeout(&address.parse().ok()?, Duration::from_millis(500)).ok()?;
@@ -238,7 +238,7 @@ fn listen_to(channel: impl Read + Send + 'static, said: Arc<Mutex<String>>) {
 }
 
 /// A port that nobody has right now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

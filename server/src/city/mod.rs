@@ -9,11 +9,15 @@ mod anchoring;
 mod expiry;
 mod files;
 mod founding;
+mod listing;
+mod on_record;
 mod recheck;
 pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
+mod standing;
 pub mod stores;
+pub mod witnesses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +30,14 @@ use eventlog::{Failure, Location, Log, LogConfig, Migration};
 use identity::Pepper;
 use projections::uses::UsesDb;
 use projections::views::ViewsDb;
+use queries::checks::Checks;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use anchoring::Anchoring;
 pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
 pub use founding::FirstPrincipal;
+pub use on_record::OnRecord;
 
 use crate::config::Settings;
 use crate::http::Standing;
@@ -48,6 +54,7 @@ pub struct City {
     pub standing: Standing,
     pub views: ViewsDb,
     pub uses: UsesDb,
+    pub checks: Checks,
     pub anchoring: Anchoring,
     reached: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -132,6 +139,7 @@ impl Open {
             signing_key,
             standing,
             uses: UsesDb::new(&log),
+            checks: Checks::new(log.clone()),
             log,
             views,
             anchoring,

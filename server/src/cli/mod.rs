@@ -14,6 +14,7 @@ mod output;
 mod reconcile;
 mod replay;
 mod reputation;
+mod witness;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ limits.request_seconds, limits.wait_seconds, limits.requests_per_second, limits.
 limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.prove_seconds,
 anchor.kind (directory, s3-object-lock, r2-bucket-lock), anchor.directory, anchor.immutable, anchor.retention_years, anchor.margin_days,
 anchor.s3.endpoint, anchor.s3.bucket, anchor.s3.region, anchor.s3.prefix,
+witness.policy (a policy file with the witnesses that are asked to cosign), witness.deadline_ms,
 and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
 sources.skills, sources.connections.
 GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
@@ -74,6 +76,9 @@ enum Command {
     /// Pin the log where we cannot change it
     #[command(subcommand)]
     Anchor(anchor::AnchorCommand),
+    /// Cosign the checkpoints of logs, so that nobody can be shown another history
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -122,7 +127,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(cli));
+            // A file that hangs does not keep the process.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => Err(error.into()),
     };
     ended.unwrap_or_else(|error| {
@@ -145,6 +155,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Replay(args) => replay::run(&settings()?, args).await,
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
+        Command::Witness(command) => witness::run(command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
         Command::Inventory(command) => inventory::run(&settings()?, command).await,

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use chain::Hash;
+use chain::heads::Commitment;
 
 use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
@@ -12,6 +13,7 @@ events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
     "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
+    "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
@@ -99,6 +101,11 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
         (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
         (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
+        (Event::HeadsCommitted(said), Stream::Log) => {
+            notes.expect(said.as_of <= entry.position, || {
+                format!("it commits to heads at size {}, which was not there yet", said.as_of)
+            });
+        }
         (Event::SecretsNamed(named), Stream::Log) => {
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());

@@ -6,8 +6,9 @@ use domain::grant::kind::CapabilityKind;
 use domain::ids::{GrantId, Stream};
 use domain::party::{Actor, CitizenKind, HolderId, Tier};
 use domain::turn::State;
-use domain::{Code, Rejection};
-use queries::inventory::{self as grants, Checked, Filter, Question};
+use domain::{Code, Rejection, Time};
+use queries::checks::{Checked, Question};
+use queries::inventory::{self as grants, Filter};
 use serde::Serialize;
 use serde_json::json;
 
@@ -91,7 +92,12 @@ pub async fn sources(asked: Asked) -> Result<Response, Problem> {
 /// `GET /v1/holders/{holder}/check?kind=&ref=&action=&max_age=`: whether, and why not. Uses nothing up.
 pub async fn check(mut asked: Asked) -> Result<Response, Problem> {
     let question = question(&mut asked)?;
-    asked::json(&grants::check(&mut asked.views().await?, &question, now()).await?)
+    asked::json(&checked(&asked, &question, now()).await?)
+}
+
+async fn checked(asked: &Asked, question: &Question, now: Time) -> Result<Checked, Problem> {
+    let city = &asked.app.city;
+    city.checks.check(question, now, city.views_reached(), async || asked.views().await).await
 }
 
 /// A check, and when a use was refused, from when on another may be possible.
@@ -100,7 +106,7 @@ struct Asserted {
     #[serde(flatten)]
     checked: Checked,
     #[serde(skip_serializing_if = "Option::is_none")]
-    free_at: Option<domain::Time>,
+    free_at: Option<Time>,
 }
 
 /// `POST /v1/holders/{holder}/assert {kind, ref, action, max_age}`: a check that also consumes one use of the grant and of every one
@@ -108,8 +114,12 @@ struct Asserted {
 pub async fn assert(mut asked: Asked) -> Result<Response, Problem> {
     let question = question(&mut asked)?;
     may_use(&asked, question.holder).await?;
+    // What was taken away before anybody asked is not used any more.
+    if let Some(newest) = asked.app.city.log.head().await?.size.checked_sub(1) {
+        asked.reach(newest, "at_least").await?;
+    }
     let now = now();
-    let mut checked = grants::check(&mut asked.views().await?, &question, now).await?;
+    let mut checked = checked(&asked, &question, now).await?;
     let mut free_at = None;
     if checked.answer.is_yes() {
         let rates = charges(&checked.chain).collect();
