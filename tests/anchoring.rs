@@ -96,6 +96,11 @@ impl Anchored {
         self.s3.client(&self.s3.owner)
     }
 
+    /// What everybody is shown.
+    async fn shown(&self) -> Value {
+        reqwest::get(format!("{}/audit.json", self.http.base)).await.unwrap().json().await.unwrap()
+    }
+
     /// Exports and audits: the exit code and the report.
     fn audit(&self, name: &str) -> (i32, Value) {
         let out: PathBuf = self.dir.path().join(name);
@@ -150,6 +155,12 @@ fn a_city_anchors_into_a_bucket_whose_lock_it_proves_at_start_and_when_asked() {
         let (_, metrics) = city.http.get(&city.town.founder, "/metrics").await;
         let line = r#"guildhall_lock_proof{store="s3-object-lock",verdict="proven"} 1"#;
         assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
+        let shown = city.shown().await;
+        for lock in [&shown["store"]["lock"], &shown["locks"]["s3-object-lock"]] {
+            assert_eq!((&lock["verdict"], &lock["says"]), (&"proven".into(), &"proven".into()), "{shown:#}");
+            assert!(lock["at"].is_string() && lock["age_seconds"].is_u64(), "{shown:#}");
+        }
+        assert_eq!(shown["anchors"].as_array().unwrap().last().unwrap()["version"], version, "{shown:#}");
 
         let (code, report) = city.audit("export");
         assert_eq!(code, 0, "{report:#}");
@@ -173,6 +184,9 @@ fn a_store_that_yields_is_an_alarm_and_is_named_by_what_it_yielded_to() {
         }
         let said = city.server.said();
         assert!(said.contains("alarm=true") && said.contains("YIELDED"), "{said}");
+        let shown = city.shown().await;
+        assert_eq!(shown["store"]["lock"]["says"], says, "{shown:#}");
+        assert_eq!(shown["locks"]["s3-object-lock"]["says"], says, "{shown:#}");
         city.place.home.run(&["anchor", "prove"]).expect(1);
         let deadline = Instant::now() + Duration::from_secs(30);
         while city.tried_on_record().await.len() < 4 {

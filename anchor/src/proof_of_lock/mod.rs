@@ -116,7 +116,7 @@ pub enum Attack {
 }
 
 /// A control and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controlled {
     pub control: Control,
     pub status: u16,
@@ -126,7 +126,7 @@ pub struct Controlled {
 }
 
 /// An attack and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     pub attack: Attack,
     pub status: u16,
@@ -169,12 +169,12 @@ pub enum Reason {
 }
 
 /// One run against one store, as `log.lock_tried.v1` records it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofOfLock {
     pub store: Kind,
     pub verdict: Verdict,
     /// Missing when proven.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     pub controls: Vec<Controlled>,
     pub attempts: Vec<Attempt>,

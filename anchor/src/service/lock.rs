@@ -7,9 +7,15 @@ use tokio::sync::watch;
 
 use super::Service;
 use crate::AnchorError;
+use crate::lock_watch::LockStatus;
 use crate::proof_of_lock::ProofOfLock;
 
 impl Service {
+    /// How the last attempt of this process ended.
+    pub fn lock(&self) -> LockStatus {
+        self.lock.status()
+    }
+
     /// Attacks the store's lock now, and puts on record how that ended.
     pub async fn prove_lock(&self) -> Result<ProofOfLock, AnchorError> {
         self.lock.prove().await

@@ -13,7 +13,7 @@ use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::standing::Standing;
+use super::standing::{Kept, Standing};
 use super::witnesses;
 use crate::config::Settings;
 
@@ -221,8 +221,11 @@ impl Anchoring {
     pub async fn standing(&self) -> Result<Standing, AnchorError> {
         let note = self.blocking(|layout| Ok((layout.checkpoint()?, layout.age("checkpoint")))).await?;
         let Opener { config, key, store, .. } = &self.opener;
-        let statuses = self.opened().map(|service| service.witnesses()).unwrap_or_default();
-        Standing::of(note, &config.policy(key)?, statuses, store.as_ref())
+        let service = self.opened();
+        let lock = service.as_ref().map(|service| service.lock());
+        let statuses = service.map(|service| service.witnesses()).unwrap_or_default();
+        let kept = Kept { name: store.kind().as_str(), guarantee: store.guarantee(), lock };
+        Standing::of(note, &config.policy(key)?, statuses, kept)
     }
 
     /// The bytes of a published tile or bundle.
