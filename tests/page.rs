@@ -136,7 +136,18 @@ fn a_visitor_sees_what_stands_behind_the_log_and_checks_receipts() {
             {"name": "unwitnessed", "receipt": entry, "policy": other},
             {"name": "another-log", "receipt": entry, "policy": foreign},
         ]);
-        let told = drive(&node_modules, &base, &cases, &dir);
+        let bucket = |own: Value| json!({ "name": "s3-object-lock", "guarantee": "one version each", "lock": own });
+        let tried = json!({ "verdict": "proven", "says": "proven", "at": "2026-07-04T09:08:07.000001Z", "age_seconds": 7200,
+            "attempts": [{}, {}] });
+        let newer = json!({ "verdict": "yielded", "says": "YIELDED: the store let itself be harmed by: shorten the retention",
+            "at": "2026-07-04T11:08:07.000001Z", "age_seconds": 0 });
+        let untried = json!({ "verdict": "unproven", "says": "unproven: not tried yet" });
+        let locks = json!([
+            { "store": bucket(untried.clone()), "locks": { "s3-object-lock": tried } },
+            { "store": bucket(newer), "locks": { "s3-object-lock": tried } },
+            { "store": bucket(untried), "locks": {} },
+        ]);
+        let told = drive(&node_modules, &base, &json!({ "cases": cases, "locks": locks }), &dir);
 
         assert_eq!(told["errors"], json!([]), "nothing went wrong in the page");
         let shown = &told["shown"];
@@ -147,6 +158,7 @@ fn a_visitor_sees_what_stands_behind_the_log_and_checks_receipts() {
         says("words", "the quorum cosigned");
         says("witnesses", "nairobi");
         says("witnesses", "cannot be reached");
+        says("lock", "this kind of store has no lock");
         let marks = told["marks"].as_u64().unwrap();
         assert!(marks >= 3, "{marks}");
         says("anchored", &format!("#{}", marks - 1));
@@ -177,6 +189,14 @@ fn a_visitor_sees_what_stands_behind_the_log_and_checks_receipts() {
         let asked: Vec<&str> =
             told["cases"][0]["requests"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
         assert!(asked.iter().any(|url| url.contains("/tile/0/")), "{asked:?}");
+        let expected = [
+            ("proven, 2 attacks tried, 2 hours ago", "good"),
+            ("yielded: the store let itself be harmed by: shorten the retention", "bad"),
+            ("unproven: not tried yet", "warn"),
+        ];
+        for ((words, tone), lock) in expected.iter().zip(told["locks"].as_array().unwrap()) {
+            assert!(lock["text"].as_str().unwrap().contains(words) && lock["tone"] == *tone, "{words}: {lock}");
+        }
         for request in told["requests"].as_array().unwrap() {
             assert!(request.as_str().unwrap().starts_with(&base), "nothing comes from another host: {request}");
         }

@@ -1,76 +1,25 @@
 //! Writes anchors: what was published, pinned in a store, each naming the one before.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
-use chain::pack::{PackId, packs_between};
 use chain::policy::Policy;
-use chain::tile::{BundleId, TileId, bundles_between, tiles_between};
 use eventlog::Recorder;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::AnchorError;
+use crate::anchor_format::{ANCHORED, Anchor, Anchored, Listed, Previous, key, new_files, read};
 use crate::error::blocking;
 use crate::files;
 use crate::layout::Layout;
-use crate::store::Store;
+use crate::store::{self, Lock, Retention, Store, Written, keys};
 
-/// The content of an anchor (FORMAT.md section 9), written as canonical JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Anchor {
-    /// When it was made, by this server's clock: a claim, not a proof.
-    pub at: String,
-    /// The signed note.
-    pub checkpoint: String,
-    /// SHA-256 of every tile, bundle and pack that is new or wider since the previous anchor.
-    pub files: BTreeMap<String, Hash>,
-    pub origin: String,
-    /// Absent only in the first anchor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Previous>,
-    pub seq: u64,
-    pub software: String,
-    pub v: u64,
-}
-
-/// The anchor before: its key, and the hash of its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Previous {
-    pub key: String,
-    pub sha256: Hash,
-}
-
-/// The type of the entry that says so.
-pub(crate) const ANCHORED: &str = "log.anchored.v1";
-
-/// An anchor that was written: what the log says about it in `log.anchored.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Anchored {
-    pub seq: u64,
-    pub size: u64,
-    pub root: Hash,
-    pub key: String,
-    pub sha256: Hash,
-    /// The kind of store.
-    pub store: String,
-}
-
-/// One anchor in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
-    pub key: String,
-    pub seq: u64,
-    pub size: u64,
-    pub at: String,
-    pub sha256: Hash,
-}
+/// Files on their way to the store at a time.
+const IN_FLIGHT: usize = 16;
 
 /// An anchor on its way: its key and its complete bytes. Made once, never again, so that every attempt writes the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,11 +29,16 @@ struct Staged {
     body: String,
     /// The anchor is in the store; only the log does not say so yet.
     written: bool,
+    /// What the log is going to say then: every attempt says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anchored: Option<Anchored>,
 }
 
-/// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
-pub fn key(seq: u64, size: u64) -> String {
-    format!("anchors/{seq:020}-{size:020}.json")
+/// How long what is written has to be kept, in calendar years and some days more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    pub years: u16,
+    pub margin_days: u16,
 }
 
 /// The one who anchors.
@@ -95,6 +49,7 @@ pub struct Anchorer {
     recorder: Arc<dyn Recorder>,
     software: String,
     clock: fn() -> String,
+    keep_for: Keep,
     /// Where the staged anchor and the last finished one are kept.
     folder: PathBuf,
     last: Option<Anchored>,
@@ -108,21 +63,22 @@ impl Anchorer {
         layout: Layout,
         policy: Policy,
         recorder: Arc<dyn Recorder>,
-        software: String,
-        clock: fn() -> String,
+        (software, clock, keep_for): (String, fn() -> String, Keep),
         folder: PathBuf,
     ) -> Result<Self, AnchorError> {
         let place = folder.clone();
         let (last, staged) =
             blocking(move || Ok((load(&place.join("last.json"))?, load(&place.join("staged.json"))?))).await?;
-        Ok(Self { store, layout, policy, recorder, software, clock, folder, last, staged })
+        Ok(Self { store, layout, policy, recorder, software, clock, keep_for, folder, last, staged })
     }
 
     /// Whether the newest anchor on record was made here, so that the next one can be: it is the last one of this place's memory, or
     /// the one that was on its way. With none on record, the store must be as empty as this memory.
     pub async fn goes_on_from(&self, recorded: Option<&Anchored>) -> Result<bool, AnchorError> {
         let Some(recorded) = recorded else {
-            return Ok(self.last.is_some() || self.staged.is_some() || self.store.list("anchors").await?.is_empty());
+            return Ok(self.last.is_some()
+                || self.staged.is_some()
+                || keys(self.store.as_ref(), "anchors/").await?.is_empty());
         };
         let on_its_way = self
             .staged
@@ -134,7 +90,7 @@ impl Anchorer {
         // The one after the last may be ours, on its way; another's says that it went on from another place.
         let own = self.staged.as_ref().map_or("", |staged| &staged.key);
         let free = match &self.last {
-            Some(last) if last == recorded => self.number_is_free(last.seq + 1, own).await,
+            Some(last) if last.is(recorded) => self.number_is_free(last.seq + 1, own).await,
             Some(last) if last.seq == recorded.seq + 1 => self.number_is_free(last.seq, &last.key).await,
             _ => Err(AnchorError::Elsewhere),
         };
@@ -168,7 +124,7 @@ impl Anchorer {
                 return Err(other(format!("anchor {} is on record, and none is here", recorded.seq)));
             }
             (Some(newest), Some(recorded))
-                if newest.seq < recorded.seq || (newest.seq == recorded.seq && newest != recorded) =>
+                if newest.seq < recorded.seq || (newest.seq == recorded.seq && !newest.is(recorded)) =>
             {
                 return Err(other(format!("anchor {} is on record, and not here", recorded.seq)));
             }
@@ -203,46 +159,56 @@ impl Anchorer {
         self.finish(staged).await
     }
 
-    /// Every anchor in the store.
+    /// Every anchor in the store, with what lies beside it.
     pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
         let mut listed = Vec::new();
-        for key in self.store.list("anchors").await? {
-            let bytes = self.store.get(&key).await?.unwrap_or_default();
-            let (anchor, checkpoint) = read(&key, &bytes, &self.policy)?;
-            listed.push(Listed {
-                key,
-                seq: anchor.seq,
-                size: checkpoint.size,
-                at: anchor.at,
-                sha256: sha256(&[&bytes]),
-            });
+        for key in keys(self.store.as_ref(), "anchors/").await? {
+            let (anchor, anchored) = self.fetch(&key, None).await?;
+            let strays = store::strays(self.store.as_ref(), &key, anchored.sha256).await?;
+            let Anchored { seq, size, sha256, version, mode, retain_until, .. } = anchored;
+            listed.push(Listed { key, seq, size, at: anchor.at, sha256, version, mode, retain_until, strays });
         }
         Ok(listed)
     }
 
     /// The store has no other anchor of this number.
     async fn number_is_free(&self, seq: u64, own: &str) -> Result<(), AnchorError> {
-        let prefix = format!("anchors/{seq:020}-");
-        let taken = self.store.list("anchors").await?.into_iter().any(|key| key.starts_with(&prefix) && key != own);
-        if taken { Err(AnchorError::Elsewhere) } else { Ok(()) }
+        let there = keys(self.store.as_ref(), &format!("anchors/{seq:020}-")).await?;
+        if there.iter().any(|key| key != own) { Err(AnchorError::Elsewhere) } else { Ok(()) }
     }
 
     /// The newest anchor in the store.
     async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
-        let Some(key) = self.store.list("anchors").await?.pop() else { return Ok(None) };
-        let bytes = self.store.get(&key).await?.unwrap_or_default();
-        let (anchor, checkpoint) = read(&key, &bytes, &self.policy)?;
-        Ok(Some(self.anchored(&key, anchor.seq, &checkpoint, &bytes)))
+        let Some(key) = keys(self.store.as_ref(), "anchors/").await?.pop() else { return Ok(None) };
+        Ok(Some(self.fetch(&key, None).await?.1))
     }
 
-    fn anchored(&self, key: &str, seq: u64, checkpoint: &Checkpoint, bytes: &[u8]) -> Anchored {
+    /// Reads an anchor of the store.
+    async fn fetch(&self, key: &str, version: Option<&str>) -> Result<(Anchor, Anchored), AnchorError> {
+        let object = self.store.get(key, version).await?;
+        let object = object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?;
+        let (anchor, checkpoint) = read(key, &object.bytes, &self.policy)?;
+        let anchored = self.anchored((key, anchor.seq, &checkpoint), &object.bytes, object.version, object.lock);
+        Ok((anchor, anchored))
+    }
+
+    fn anchored(
+        &self,
+        (key, seq, checkpoint): (&str, u64, &Checkpoint),
+        bytes: &[u8],
+        version: Option<String>,
+        lock: Option<Lock>,
+    ) -> Anchored {
         Anchored {
             seq,
             size: checkpoint.size,
             root: checkpoint.root,
             key: key.to_owned(),
             sha256: sha256(&[bytes]),
-            store: self.store.name().to_owned(),
+            store: self.store.kind().as_str().to_owned(),
+            version,
+            mode: lock.map(|lock| lock.mode),
+            retain_until: lock.map(|lock| canonical(lock.until)),
         }
     }
 
@@ -274,14 +240,13 @@ impl Anchorer {
         let value = serde_json::to_value(&anchor).map_err(|error| unreadable(&error))?;
         let body = chain::canonical::to_bytes(&value).map_err(|error| unreadable(&error))?;
         let body = String::from_utf8(body).map_err(|error| unreadable(&error))?;
-        Ok(Staged { key: key(seq, checkpoint.size), body, written: false })
+        Ok(Staged { key: key(seq, checkpoint.size), body, written: false, anchored: None })
     }
 
     /// This server's clock; but anchors are in the order of their times, whichever server makes them and whatever its clock says.
     async fn next_time(&self) -> Result<String, AnchorError> {
         let Some(last) = &self.last else { return Ok((self.clock)()) };
-        let bytes = self.store.get(&last.key).await?.unwrap_or_default();
-        let (previous, _) = read(&last.key, &bytes, &self.policy)?;
+        let (previous, _) = self.fetch(&last.key, last.version.as_deref()).await?;
         // Both are canonical times, which sort as texts.
         Ok((self.clock)().max(previous.at))
     }
@@ -289,33 +254,43 @@ impl Anchorer {
     /// Everything after staging; every step may already have been done by a run that died.
     async fn finish(&mut self, mut staged: Staged) -> Result<Anchored, AnchorError> {
         let (anchor, checkpoint) = read(&staged.key, staged.body.as_bytes(), &self.policy)?;
-        let anchored = self.anchored(&staged.key, anchor.seq, &checkpoint, staged.body.as_bytes());
         if !staged.written {
+            let now = (self.clock)().parse::<Timestamp>();
+            let now = now.map_err(|error| AnchorError::unreadable("this server's clock", error))?;
+            let retention = Retention::from(now, self.keep_for.years, self.keep_for.margin_days)?;
             // Files before the anchor that lists them: an anchor in the store never speaks of something that is not. A crash
             // here leaves files that the next run finds to be the same.
-            for path in anchor.files.keys() {
-                let (layout, wanted) = (self.layout.clone(), path.clone());
-                let bytes = blocking(move || layout.expect(&wanted)).await?;
-                self.store.put(path, bytes).await?;
-            }
+            self.put_files(&anchor, retention).await?;
             // Nobody else's of this number: two keys of one number differ in the size, and would both be kept for ever.
             self.number_is_free(anchor.seq, &staged.key).await?;
-            // Write, and read back: a store that says yes and keeps nothing is found out now, not in seven years.
-            self.store.put(&staged.key, staged.body.clone().into_bytes()).await?;
-            let back = self.store.get(&staged.key).await?;
-            if back.as_deref() != Some(staged.body.as_bytes()) {
-                return Err(AnchorError::Store(format!("{} does not read back", staged.key)));
-            }
-            // A crash before this writes and reads once more, the same bytes under the same key.
+            // The store reads it back before it says yes. A crash before this is on disk writes once more, the same bytes under the same key.
+            let Written { version, lock, .. } =
+                self.store.put(&staged.key, staged.body.clone().into_bytes(), retention).await?;
+            // Two that wrote at the same time see each other now, if they did not before.
+            self.number_is_free(anchor.seq, &staged.key).await?;
             staged.written = true;
+            let bytes = staged.body.as_bytes();
+            staged.anchored = Some(self.anchored((&staged.key, anchor.seq, &checkpoint), bytes, version, lock));
             self.keep(&staged).await?;
         }
+        let bytes = staged.body.as_bytes();
+        let anchored =
+            staged.anchored.unwrap_or_else(|| self.anchored((&staged.key, anchor.seq, &checkpoint), bytes, None, None));
         // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
         self.put_on_record(&anchored).await?;
         self.remember(Some(anchored.clone())).await?;
         metrics::counter!("guildhall_anchors_total").increment(1);
         tracing::info!(seq = anchored.seq, size = anchored.size, key = anchored.key, "anchored");
         Ok(anchored)
+    }
+
+    async fn put_files(&self, anchor: &Anchor, retention: Retention) -> Result<(), AnchorError> {
+        let puts: Vec<_> = anchor
+            .files
+            .keys()
+            .map(|path| put_file(Arc::clone(&self.store), self.layout.clone(), path.clone(), retention))
+            .collect();
+        stream::iter(puts).buffer_unordered(IN_FLIGHT).try_collect().await
     }
 
     async fn put_on_record(&self, anchored: &Anchored) -> Result<(), AnchorError> {
@@ -350,35 +325,38 @@ impl Anchorer {
     }
 }
 
-/// Paths of the files that a log of `new` entries has and one of `old` has not.
-pub fn new_files(old: u64, new: u64) -> Vec<String> {
-    let tiles = tiles_between(old, new).iter().map(TileId::path).collect::<Vec<_>>();
-    let bundles = bundles_between(old, new).iter().map(BundleId::path).collect::<Vec<_>>();
-    let packs = packs_between(old, new).iter().map(PackId::path).collect::<Vec<_>>();
-    [tiles, bundles, packs].concat()
+async fn put_file(
+    store: Arc<dyn Store>,
+    layout: Layout,
+    path: String,
+    retention: Retention,
+) -> Result<(), AnchorError> {
+    let wanted = path.clone();
+    let bytes = blocking(move || layout.expect(&wanted)).await?;
+    store.put(&path, bytes, retention).await.map(|_| ())
 }
 
-/// Whether the store has this anchor as it was recorded.
+/// Whether the store has this anchor as it was recorded. Answers with what lies beside it and does not belong there.
 ///
 /// # Errors
 /// [`AnchorError::Store`] when it has not.
-pub async fn is_stored(store: &dyn Store, recorded: &Anchored) -> Result<(), AnchorError> {
-    let found = store.get(&recorded.key).await?;
-    if found.is_some_and(|bytes| sha256(&[&bytes]) == recorded.sha256) {
-        return Ok(());
+pub async fn is_stored(store: &dyn Store, recorded: &Anchored) -> Result<Vec<String>, AnchorError> {
+    let found = store.get(&recorded.key, recorded.version.as_deref()).await?;
+    if let Some(found) = found.filter(|found| sha256(&[&found.bytes]) == recorded.sha256) {
+        let mut strays = store::strays(store, &recorded.key, recorded.sha256).await?;
+        // Canonical times, which sort as texts.
+        let kept = found.lock.map(|lock| (lock.mode, canonical(lock.until)));
+        let is_kept =
+            kept.is_some_and(|(mode, until)| Some(mode) == recorded.mode && Some(until) >= recorded.retain_until);
+        if recorded.mode.is_some() && !is_kept {
+            strays.push(format!("{}: it is locked for less than when it was written", recorded.key));
+        }
+        return Ok(strays);
     }
     Err(AnchorError::Store(format!(
         "anchor {} is on record and is not there: the store was emptied or replaced, or is not mounted",
         recorded.seq
     )))
-}
-
-/// Reads an anchor and opens its checkpoint.
-pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
-    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
-    let checkpoint =
-        checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
-    Ok((anchor, checkpoint))
 }
 
 fn load<T: for<'de> Deserialize<'de>>(path: &std::path::Path) -> Result<Option<T>, AnchorError> {
@@ -396,5 +374,10 @@ fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// This server's clock, in the one spelling of times.
 pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+    canonical(Timestamp::now())
+}
+
+/// The one spelling of times.
+pub fn canonical(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }

@@ -42,6 +42,9 @@ pub enum AnchorError {
     /// The anchor store holds other bytes than were written, or refuses.
     #[error("the anchor store: {0}")]
     Store(String),
+    /// The anchor store does not answer: whether it did what was asked is not known.
+    #[error("the anchor store cannot be reached: {0}")]
+    Unreachable(String),
     /// What was published before cannot be read back.
     #[error("{path}: {what}")]
     Unreadable { path: String, what: String },

@@ -6,10 +6,11 @@ use chain::checkpoint;
 use chain::policy::Policy;
 use serde::Serialize;
 
-use crate::anchorer::{self, new_files};
+use crate::anchor_format::{self, new_files};
 use crate::files::{self, Pending};
 use crate::layout::Layout;
-use crate::{AnchorError, Store, error::blocking};
+use crate::store::{self, Store};
+use crate::{AnchorError, error::blocking};
 
 /// Files written at a time.
 const CHUNK: usize = 128;
@@ -67,10 +68,10 @@ pub async fn export(
         progress(exported.files, total);
     }
     if let Some(store) = store {
-        for key in store.list("anchors").await? {
-            let bytes = store.get(&key).await?.unwrap_or_default();
+        for key in store::keys(store, "anchors/").await? {
+            let bytes = store.get(&key, None).await?.map(|object| object.bytes).unwrap_or_default();
             // One that is newer than this checkpoint would make the folder contradict itself.
-            if anchorer::read(&key, &bytes, &policy)?.1.size <= checkpoint.size {
+            if anchor_format::read(&key, &bytes, &policy)?.1.size <= checkpoint.size {
                 files::publish(&[Pending { path: out.join(&key), bytes }])?;
                 exported.anchors += 1;
             }

@@ -5,6 +5,7 @@
 //! - A file that was published never changes: it is written once, compared ever after.
 //! - Everything an auditor needs is in files; the database is needed for what is not published yet, and for nothing else.
 
+mod anchor_format;
 mod anchorer;
 mod error;
 mod export;
@@ -13,12 +14,15 @@ mod growth;
 mod heads;
 pub mod keys;
 mod layout;
+mod lock_watch;
+mod on_record;
+pub mod proof_of_lock;
 mod prover;
 mod publisher;
 mod service;
 mod signing;
 mod startup;
-mod store;
+pub mod store;
 mod stream_package;
 #[cfg(test)]
 mod tests;
@@ -26,15 +30,18 @@ mod tiles;
 pub mod witness;
 mod witnessing;
 
-pub use anchorer::{Anchor, Anchored, Listed, Previous};
+pub use anchor_format::{Anchor, Anchored, Listed, Previous};
+pub use anchorer::Keep;
 pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use heads::{OnRecord, StreamHeads};
 pub use layout::Layout;
+pub use lock_watch::LockStatus;
+pub use on_record::check_store;
 pub use prover::{EntryReceipt, OpenedText, Proved, Prover};
-pub use service::{Config, Service, Status, check_store};
+pub use service::{Config, Service, Status};
 pub use startup::{Verdict, compare};
-pub use store::{Directory, Put, Store};
+pub use store::{Directory, Store};
 pub use stream_package::StreamExported;
 pub use tiles::CachedTiles;
 pub use witnessing::{Carrier, Reply, WitnessStatus, Witnesses};

@@ -1,6 +1,7 @@
 //! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
 
 mod heads;
+mod lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,14 +13,16 @@ use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell, watch};
 
-use crate::anchorer::{self, ANCHORED, Anchored, Anchorer, Listed};
+use crate::anchor_format::{Anchored, Listed};
+use crate::anchorer::{self, Anchorer, Keep};
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::heads::StreamHeads;
 use crate::layout::Layout;
+use crate::lock_watch::{LockStatus, LockWatch};
+use crate::on_record::OnRecord;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
 use crate::signing::SigningState;
@@ -40,6 +43,10 @@ pub struct Config {
     pub checkpoint_every: Duration,
     /// Between anchors while the log grows.
     pub anchor_every: Duration,
+    /// Between attempts on the store's lock.
+    pub prove_every: Duration,
+    /// How long what is anchored is locked.
+    pub keep: Keep,
     /// Name and version of the writing software, as anchors give it.
     pub software: String,
     /// This server's clock, in the one spelling of times.
@@ -49,12 +56,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// A checkpoint a second, an anchor every fifteen minutes.
+    /// A checkpoint a second, an anchor every fifteen minutes, kept for seven years and a month; the lock tried once a day.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
             checkpoint_every: Duration::from_secs(1),
             anchor_every: Duration::from_secs(15 * 60),
+            prove_every: HEARTBEAT,
+            keep: Keep { years: 7, margin_days: 30 },
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,
             witnesses: None,
@@ -86,8 +95,14 @@ pub struct Status {
     pub size: u64,
     pub anchored: Option<Anchored>,
     pub store: &'static str,
+    pub place: String,
     /// What the store guarantees.
     pub guarantee: &'static str,
+    /// Whether its lock was seen to hold.
+    pub lock: LockStatus,
+    /// What lies beside the newest anchor and does not belong there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<String>,
     /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
     pub witnessed: Option<u64>,
     /// For how long what is shown has lacked its quorum, in seconds.
@@ -95,45 +110,6 @@ pub struct Status {
     pub witnesses: Vec<WitnessStatus>,
     /// The failure of the last attempt, if it failed.
     pub trouble: Option<String>,
-}
-
-/// The anchors that the log speaks of, as far as its own stream was read.
-#[derive(Default)]
-struct OnRecord {
-    read: u64,
-    newest: Option<Anchored>,
-}
-
-impl OnRecord {
-    /// The newest one. Reads on where it ended: whoever waits for the seat asks every second.
-    async fn newest(&mut self, log: &Log) -> Result<Option<&Anchored>, AnchorError> {
-        loop {
-            let entries = log.read_stream("log", self.read, 1000).await?;
-            let Some(last) = entries.last() else { return Ok(self.newest.as_ref()) };
-            for entry in &entries {
-                let entry: Value =
-                    serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
-                if entry["type"] == ANCHORED {
-                    let anchored = serde_json::from_value(entry["data"].clone());
-                    self.newest = Some(anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?);
-                }
-            }
-            self.read = last.version + 1;
-        }
-    }
-}
-
-/// Whether this store has the newest anchor that the log speaks of; answers with it.
-///
-/// # Errors
-/// [`AnchorError::Store`] when it has not.
-pub async fn check_store(log: &Log, store: &dyn Store) -> Result<Option<Anchored>, AnchorError> {
-    let mut on_record = OnRecord::default();
-    let newest = on_record.newest(log).await?;
-    if let Some(recorded) = newest {
-        anchorer::is_stored(store, recorded).await?;
-    }
-    Ok(newest.cloned())
 }
 
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
@@ -154,6 +130,8 @@ pub struct Service {
     turn: Mutex<()>,
     standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
+    lock: LockWatch,
+    strays: watch::Sender<Vec<String>>,
     /// Read when they are first needed: at a million streams that takes a second.
     heads: OnceCell<Arc<Mutex<StreamHeads>>>,
     recorder: Arc<dyn Recorder>,
@@ -188,14 +166,16 @@ impl Service {
             layout.clone(),
             policy.clone(),
             Arc::clone(&recorder),
-            config.software.clone(),
-            config.clock,
+            (config.software.clone(), config.clock, config.keep),
             config.data_dir.join("anchoring"),
         )
         .await?;
+        let lock = LockWatch::new(Arc::clone(&store), Arc::clone(&recorder), config.clock);
         Ok(Self {
             log,
             config,
+            lock,
+            strays: watch::Sender::default(),
             key,
             policy,
             layout,
@@ -374,15 +354,22 @@ impl Service {
         Ok(anchored)
     }
 
-    /// Whether the newest anchor on record is in the store, as it was recorded.
+    /// Whether the newest anchor on record is in the store, as it was recorded. What lies beside it is an alarm, and stops nothing: it
+    /// takes nothing away.
     pub async fn check_store(&self) -> Result<(), AnchorError> {
         let mut on_record = self.on_record.lock().await;
         let checked = match on_record.newest(&self.log).await? {
             Some(recorded) => anchorer::is_stored(self.store.as_ref(), recorded).await,
-            None => Ok(()),
+            None => Ok(Vec::new()),
         };
         drop(on_record);
-        self.note_anchoring(checked)
+        let strays = self.note_anchoring(checked)?;
+        metrics::gauge!("guildhall_anchor_strays").set(approximate(strays.len() as u64));
+        let was = self.strays.send_replace(strays.clone());
+        for stray in strays.iter().filter(|stray| !was.contains(stray)) {
+            tracing::error!(%stray, alarm = true, "somebody touched an anchor");
+        }
+        Ok(())
     }
 
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
@@ -465,7 +452,10 @@ impl Service {
             published,
             size: self.log.head().await?.size,
             anchored,
-            store: self.store.name(),
+            store: self.store.kind().as_str(),
+            place: self.store.place(),
+            lock: self.lock.status(),
+            strays: self.strays.borrow().clone(),
             guarantee: self.store.guarantee(),
             trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
                 .into_iter()

@@ -25,7 +25,8 @@ use tokio::sync::Mutex;
 
 use crate::files::Pending;
 use crate::growth::Growth;
-use crate::{AnchorError, Config, Directory, Layout, Put, Service, Store, Verdict, keys};
+use crate::store::{Kind, Object, Retention, Version, Written};
+use crate::{AnchorError, Config, Directory, Layout, Service, Store, Verdict, keys};
 
 const ORIGIN: &str = "guildhall.example/test";
 
@@ -347,31 +348,39 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
 struct Failing {
     inside: Directory,
     puts_left: AtomicI64,
+    lists: bool,
 }
 
 #[async_trait]
 impl Store for Failing {
-    fn name(&self) -> &'static str {
-        self.inside.name()
+    fn kind(&self) -> Kind {
+        self.inside.kind()
+    }
+
+    fn place(&self) -> String {
+        self.inside.place()
     }
 
     fn guarantee(&self) -> &'static str {
         self.inside.guarantee()
     }
 
-    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<Put, AnchorError> {
+    async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
         if self.puts_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(AnchorError::Store("the network is away".to_owned()));
         }
-        self.inside.put(key, bytes).await
+        self.inside.put(key, bytes, retention).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, AnchorError> {
-        self.inside.get(key).await
+    async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError> {
+        self.inside.get(key, version).await
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<String>, AnchorError> {
-        self.inside.list(prefix).await
+    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
+        if !self.lists {
+            return Err(AnchorError::Unreachable("the network is away".to_owned()));
+        }
+        self.inside.versions(prefix, after).await
     }
 }
 
@@ -382,14 +391,17 @@ async fn an_anchor_that_failed_anywhere_is_finished_with_the_same_bytes() {
     pen.write(300, "a").await;
     let mut expected: Option<Vec<u8>> = None;
     for puts in 0..12 {
-        let store =
-            Arc::new(Failing { inside: Directory::new(dir.path().join("store")), puts_left: AtomicI64::new(puts) });
+        let store = Arc::new(Failing {
+            inside: Directory::new(dir.path().join("store")),
+            puts_left: AtomicI64::new(puts),
+            lists: true,
+        });
         let service = Service::open(Config::new(dir.path()), pen.log.clone(), key(), store, pen.clone()).await.unwrap();
         service.startup_check().await.unwrap();
         let result = service.anchor_now().await;
         let staged = fs::read(dir.path().join("anchoring/staged.json"))
             .map(|staged| serde_json::from_slice::<Value>(&staged).unwrap());
-        if let Some(staged) = staged.ok().filter(|staged| staged["key"] == crate::anchorer::key(0, 301)) {
+        if let Some(staged) = staged.ok().filter(|staged| staged["key"] == crate::anchor_format::key(0, 301)) {
             let body = staged["body"].as_str().unwrap().as_bytes().to_vec();
             assert_eq!(*expected.get_or_insert_with(|| body.clone()), body, "never rebuilt");
         }
@@ -397,9 +409,29 @@ async fn an_anchor_that_failed_anywhere_is_finished_with_the_same_bytes() {
             break;
         }
     }
-    let stored = fs::read(dir.path().join("store").join(crate::anchorer::key(0, 301))).unwrap();
+    let stored = fs::read(dir.path().join("store").join(crate::anchor_format::key(0, 301))).unwrap();
     assert_eq!(Some(stored), expected);
     assert!(!dir.path().join("anchoring/staged.json").exists());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_keeps_a_city_closed_only_where_nothing_else_remembers() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    pen.write(5, "a").await;
+    service(dir.path(), &pen).await.anchor_now().await.unwrap();
+    let open = async || {
+        let inside = Directory::new(dir.path().join("store"));
+        let store = Arc::new(Failing { inside, puts_left: AtomicI64::new(0), lists: false });
+        Service::open(Config::new(dir.path()), pen.log.clone(), key(), store, pen.clone()).await.unwrap()
+    };
+    let remembers = open().await;
+    assert_eq!(remembers.startup_check().await.unwrap(), Verdict::Good);
+    assert!(matches!(remembers.publish(true).await, Err(AnchorError::Unreachable(_))), "it waits, and tries again");
+    drop(remembers);
+    fs::remove_dir_all(dir.path().join("signing")).unwrap();
+    let forgot = open().await.startup_check().await.unwrap_err();
+    assert!(matches!(forgot, AnchorError::Unreachable(_)) && !forgot.is_alarming(), "{forgot}");
 }
 
 #[tokio::test]
@@ -409,7 +441,7 @@ async fn a_store_that_holds_something_else_is_an_alarm() {
     let service = service(dir.path(), &pen).await;
     pen.write(10, "a").await;
     service.anchor_now().await.unwrap();
-    let key = dir.path().join("store").join(crate::anchorer::key(1, 12));
+    let key = dir.path().join("store").join(crate::anchor_format::key(1, 12));
     fs::write(&key, "something else").unwrap();
     let error = service.anchor_now().await.unwrap_err();
     assert!(error.is_alarming() && error.to_string().contains("holds other bytes"), "{error}");

@@ -1,5 +1,7 @@
 //! Settings: built-in defaults, then one TOML file, then the environment, then flags; later wins, unknown keys are refused.
 
+mod anchor;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use anchor::{Anchoring, S3};
+
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
 /// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
@@ -18,9 +22,17 @@ const NOT_SETTINGS: &[&str] = &[
     "key",
     "master_key",
     "login_password",
+    "worm_key_id",
+    "worm_secret",
+    "prover_key_id",
+    "prover_secret",
     "test_pg",
     "pg_bin",
     "skip_pg",
+    "test_s3",
+    "skip_s3",
+    "test_moto",
+    "skip_moto",
     "test_witness",
     "skip_witness",
     "test_node",
@@ -137,18 +149,6 @@ pub struct Limits {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Anchoring {
-    /// Seconds between checkpoints while the log grows.
-    pub checkpoint_seconds: u64,
-    /// Seconds between anchors while the log grows.
-    pub anchor_seconds: u64,
-    /// Where anchors go; `worm` in the data directory when not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub directory: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct Witnessing {
     /// A C2SP policy file: the witnesses that are asked to cosign every checkpoint, and the quorum that makes it a witnessed one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,12 +202,6 @@ impl Default for Limits {
             feeds: 256,
             queue: 16_384,
         }
-    }
-}
-
-impl Default for Anchoring {
-    fn default() -> Self {
-        Self { checkpoint_seconds: 1, anchor_seconds: 900, directory: None }
     }
 }
 
@@ -314,11 +308,13 @@ impl Settings {
             ("limits.queue", limits.queue as u64),
             ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
             ("anchor.anchor_seconds", self.anchor.anchor_seconds),
+            ("anchor.prove_seconds", self.anchor.prove_seconds),
             ("witness.deadline_ms", self.witness.deadline_ms),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             anyhow::bail!("settings: {name} must be above zero");
         }
+        self.anchor.check()?;
         // The JSON reader itself stops at 128.
         anyhow::ensure!(limits.json_depth <= 100, "settings: limits.json_depth is at most 100");
         anyhow::ensure!(limits.page <= queries::MAX_LIMIT, "settings: limits.page is at most {}", queries::MAX_LIMIT);
@@ -337,7 +333,9 @@ impl Settings {
 
     /// Whether one old copy could bring back the log and everything that would tell it apart from the present.
     pub fn keeps_all_in_one_place(&self) -> bool {
-        self.database_url.is_none() && self.worm_dir().starts_with(&self.data_dir)
+        self.database_url.is_none()
+            && self.anchor.kind == ::anchor::store::Kind::Directory
+            && self.worm_dir().starts_with(&self.data_dir)
     }
 
     pub fn request_timeout(&self) -> Duration {

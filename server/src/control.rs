@@ -48,6 +48,7 @@ pub enum Ask {
     AnchorStatus,
     AnchorList,
     AnchorAdopt,
+    AnchorProve,
     Export {
         out: PathBuf,
         with_packs: bool,
@@ -177,6 +178,7 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::AnchorNow => Ok(Ending::Done(city.anchoring.anchor_now().await?)),
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
         Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),
+        Ask::AnchorProve => Ok(Ending::Done(city.anchoring.prove().await?)),
         Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))

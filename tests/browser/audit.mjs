@@ -1,8 +1,9 @@
 // Drives `/audit` in a real headless Chromium: what it shows, what it says about each receipt, and what it asks for meanwhile.
 //
 // usage: node audit.mjs BASE CASES.json SCREENSHOTS
-// CASES.json is a list of {name, receipt, policy?}; prints one JSON object: what was shown, and for each case the verdict, the steps and
-// the requests. NODE_MODULES names the folder that holds playwright-core; CHROMIUM the browser.
+// CASES.json holds `cases`, a list of {name, receipt, policy?}, and `locks`, a list of parts of /audit.json that say how a lock was found.
+// Prints one JSON object: what was shown, for each case the verdict, the steps and the requests, and what was shown of each lock.
+// NODE_MODULES names the folder that holds playwright-core; CHROMIUM the browser.
 
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -11,7 +12,7 @@ import { join } from "node:path";
 
 const { chromium } = createRequire(join(process.env.NODE_MODULES, "x"))("playwright-core");
 const [base, casesFile, screenshots] = process.argv.slice(2);
-const cases = JSON.parse(readFileSync(casesFile, "utf8"));
+const { cases, locks } = JSON.parse(readFileSync(casesFile, "utf8"));
 const profile = mkdtempSync(join(tmpdir(), "ghpage."));
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const browser = await chromium.launchPersistentContext(profile, {
@@ -26,7 +27,7 @@ try {
   await page.goto(`${base}/audit`);
   await page.waitForFunction(() => document.getElementById("origin").textContent !== "…" && document.getElementById("policy").value !== "");
   const text = (id) => page.locator(`#${id}`).innerText();
-  told.shown = { origin: await text("origin"), summary: await text("summary"), size: await text("size"), quorum: await text("quorum"), words: await text("quorum-words"), witnesses: await text("witnesses"), anchored: await text("anchored"), anchor: await text("anchor"), warning: await text("policy-words") };
+  told.shown = { origin: await text("origin"), summary: await text("summary"), size: await text("size"), quorum: await text("quorum"), words: await text("quorum-words"), witnesses: await text("witnesses"), lock: await text("locks"), anchored: await text("anchored"), anchor: await text("anchor"), warning: await text("policy-words") };
   told.marks = await page.locator("#timeline button").count();
   await page.screenshot({ path: join(screenshots, "audit.png"), fullPage: true });
   for (const { name, receipt, policy } of cases) {
@@ -41,6 +42,17 @@ try {
       steps: await page.locator("#result .steps li").allInnerTexts(), requests: told.requests.slice(before),
     });
     await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+  }
+  // The same page of a city that anchors into a bucket, for every way in which an attempt on its lock can end.
+  const state = await (await page.request.get(`${base}/audit.json`)).json();
+  told.locks = [];
+  for (const lock of locks) {
+    await page.route("**/audit.json", (route) => route.fulfill({ json: { ...state, ...lock } }));
+    await page.reload();
+    await page.waitForFunction(() => document.getElementById("locks").textContent !== "");
+    told.locks.push({ text: await text("locks"), tone: await page.getAttribute("#locks b", "class") });
+    await page.screenshot({ path: join(screenshots, `lock-${told.locks.length}.png`), fullPage: true });
+    await page.unroute("**/audit.json");
   }
   await page.emulateMedia({ colorScheme: "dark" });
   await page.setViewportSize({ width: 420, height: 900 });

@@ -15,6 +15,8 @@ pub mod laid;
 pub mod ledger;
 pub mod load;
 pub mod programs;
+pub mod r2;
+pub mod s3;
 pub mod server;
 pub mod tools;
 pub mod town;

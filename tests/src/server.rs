@@ -25,7 +25,7 @@ pub struct Home {
     pub database_url: Option<String>,
     /// The same as long as the home is the same, so that callers find a server again.
     pub port: u16,
-    /// Settings that it starts with besides, as variables.
+    /// Settings and secrets that it starts with besides, as variables.
     pub settings: Vec<(&'static str, String)>,
 }
 
@@ -87,6 +87,11 @@ impl Home {
             arguments.extend(["--database-url", url]);
         }
         arguments
+    }
+
+    /// Runs a subcommand on this home to its end.
+    pub fn run(&self, command: &[&str]) -> programs::Ended {
+        programs::run_with(&programs::guildhall(), &self.arguments(command), &self.settings)
     }
 
     /// Starts a server and waits until it takes commands.

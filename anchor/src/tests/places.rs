@@ -10,7 +10,8 @@ use eventlog::{Failure, Log, Recorder};
 use serde_json::{Value, json};
 
 use super::{Pen, key, published, service};
-use crate::{AnchorError, Config, Directory, Service, Verdict};
+use crate::anchor_format::ANCHORED;
+use crate::{AnchorError, Config, Directory, Service, Store as _, Verdict};
 
 /// Does not record one of the anchors.
 struct Forgetful(Arc<Pen>, AtomicI64);
@@ -18,7 +19,7 @@ struct Forgetful(Arc<Pen>, AtomicI64);
 #[async_trait]
 impl Recorder for Forgetful {
     async fn record(&self, kind: &str, data: Value) -> Result<u64, Failure> {
-        if kind == "log.anchored.v1" && self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
+        if kind == ANCHORED && self.1.fetch_sub(1, Ordering::Relaxed) == 0 {
             return Err(Failure::Unavailable("the database is gone".to_owned()));
         }
         self.0.record(kind, data).await
@@ -29,7 +30,7 @@ impl Recorder for Forgetful {
 async fn anchored(log: &Log) -> Vec<(u64, Value)> {
     let entries = log.read_stream("log", 0, 1000).await.unwrap();
     let entries = entries.iter().map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
-    let entries = entries.filter(|entry| entry["type"] == "log.anchored.v1");
+    let entries = entries.filter(|entry| entry["type"] == ANCHORED);
     entries.map(|entry| (entry["data"]["seq"].as_u64().unwrap(), entry["data"]["sha256"].clone())).collect()
 }
 
@@ -97,6 +98,23 @@ async fn a_store_that_lost_its_anchors_is_an_alarm_and_signing_goes_on() {
     fs::rename(dir.path().join("unmounted"), dir.path().join("store")).unwrap();
     assert_eq!(service.anchor_now().await.unwrap().seq, 1);
     assert_eq!(service.status().await.unwrap().trouble, None);
+}
+
+#[tokio::test]
+async fn an_anchor_recorded_before_stores_had_versions_still_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let store = Directory::new(dir.path().join("store"));
+    let (key, bytes) = (crate::anchor_format::key(0, 5), b"an anchor".to_vec());
+    let data = serde_json::json!({
+        "seq": 0, "size": 5, "root": "44".repeat(32), "key": key, "sha256": chain::hash::sha256(&[&bytes]), "store": "directory"
+    });
+    pen.append("log", "log.anchored.v1", &[data]).await;
+    let missing = crate::check_store(&pen.log, &store).await.unwrap_err();
+    assert!(missing.to_string().contains("anchor 0 is on record"), "{missing}");
+    let retention = crate::store::Retention::from(jiff::Timestamp::now(), 7, 30).unwrap();
+    store.put(&key, bytes, retention).await.unwrap();
+    assert_eq!(crate::check_store(&pen.log, &store).await.unwrap().unwrap().seq, 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anchor::{AnchorError, Config, Directory, EntryReceipt, Layout, Proved, Prover, Service, Verdict};
+use anchor::{AnchorError, Config, EntryReceipt, Keep, Layout, Proved, Prover, Service, Store, Verdict};
 use anyhow::Context as _;
 use chain::key::SigningKey;
 use chain::proof::TlogProof;
@@ -13,7 +13,7 @@ use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::standing::Standing;
+use super::standing::{Kept, Standing};
 use super::witnesses;
 use crate::config::Settings;
 
@@ -34,7 +34,7 @@ struct Opener {
     config: Config,
     log: Log,
     key: SigningKey,
-    store: Arc<Directory>,
+    store: Arc<dyn Store>,
     recorder: Pipeline,
 }
 
@@ -42,7 +42,7 @@ impl Opener {
     /// Nothing when another server publishes from here. On SQLite there is one writer, so nobody else can be doing it for good reasons.
     async fn open(&self) -> Result<Option<Arc<Service>>, AnchorError> {
         let Self { config, log, key, store, recorder } = self;
-        let (store, recorder) = (Arc::<Directory>::clone(store), Arc::new(recorder.clone()));
+        let (store, recorder) = (Arc::clone(store), Arc::new(recorder.clone()));
         match Service::open(config.clone(), log.clone(), key.clone(), store, recorder).await {
             Ok(service) => Ok(Some(Arc::new(service))),
             Err(AnchorError::Locked(_)) if matches!(log.config().location, Location::Postgres { .. }) => Ok(None),
@@ -56,10 +56,12 @@ impl Anchoring {
         let config = Config {
             checkpoint_every: Duration::from_secs(settings.anchor.checkpoint_seconds),
             anchor_every: Duration::from_secs(settings.anchor.anchor_seconds),
+            prove_every: Duration::from_secs(settings.anchor.prove_seconds),
+            keep: Keep { years: settings.anchor.retention_years, margin_days: settings.anchor.margin_days },
             witnesses: witnesses::of(settings)?,
             ..Config::new(&settings.data_dir)
         };
-        let store = Arc::new(Directory::new(settings.worm_dir()));
+        let store = super::stores::open(settings)?;
         let opener = Opener { config, log: log.clone(), key: key.clone(), store, recorder: pipeline.clone() };
         let service = opener.open().await.context("opening what was published")?;
         if service.is_none() {
@@ -115,9 +117,10 @@ impl Anchoring {
             }
         }
         if let Some(service) = self.opened() {
+            let watching = Arc::clone(&service).watch_lock(stopping.clone());
             tokio::select! {
                 () = self.only_read_after_a_fork(service.fork()) => {}
-                () = service.run(stopping) => {}
+                ((), ()) = async { tokio::join!(Arc::clone(&service).run(stopping), watching) } => {}
             }
         }
     }
@@ -167,6 +170,16 @@ impl Anchoring {
         Ok(serde_json::to_value(self.service()?.adopt().await?)?)
     }
 
+    /// Attacks the store's lock, and says how that ended.
+    pub async fn prove(&self) -> anyhow::Result<Value> {
+        let proof = self.service()?.prove_lock().await?;
+        let mut told = serde_json::to_value(&proof)?;
+        told["says"] = json!(proof.to_string());
+        told["place"] = json!(self.opener.store.place());
+        told["guarantee"] = json!(self.opener.store.guarantee());
+        Ok(told)
+    }
+
     pub async fn list(&self) -> anyhow::Result<Value> {
         Ok(serde_json::to_value(self.service()?.list().await?)?)
     }
@@ -208,8 +221,11 @@ impl Anchoring {
     pub async fn standing(&self) -> Result<Standing, AnchorError> {
         let note = self.blocking(|layout| Ok((layout.checkpoint()?, layout.age("checkpoint")))).await?;
         let Opener { config, key, store, .. } = &self.opener;
-        let statuses = self.opened().map(|service| service.witnesses()).unwrap_or_default();
-        Standing::of(note, &config.policy(key)?, statuses, store.as_ref())
+        let service = self.opened();
+        let lock = service.as_ref().map(|service| service.lock());
+        let statuses = service.map(|service| service.witnesses()).unwrap_or_default();
+        let kept = Kept { name: store.kind().as_str(), guarantee: store.guarantee(), lock };
+        Standing::of(note, &config.policy(key)?, statuses, kept)
     }
 
     /// The bytes of a published tile or bundle.

@@ -17,6 +17,7 @@ pub mod reconciler;
 pub mod secrets;
 mod side;
 mod standing;
+pub mod stores;
 pub mod witnesses;
 
 use std::sync::Arc;
@@ -243,7 +244,7 @@ impl City {
         if self.settings.keeps_all_in_one_place() {
             warnings.push(format!(
                 "checkpoints and anchors lie beside the log in {}: should all of it be restored from an old copy, only an auditor's \
-                 memory would tell; set anchor.directory to another disk",
+                 memory would tell; set anchor.directory to another disk, or anchor.kind to a bucket with a lock",
                 self.settings.data_dir.display()
             ));
         }

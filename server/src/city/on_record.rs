@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use anchor::proof_of_lock::ProofOfLock;
 use chain::entry::EntryView;
 use eventlog::{Failure, Log};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Anchors that are shown.
@@ -16,7 +18,7 @@ pub struct OnRecord {
     read: u64,
     /// The data of the newest anchors, oldest first, with the time and position of the entry that records each.
     pub anchors: VecDeque<Value>,
-    /// The newest attempt on each store's lock.
+    /// The newest attempt on each store's lock, with what it says in words.
     pub locks: BTreeMap<String, Value>,
 }
 
@@ -38,7 +40,7 @@ impl OnRecord {
         }
     }
 
-    fn take(&mut self, kind: &str, data: Value) {
+    fn take(&mut self, kind: &str, mut data: Value) {
         // Whatever the version: what it says more is shown too.
         if kind.starts_with("log.anchored.") {
             // Recorded twice after a crash, word for word.
@@ -48,6 +50,9 @@ impl OnRecord {
                 self.anchors.pop_front();
             }
         } else if kind.starts_with("log.lock_tried.") {
+            if let Ok(proof) = ProofOfLock::deserialize(&data) {
+                data["says"] = proof.to_string().into();
+            }
             let store = data["store"].as_str().unwrap_or("store").to_owned();
             self.locks.insert(store, data);
         }
@@ -70,8 +75,13 @@ mod tests {
         assert_eq!(record.anchors.len(), SHOWN);
         assert_eq!(record.anchors[0]["seq"], 5);
         assert_eq!(record.anchors[SHOWN - 1]["mode"], "COMPLIANCE");
-        for verdict in ["proven", "yielded"] {
-            record.take("log.lock_tried.v1", json!({ "store": "s3-object-lock", "verdict": verdict }));
+        let outcomes = [("proven", Value::Null, "proven"), ("yielded", "left_suspended".into(), "turn it on NOW")];
+        for (verdict, reason, words) in outcomes {
+            let tried = json!({
+                "store": "s3-object-lock", "verdict": verdict, "reason": reason, "controls": [], "attempts": [], "position": 7
+            });
+            record.take("log.lock_tried.v1", tried);
+            assert!(record.locks["s3-object-lock"]["says"].to_string().contains(words), "{:?}", record.locks);
         }
         record.take("log.secrets_named.v1", json!({}));
         assert_eq!(record.locks["s3-object-lock"]["verdict"], "yielded");

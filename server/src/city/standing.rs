@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anchor::{AnchorError, Store, WitnessStatus};
+use anchor::{AnchorError, LockStatus, WitnessStatus};
 use chain::Hash;
 use chain::checkpoint::{self, Examined};
 use chain::policy::Policy;
@@ -49,6 +49,8 @@ pub struct Seen {
 pub struct Kept {
     pub name: &'static str,
     pub guarantee: &'static str,
+    /// How this process found its lock; missing while another one publishes.
+    pub lock: Option<LockStatus>,
 }
 
 impl Standing {
@@ -56,7 +58,7 @@ impl Standing {
         (note, age): (Option<String>, Option<Duration>),
         policy: &Policy,
         statuses: Vec<WitnessStatus>,
-        store: &dyn Store,
+        store: Kept,
     ) -> Result<Self, AnchorError> {
         let examined = note.and_then(|note| checkpoint::examine(&note, policy).ok());
         let seen = policy.witnesses.iter().map(|witness| {
@@ -83,7 +85,7 @@ impl Standing {
                 root: checkpoint.root,
                 age_seconds: age.unwrap_or_default().as_secs(),
             }),
-            store: Kept { name: store.name(), guarantee: store.guarantee() },
+            store,
         })
     }
 }

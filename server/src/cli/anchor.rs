@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::NO;
 use super::output::conclude;
 use crate::config::Settings;
-use crate::control::{self, Ask};
+use crate::control::{self, Ask, Ending};
 
 #[derive(Subcommand)]
 pub enum AnchorCommand {
@@ -29,6 +30,16 @@ Examples:
   guildhall anchor list
   guildhall anchor list --json")]
     List(AnchorArgs),
+    /// Attack the store's lock, and say what held
+    #[command(after_help = "\
+With a credential that may do anything to the bucket (GUILDHALL_PROVER_KEY_ID, GUILDHALL_PROVER_SECRET): first it must be seen to delete and to
+extend where nothing is locked, then everything is tried on a locked canary. The same is done at every start and once a day. 0 the lock is
+proven; 1 it yielded, or is unproven; 2 it could not be tried.
+
+Examples:
+  guildhall anchor prove
+  guildhall anchor prove --json")]
+    Prove(AnchorArgs),
     /// Go on anchoring from here, because the place that did it is gone for good
     #[command(after_help = "\
 The log is published from one place: the data directory that anchored it last. Servers that take turns share it. Run this only when that
@@ -52,13 +63,44 @@ pub async fn run(settings: &Settings, command: AnchorCommand) -> anyhow::Result<
         AnchorCommand::Status(args) => (Ask::AnchorStatus, args.json),
         AnchorCommand::List(args) => (Ask::AnchorList, args.json),
         AnchorCommand::Adopt(args) => (Ask::AnchorAdopt, args.json),
+        AnchorCommand::Prove(args) => return prove(settings, args.json).await,
     };
     let ending = control::ask(settings, ask, &mut |_, _| {}).await?;
     conclude(ending, json, |value| match value {
         Value::Array(anchors) => anchors.iter().for_each(line),
-        Value::Object(facts) => facts.iter().for_each(|(name, fact)| println!("{name:<12} {}", plain(fact))),
+        Value::Object(facts) => facts.iter().for_each(|(name, fact)| println!("{name:<12} {}", fact_line(name, fact))),
         other => println!("{other}"),
     })
+}
+
+async fn prove(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let ending = control::ask(settings, Ask::AnchorProve, &mut |_, _| {}).await?;
+    let held = matches!(&ending, Ending::Done(proof) if proof["verdict"] == "proven");
+    let ended = conclude(ending, json, |proof| {
+        println!("{}", plain(&proof["place"]));
+        println!("{}", plain(&proof["guarantee"]));
+        for control in proof["controls"].as_array().into_iter().flatten() {
+            tried("control", control, "control", if control["worked"] == true { "worked" } else { "DID NOT WORK" });
+        }
+        for attempt in proof["attempts"].as_array().into_iter().flatten() {
+            let harmed = attempt["harmed"] == true;
+            let controlled = attempt["controlled"] == true;
+            let ended = match (harmed, controlled) {
+                (true, _) => "DID HARM",
+                (false, true) => "did no harm",
+                (false, false) => "did no harm, but without its control",
+            };
+            tried("attack", attempt, "attack", ended);
+        }
+        println!("the lock: {}", plain(&proof["says"]));
+    })?;
+    Ok(if held { ended } else { ExitCode::from(NO) })
+}
+
+/// One line for one attempt: what was tried, what was answered, what came of it.
+fn tried(what: &str, tried: &Value, name: &str, ended: &str) {
+    let (status, code) = (plain(&tried["status"]), plain(&tried["code"]));
+    println!("  {what:<8} {:<28} {status:>3} {code:<26} {ended}", plain(&tried[name]).replace('_', " "));
 }
 
 fn line(anchor: &Value) {
@@ -71,6 +113,21 @@ fn line(anchor: &Value) {
         part("key"),
         part("sha256")
     );
+    if let Some(until) = anchor["retain_until"].as_str() {
+        println!("{:>6} locked ({}) until {until}, version {}", "", part("mode"), part("version"));
+    }
+    for stray in anchor["strays"].as_array().into_iter().flatten() {
+        println!("{:>6} BESIDE IT: {}", "", plain(stray));
+    }
+}
+
+/// The lock in its own words, the rest as it is.
+fn fact_line(name: &str, fact: &Value) -> String {
+    match (name, &fact["says"], &fact["at"]) {
+        ("lock", Value::String(says), Value::String(at)) => format!("{says} (tried at {at})"),
+        ("lock", Value::String(says), _) => says.clone(),
+        _ => plain(fact),
+    }
 }
 
 fn plain(fact: &Value) -> String {

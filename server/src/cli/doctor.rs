@@ -201,7 +201,10 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
     const ADVICE: &str = "bring back the database that was published; the server would only read this one";
     let Ok(seed) = dir.secret("signing.key", false) else { return };
     let key = SigningKey::from_seed(log.origin(), *seed);
-    let store = anchor::Directory::new(settings.worm_dir());
+    let store = match city::stores::open(settings) {
+        Ok(store) => store,
+        Err(error) => return findings.wrong("anchors", format!("{error:#}"), "set what it names"),
+    };
     let witnesses = match city::witnesses::of(settings) {
         Ok(witnesses) => witnesses,
         Err(error) => {
@@ -214,20 +217,30 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
         }
     };
     let config = anchor::Config { witnesses, ..anchor::Config::new(dir.path()) };
-    match anchor::compare(&config, log, &key, &store).await {
+    match anchor::compare(&config, log, &key, store.as_ref()).await {
         Ok(Verdict::Good) => findings.ok("published", "the log is what was signed and anchored"),
         Ok(Verdict::ReadOnly { position, reason }) => {
             findings.wrong("published", format!("from position {position} on: {reason}"), ADVICE);
         }
         Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
     }
-    match anchor::check_store(log, &store).await {
-        Ok(Some(newest)) => findings.ok("anchors", format!("{} in {}", newest.seq + 1, store.root().display())),
+    match anchor::check_store(log, store.as_ref()).await {
+        Ok(Some(newest)) => findings.ok("anchors", format!("{} in {}", newest.seq + 1, store.place())),
         Ok(None) => findings.ok("anchors", "none on record yet"),
-        Err(error) => findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory to it"),
+        Err(error) => {
+            findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory or anchor.s3 to it")
+        }
     }
-    if let Err(error) = try_writing(store.root()) {
-        findings.wrong("anchors", format!("{}: {error}", store.root().display()), "anchors cannot be written there");
+    if store.kind() == anchor::store::Kind::Directory {
+        if let Err(error) = try_writing(&settings.worm_dir()) {
+            findings.wrong("anchors", format!("{}: {error}", store.place()), "anchors cannot be written there");
+        }
+    } else if store.tamper().is_none() {
+        findings.warn(
+            "anchors",
+            "nobody tries whether the lock of the bucket holds",
+            "set GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET to a credential that may do anything to it",
+        );
     }
 }
 

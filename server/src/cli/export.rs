@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anchor::{Directory, Layout};
+use anchor::Layout;
 use anyhow::Context as _;
 use clap::Args;
 
@@ -50,8 +50,9 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
     let with_packs = !args.no_packs;
     let bar = Bar::new("export", "files");
     let ending = if args.published {
-        let (layout, store) = (Layout::within(&settings.data_dir), Directory::new(settings.worm_dir()));
-        let exported = anchor::export(&layout, Some(&store), &out, with_packs, &mut |done, of| bar.at(done, of)).await;
+        let (layout, store) = (Layout::within(&settings.data_dir), crate::city::stores::open(settings)?);
+        let exported =
+            anchor::export(&layout, Some(store.as_ref()), &out, with_packs, &mut |done, of| bar.at(done, of)).await;
         exported.map_err(anyhow::Error::from).and_then(|exported| Ok(Ending::Done(serde_json::to_value(exported)?)))
     } else {
         control::ask(settings, Ask::Export { out, with_packs }, &mut |done, of| bar.at(done, of)).await

@@ -5,14 +5,28 @@ use serde::Deserialize;
 use chain::Hash;
 use chain::heads::Commitment;
 
-use super::values::Stream;
+use super::lock::{self, LockTried};
+use super::values::{Stream, Time};
 use super::{Entry, Notes, World, events};
 
 events! {
-    "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
+    "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
+    "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
+    "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; the signing key is one of the policy's";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchoredV1 {
+    seq: u64,
+    size: u64,
+    root: Hash,
+    key: String,
+    sha256: Hash,
+    store: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +38,26 @@ pub struct AnchoredData {
     key: String,
     pub sha256: Hash,
     store: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    retain_until: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Compliance,
+    Governance,
+}
+
+impl From<AnchoredV1> for AnchoredData {
+    fn from(data: AnchoredV1) -> Self {
+        let AnchoredV1 { seq, size, root, key, sha256, store } = data;
+        Self { seq, size, root, key, sha256, store, version: None, mode: None, retain_until: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -64,7 +98,9 @@ pub struct Anchored {
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
     match (event, stream) {
+        (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
+        (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
         (Event::HeadsCommitted(said), Stream::Log) => {
             notes.expect(said.as_of <= entry.position, || {
                 format!("it commits to heads at size {}, which was not there yet", said.as_of)
@@ -89,6 +125,9 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         let next = data.seq == last.seq + 1 && data.size >= last.size;
         notes.expect(again || next, || format!("anchor {} follows anchor {}", data.seq, last.seq));
     }
+    notes.expect(data.mode.is_some() == data.retain_until.is_some(), || {
+        format!("anchor {} is locked in a mode without a date, or until a date without a mode", data.seq)
+    });
     notes.expect(data.key == crate::anchors::key(data.seq, data.size), || {
         format!("anchor {} has another key than its own", data.seq)
     });

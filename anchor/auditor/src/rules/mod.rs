@@ -11,6 +11,7 @@ pub mod grant;
 pub mod guild;
 pub mod infrastructure;
 pub mod key;
+pub mod lock;
 pub mod reputation;
 pub mod treasury;
 pub mod values;

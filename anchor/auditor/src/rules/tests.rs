@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod grants;
+mod lock;
 mod reputation;
 
 use std::collections::BTreeSet;

@@ -76,6 +76,7 @@ async fn look(app: &App, record: &mut OnRecord) -> Result<Value, Problem> {
     record.catch_up(&city.log).await?;
     let head = city.log.head().await?;
     let standing = city.anchoring.standing().await?;
+    let mut store = json!(standing.store);
     let with_age = |data: &Value| {
         let mut data = data.clone();
         let age = data["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
@@ -84,6 +85,9 @@ async fn look(app: &App, record: &mut OnRecord) -> Result<Value, Problem> {
     };
     let locks: serde_json::Map<String, Value> =
         record.locks.iter().map(|(store, tried)| (store.clone(), with_age(tried))).collect();
+    if store["lock"].is_object() {
+        store["lock"] = with_age(&store["lock"]);
+    }
     Ok(json!({
         "origin": head.origin,
         "key": city.signing_key.vkey(),
@@ -93,7 +97,7 @@ async fn look(app: &App, record: &mut OnRecord) -> Result<Value, Problem> {
         "checkpoint": standing.checkpoint,
         "quorum": standing.quorum,
         "witnesses": standing.witnesses,
-        "store": standing.store,
+        "store": store,
         "anchors": record.anchors.iter().map(with_age).collect::<Vec<_>>(),
         "locks": locks,
     }))

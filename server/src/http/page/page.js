@@ -93,10 +93,16 @@ function witnessRow(witness) {
 }
 
 function lockRows() {
-  const rows = Object.entries(told.locks).map(([store, lock]) => {
+  // The log says how every store's lock was found; the server itself may have tried its own since, or know why there is nothing to try.
+  const locks = { ...told.locks };
+  const { name, lock: own } = told.store ?? {};
+  if (own && (own.at || !locks[name])) locks[name] = { ...locks[name], ...own };
+  const rows = Object.entries(locks).map(([store, lock]) => {
     const tone = lock.verdict === "proven" ? "good" : lock.verdict === "yielded" ? "bad" : "warn";
-    const refused = lock.attempts?.length ? `, ${lock.attempts.length} attacks tried` : "";
-    return row(`Lock of ${store}`, make("b", { class: tone }, lock.verdict), `${refused}, ${ago(elapsed(lock.age_seconds))}`);
+    const why = (lock.says ?? "").split(": ").slice(1).join(": ");
+    const attacks = lock.attempts?.length ? `, ${lock.attempts.length} attacks tried` : "";
+    const when = lock.at ? `${attacks}, ${ago(elapsed(lock.age_seconds))}` : "";
+    return row(`Lock of ${store}`, make("b", { class: tone }, lock.verdict), why ? `: ${why}` : "", when);
   });
   return rows.length ? rows : [row("Lock", make("span", { class: "warn" }, "not tried"))];
 }

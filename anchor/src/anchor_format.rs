@@ -1,0 +1,114 @@
+//! What an anchor is made of, and what the log says about it.
+
+use std::collections::BTreeMap;
+
+use chain::Hash;
+use chain::checkpoint::{self, Checkpoint};
+use chain::pack::{PackId, packs_between};
+use chain::policy::Policy;
+use chain::tile::{BundleId, TileId, bundles_between, tiles_between};
+use serde::{Deserialize, Serialize};
+
+use crate::AnchorError;
+use crate::store::Mode;
+
+/// The content of an anchor (FORMAT.md section 9), written as canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    /// When it was made, by this server's clock: a claim, not a proof.
+    pub at: String,
+    /// The signed note.
+    pub checkpoint: String,
+    /// SHA-256 of every tile, bundle and pack that is new or wider since the previous anchor.
+    pub files: BTreeMap<String, Hash>,
+    pub origin: String,
+    /// Absent only in the first anchor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    pub seq: u64,
+    pub software: String,
+    pub v: u64,
+}
+
+/// The anchor before: its key, and the hash of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    pub key: String,
+    pub sha256: Hash,
+}
+
+/// The type of the entry that says so.
+pub(crate) const ANCHORED: &str = "log.anchored.v2";
+/// The type it had when stores had no versions and no locks; nothing else is different.
+pub(crate) const ANCHORED_V1: &str = "log.anchored.v1";
+
+/// An anchor that was written: what the log says about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchored {
+    pub seq: u64,
+    pub size: u64,
+    pub root: Hash,
+    pub key: String,
+    pub sha256: Hash,
+    /// The kind of store.
+    pub store: String,
+    /// The name of the version that was written, where a store has versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How the store locks it, and until when, as it says itself; where it has locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<String>,
+}
+
+impl Anchored {
+    /// Whether both speak of the same anchor. An attempt that was repeated may know it by another version.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.seq, self.size, self.root, &self.key, self.sha256, &self.store)
+            == (other.seq, other.size, other.root, &other.key, other.sha256, &other.store)
+    }
+}
+
+/// One anchor in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    pub key: String,
+    pub seq: u64,
+    pub size: u64,
+    pub at: String,
+    pub sha256: Hash,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<String>,
+    /// What lies beside it in the store and does not belong there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<String>,
+}
+
+/// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
+pub fn key(seq: u64, size: u64) -> String {
+    format!("anchors/{seq:020}-{size:020}.json")
+}
+
+/// Paths of the files that a log of `new` entries has and one of `old` has not.
+pub fn new_files(old: u64, new: u64) -> Vec<String> {
+    let tiles = tiles_between(old, new).iter().map(TileId::path).collect::<Vec<_>>();
+    let bundles = bundles_between(old, new).iter().map(BundleId::path).collect::<Vec<_>>();
+    let packs = packs_between(old, new).iter().map(PackId::path).collect::<Vec<_>>();
+    [tiles, bundles, packs].concat()
+}
+
+/// Reads an anchor and opens its checkpoint.
+pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
+    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    let checkpoint =
+        checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
+    Ok((anchor, checkpoint))
+}

@@ -1,0 +1,131 @@
+//! A folder as a store: good for development, and as good as the owner of its disk.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
+use super::{Kind, Object, Put, Retention, Store, Version, Written};
+use crate::AnchorError;
+use crate::error::blocking;
+use crate::files::{self, Created};
+
+/// A folder: objects are created exclusively and made read-only. Whoever owns the folder can still remove them.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    root: PathBuf,
+    immutable: bool,
+}
+
+impl Directory {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), immutable: false }
+    }
+
+    /// Whose files also get the file system's immutable attribute, which only root can set and take away.
+    #[must_use]
+    pub fn immutable(self, immutable: bool) -> Self {
+        Self { immutable, ..self }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+#[async_trait]
+impl Store for Directory {
+    fn kind(&self) -> Kind {
+        Kind::Directory
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn guarantee(&self) -> &'static str {
+        if self.immutable {
+            "development grade: files are created once, read-only and immutable, but root on this machine can change that"
+        } else {
+            "development grade: files are created once and read-only, but their owner can remove or replace them"
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>, _retention: Retention) -> Result<Written, AnchorError> {
+        let (path, key, immutable) = (self.root.join(key), key.to_owned(), self.immutable);
+        blocking(move || {
+            let put = match files::create_for_ever(&path, &bytes)? {
+                Created::New => Put::New,
+                Created::Same => Put::Same,
+                Created::Different => {
+                    return Err(AnchorError::Store(format!("{key} holds other bytes than are to be written")));
+                }
+            };
+            if immutable {
+                make_immutable(&path)?;
+            }
+            // A disk that says yes and keeps nothing is found out now, not in seven years.
+            if files::read(&path)?.as_deref() != Some(bytes.as_slice()) {
+                return Err(AnchorError::Store(format!("{key} does not read back")));
+            }
+            Ok(Written { put, version: None, lock: None })
+        })
+        .await
+    }
+
+    async fn get(&self, key: &str, _version: Option<&str>) -> Result<Option<Object>, AnchorError> {
+        let path = self.root.join(key);
+        let bytes = blocking(move || files::read(&path)).await?;
+        Ok(bytes.map(|bytes| Object { bytes, version: None, lock: None }))
+    }
+
+    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
+        let keys = blocking(move || {
+            let mut keys = Vec::new();
+            collect(&root, &folder, &mut keys)?;
+            keys.retain(|key| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after));
+            keys.sort_unstable();
+            Ok(keys)
+        })
+        .await?;
+        Ok(keys.into_iter().map(|key| Version { key, version: None, marker: false }).collect())
+    }
+}
+
+/// The keys of all files in a folder and below.
+fn collect(root: &Path, folder: &str, keys: &mut Vec<String>) -> Result<(), AnchorError> {
+    let place = root.join(folder);
+    if !place.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&place).map_err(AnchorError::file(&place))? {
+        let entry = entry.map_err(AnchorError::file(&place))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        if entry.path().is_dir() {
+            collect(root, &key, keys)?;
+        } else if !key.ends_with(".new") {
+            // Half-made files of a crash have no key.
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+fn make_immutable(path: &Path) -> Result<(), AnchorError> {
+    let refused = |error: rustix::io::Errno| {
+        AnchorError::Store(format!(
+            "{} cannot be made immutable ({error}): that takes root and a file system that can; or set anchor.immutable to false",
+            path.display()
+        ))
+    };
+    let file = File::open(path).map_err(AnchorError::file(path))?;
+    let flags = ioctl_getflags(&file).map_err(refused)?;
+    if flags.contains(IFlags::IMMUTABLE) {
+        return Ok(());
+    }
+    ioctl_setflags(&file, flags | IFlags::IMMUTABLE).map_err(refused)
+}

@@ -1,0 +1,210 @@
+//! Where anchors go. What a store promises differs, and each says plainly what it does.
+
+#[cfg(feature = "testing")]
+pub mod contract;
+mod directory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chain::Hash;
+use chain::hash::sha256;
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::AnchorError;
+use crate::proof_of_lock::Tamper;
+
+pub use directory::Directory;
+
+/// What sort of place a store is, and so what it can promise at best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    Directory,
+    #[serde(rename = "s3-object-lock")]
+    S3ObjectLock,
+    #[serde(rename = "r2-bucket-lock")]
+    R2BucketLock,
+}
+
+impl Kind {
+    /// Its name in settings, events and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::S3ObjectLock => "s3-object-lock",
+            Self::R2BucketLock => "r2-bucket-lock",
+        }
+    }
+
+    /// Whether there is a lock that somebody could try to break.
+    pub fn has_lock(self) -> bool {
+        self != Self::Directory
+    }
+}
+
+/// How a write ended that may never replace anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    New,
+    /// It was there with the same bytes, kept for long enough: an earlier attempt got this far.
+    Same,
+}
+
+/// What was written, as the store tells it when it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub put: Put,
+    pub version: Option<String>,
+    pub lock: Option<Lock>,
+}
+
+/// Who can take a lock off before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nobody.
+    Compliance,
+    /// Whoever has a permission of its own for it.
+    Governance,
+}
+
+/// How long an object is kept, and against whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    pub mode: Mode,
+    pub until: Timestamp,
+}
+
+/// One object as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    pub bytes: Vec<u8>,
+    /// Missing where a store has no versions.
+    pub version: Option<String>,
+    /// Missing where nothing keeps it.
+    pub lock: Option<Lock>,
+}
+
+/// One version of one key. What a marker hides is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub key: String,
+    pub version: Option<String>,
+    pub marker: bool,
+}
+
+/// How long what is written now has to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// What is asked for.
+    pub until: Timestamp,
+    /// What an earlier attempt must have asked for to be good enough.
+    pub at_least: Timestamp,
+}
+
+impl Retention {
+    /// So many calendar years from `now`, and some days more, so that an attempt made days ago still reaches far enough. Years are those
+    /// of the calendar: seven times 365 days are a day or two short of seven years. From a 29 February they end on a 28 February at most,
+    /// so one day is added to them all.
+    ///
+    /// # Errors
+    /// When the calendar ends before that.
+    pub fn from(now: Timestamp, years: u16, margin_days: u16) -> Result<Self, AnchorError> {
+        let beyond = |error: jiff::Error| AnchorError::Store(format!("the retention is out of reach: {error}"));
+        let after = |years: u16, days: u16| {
+            let span = Span::new().try_years(i64::from(years))?.try_days(i64::from(days))?;
+            Offset::UTC.to_timestamp(Offset::UTC.to_datetime(now).checked_add(span)?)
+        };
+        let at_least = after(years, 1).map_err(beyond)?;
+        let until = after(years, margin_days.saturating_add(1)).map_err(beyond)?;
+        Ok(Self { until, at_least })
+    }
+}
+
+/// A place that keeps what it is given. An object is written once; its key then stands for these bytes for ever.
+#[async_trait]
+pub trait Store: Send + Sync {
+    fn kind(&self) -> Kind;
+
+    /// Where it is, for operators: never with a secret in it.
+    fn place(&self) -> String;
+
+    /// What it guarantees, in a sentence for operators and auditors.
+    fn guarantee(&self) -> &'static str;
+
+    /// Writes an object. When this returns it is durable, locked where the store has locks, and was read back. The same bytes once more
+    /// make no second version.
+    ///
+    /// # Errors
+    /// [`AnchorError::Store`] when the key holds other bytes, in any version, or the store did not keep what it was told to;
+    /// [`AnchorError::Unreachable`] when it is not known whether it did.
+    async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError>;
+
+    /// One version of an object, or the oldest there is: what was written later does not stand for the key.
+    async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError>;
+
+    /// EVERY version and every marker of the keys that begin with `prefix` and come after the key `after`: keys ascending, of each key the
+    /// oldest version first.
+    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError>;
+
+    /// Who may try to break the lock here, when a credential for it is configured.
+    fn tamper(&self) -> Option<Arc<dyn Tamper>> {
+        None
+    }
+}
+
+/// The keys that begin with `prefix`, ascending. A marker hides nothing from here.
+pub async fn keys(store: &dyn Store, prefix: &str) -> Result<Vec<String>, AnchorError> {
+    let versions = store.versions(prefix, None).await?;
+    let mut keys: Vec<String> =
+        versions.into_iter().filter(|version| !version.marker).map(|version| version.key).collect();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// What lies beside an object that nobody here put there: markers that hide it, and versions with other bytes.
+pub async fn strays(store: &dyn Store, key: &str, sha256_of_it: Hash) -> Result<Vec<String>, AnchorError> {
+    let mut strays = Vec::new();
+    for version in store.versions(key, None).await?.into_iter().filter(|version| version.key == key) {
+        let name = version.version.as_deref().unwrap_or("without a name");
+        if version.marker {
+            strays
+                .push(format!("{key}: a delete marker, version {name}, hides it from whoever does not list versions"));
+        } else {
+            let object = store.get(key, version.version.as_deref()).await?;
+            if object.is_some_and(|object| sha256(&[&object.bytes]) != sha256_of_it) {
+                strays.push(format!("{key}: version {name} holds other bytes"));
+            }
+        }
+    }
+    Ok(strays)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn seven_years_from(now: &str) -> Retention {
+        Retention::from(now.parse().unwrap(), 7, 30).unwrap()
+    }
+
+    #[test]
+    fn seven_years_are_years_of_the_calendar() {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+        let retention = seven_years_from("2026-11-28T12:00:00Z");
+        assert_eq!(retention.at_least, "2033-11-29T12:00:00Z".parse().unwrap());
+        assert_eq!(retention.until, "2033-12-29T12:00:00Z".parse().unwrap());
+        let by_days = now.checked_add(Span::new().hours(2555 * 24)).unwrap();
+        assert!(by_days < "2033-11-28T12:00:00Z".parse().unwrap(), "seven times 365 days are short: {by_days}");
+    }
+
+    #[test]
+    fn a_leap_day_ends_on_the_first_of_march() {
+        let retention = seven_years_from("2028-02-29T00:00:00Z");
+        assert_eq!(retention.at_least, "2035-03-01T00:00:00Z".parse().unwrap());
+    }
+}

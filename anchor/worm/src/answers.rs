@@ -1,0 +1,71 @@
+//! What a store's answers mean to us.
+
+use anchor::AnchorError;
+use anchor::proof_of_lock::Answer;
+use anchor::store::{Lock, Mode};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetentionMode};
+use jiff::Timestamp;
+
+/// The status and the name of an error; status 0 when there was no answer.
+pub fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
+    let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or(match error {
+        SdkError::TimeoutError(_) => "Timeout",
+        SdkError::DispatchFailure(_) => "Unreachable",
+        _ => "",
+    });
+    Answer::new(status, code)
+}
+
+/// The answer to what succeeded.
+pub fn done() -> Answer {
+    Answer::new(200, "")
+}
+
+/// Whether the store says that there is no such thing.
+pub fn is_missing(answer: &Answer) -> bool {
+    answer.status == 404
+}
+
+/// Time mends what was not answered, or answered with 5xx; the rest somebody has to look at.
+pub fn failure(what: &str, answer: &Answer) -> AnchorError {
+    let Answer { status, code } = answer;
+    let told = format!("{what}: {status} {code}");
+    match status {
+        0 => AnchorError::Unreachable(format!("{what}: {code}")),
+        500.. | 408 | 429 => AnchorError::Unreachable(told),
+        _ => AnchorError::Store(told),
+    }
+}
+
+pub fn lock(mode: Option<&ObjectLockMode>, until: Option<&DateTime>) -> Option<Lock> {
+    let mode = match mode? {
+        ObjectLockMode::Compliance => Mode::Compliance,
+        ObjectLockMode::Governance => Mode::Governance,
+        _ => return None,
+    };
+    let until = Timestamp::from_second(until?.secs()).ok()?;
+    Some(Lock { mode, until })
+}
+
+pub fn lock_mode(mode: Mode) -> ObjectLockMode {
+    match mode {
+        Mode::Compliance => ObjectLockMode::Compliance,
+        Mode::Governance => ObjectLockMode::Governance,
+    }
+}
+
+pub fn retention_mode(mode: Mode) -> ObjectLockRetentionMode {
+    match mode {
+        Mode::Compliance => ObjectLockRetentionMode::Compliance,
+        Mode::Governance => ObjectLockRetentionMode::Governance,
+    }
+}
+
+/// In whole seconds, as stores keep times.
+pub fn date(until: Timestamp) -> DateTime {
+    DateTime::from_secs(until.as_second())
+}
