@@ -20,6 +20,7 @@ mod startup;
 mod store;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use anchorer::{Anchor, Anchored, Listed, Previous};
 pub use error::AnchorError;
@@ -29,3 +30,4 @@ pub use prover::{EntryReceipt, OpenedText, Prover};
 pub use service::{Config, Service, Status, check_store};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Put, Store};
+pub use time::{Authority, HttpAuthority, TimeFailure};
