@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "imports/canaries.rs"]
+mod canaries;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +15,12 @@ use guildhall_tests::server::{Place, Server};
 use guildhall_tests::town;
 use guildhall_tests::{Engine, block_on};
 use serde_json::{Value, json};
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 
 /// A running city, a folder for sources, and the first key.
 struct Yard {
     place: Place,
-    _server: Server,
+    server: Server,
     http: Http,
     dir: tempfile::TempDir,
     key_file: PathBuf,
@@ -35,7 +38,7 @@ impl Yard {
         fs::write(&key_file, key).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&key_file, mode).unwrap();
-        Self { place, _server: server, http, dir, key_file, environment: Vec::new() }
+        Self { place, server, http, dir, key_file, environment: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -179,6 +182,110 @@ fn tokens_come_go_and_stay_revoked_and_no_token_is_anywhere_on_postgres() {
 }
 
 #[test]
+fn a_row_that_is_wrong_is_not_gone_and_of_two_the_first_counts() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['tokens.json']\n[holders]\nloom = '{loom}'\n"));
+        let all = || (0..10).map(|n| json!({"token_hash": hash(&format!("t{n}")), "agent": "loom", "active": true}));
+        let import = |rows: Vec<Value>, more: &[&str], code: i32| {
+            yard.write("tokens.json", &Value::from(rows).to_string());
+            let report = yard.import("d1:tokens", "map.toml", more, code);
+            let names = ["added", "confirmed", "ended", "gone", "unknown", "unmapped", "wrong"];
+            (Value::from(names.map(|name| number(&report, name)).to_vec()), report)
+        };
+        let (counts, report) = import(all().collect(), &[], 0);
+        assert_eq!(counts, json!([10, 0, 0, 0, 0, 0, 0]), "{report}");
+
+        let mut rows: Vec<Value> = all().collect();
+        rows[3]["agent"] = json!(7);
+        rows[4]["agent"] = json!("nobody-knows");
+        let (counts, report) = import(rows.clone(), &["--confirm-loss"], 1);
+        assert_eq!(counts, json!([0, 8, 0, 0, 2, 1, 1]), "its ref says which it is: {report}");
+        rows = all().collect();
+        rows[3] = json!({"agent": "loom", "active": true});
+        let (counts, report) = import(rows.clone(), &[], 1);
+        assert_eq!(counts, json!([0, 9, 0, 0, 1, 0, 1]), "nobody can say which one that row is: {report}");
+        rows.push(json!({"token_hash": hash("t5"), "agent": "loom", "active": false}));
+        let (counts, report) = import(rows, &["--confirm-loss"], 1);
+        assert_eq!(counts, json!([0, 9, 0, 1, 0, 0, 2]), "somebody looked; the first t5 counts: {report}");
+        assert!(report["rows"].to_string().contains("a second credential"), "{report}");
+        assert_eq!(yard.held(&loom, "d1:tokens").await.len(), 9);
+    });
+}
+
+#[test]
+fn what_got_narrower_at_the_source_gets_narrower_here_and_never_wider() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['edge.sqlite']\n[holders]\n'workspace:gaf' = '{loom}'\n"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path("edge.sqlite"));
+        let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        let table = "create table tokens (id text, workspace text, token_type text, token_hash text, revoked_at)";
+        edge.execute(table).await.unwrap();
+        let row = format!("insert into tokens values ('t1', 'gaf', 'agent', '{}', null)", hash("t1"));
+        edge.execute(sqlx::AssertSqlSafe(row)).await.unwrap();
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "added"), 1);
+        let (_, grant) = yard.held(&loom, "d1:tokens").await[0].clone();
+
+        edge.execute("update tokens set token_type = 'readonly'").await.unwrap();
+        let dry = yard.import("d1:tokens", "map.toml", &["--dry-run"], 0);
+        let report = yard.import("d1:tokens", "map.toml", &[], 0);
+        for report in [dry, report] {
+            assert_eq!((number(&report, "narrowed"), number(&report, "added")), (1, 0), "{report}");
+            assert_eq!(report["changes"][0]["what"], "narrowed", "{report}");
+        }
+        let read_only = async || {
+            let size = yard.place.home.log().await.head().await.unwrap().size;
+            let path = format!("/v1/grants/{grant}?at_least={}", size - 1);
+            yard.http.get(&yard.http.principal(), &path).await.1["scope"]["read_only"] == true
+        };
+        assert!(read_only().await);
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "narrowed"), 0, "once");
+        edge.execute("update tokens set token_type = 'agent'").await.unwrap();
+        let report = yard.import("d1:tokens", "map.toml", &[], 0);
+        assert_eq!((number(&report, "narrowed"), number(&report, "confirmed")), (0, 1), "{report}");
+        assert!(read_only().await, "nobody can tell who narrowed it");
+    });
+}
+
+#[test]
+fn an_import_says_nothing_about_what_another_source_told_of() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("skills/review/SKILL.md", "---\nname: review\n---\ntext\n");
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        yard.import("fs:skills", "skills.toml", &[], 0);
+        let (_, grant) = yard.held(&loom, "fs:skills").await[0].clone();
+        let Who(key) = yard.http.principal();
+        let ask = |source: &str| {
+            let finding = json!({"holder": loom, "grant": grant, "verdict": "gone"});
+            let ask = json!({
+                "do": "import", "api_key": key, "source": source, "imports": [], "findings": [finding], "dry": false,
+            });
+            socket(&yard.place.home.dir, &ask)
+        };
+        let refused = ask("d1:tokens");
+        assert_eq!(refused["problem"]["code"], "source_mismatch", "{refused}");
+        assert_eq!(yard.held(&loom, "fs:skills").await.len(), 1);
+        assert_eq!(ask("fs:skills")["is"], "done");
+        assert!(yard.held(&loom, "fs:skills").await.is_empty());
+    });
+}
+
+/// Asks the running server as a subcommand does.
+fn socket(dir: &Path, ask: &Value) -> Value {
+    use std::io::{BufRead as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(dir.join("control.sock")).unwrap();
+    writeln!(stream, "{ask}").unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
 fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
     block_on(async {
         let yard = Yard::open(Engine::Sqlite).await;
@@ -188,7 +295,8 @@ fn tools_go_to_the_guild_that_owns_the_plugin_and_skills_to_who_the_map_says() {
             "plugins/ledger/plugin.yaml",
             "name: ledger-tools\nversion: 1.4.0\nowner: kasra\nmcp_tools:\n  - post_invoice\n  - {name: void_invoice}\nserver: ledger\n",
         );
-        yard.write("plugins/orphan/plugin.yaml", "name: other\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
+        // What a plugin is called gives it to nobody.
+        yard.write("plugins/orphan/plugin.yaml", "name: kasra\nversion: 1.0.0\nowner: nobody\nmcp_tools: [x1]\n");
         yard.write("plugins/broken/plugin.yaml", "name: broken\n");
         yard.write("plugins.toml", "paths = ['plugins']\n");
         let report = yard.import("plugin:yaml", "plugins.toml", &[], 1);

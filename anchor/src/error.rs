@@ -34,10 +34,10 @@ pub enum AnchorError {
     )]
     Elsewhere,
     /// Another process publishes from here.
-    #[error("another guildhall publishes here: {} is locked", .0.display())]
+    #[error("another guildhall runs here: {} is locked", .0.display())]
     Locked(PathBuf),
     /// A key file is not usable.
-    #[error("the signing key {}: {what}", .path.display())]
+    #[error("the key {}: {what}", .path.display())]
     Key { path: PathBuf, what: String },
     /// The anchor store holds other bytes than were written, or refuses.
     #[error("the anchor store: {0}")]

@@ -29,6 +29,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), AnchorError> {
     sync_folder(parent)
 }
 
+/// Gives a finished file its name.
+pub fn finish(beside: &Path, path: &Path) -> Result<(), AnchorError> {
+    fs::rename(beside, path).map_err(AnchorError::file(path))?;
+    sync_folder(folder(path)?)
+}
+
 /// Writes files that never change. One that is there already must hold the same bytes.
 ///
 /// # Errors
@@ -97,6 +103,14 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, AnchorError> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(AnchorError::file(path)(error)),
+    }
+}
+
+/// Removes a file; one that is not there is fine.
+pub fn remove(path: &Path) -> Result<(), AnchorError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(AnchorError::file(path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -44,19 +44,27 @@ pub fn signing_key(path: &Path, origin: &str) -> Result<SigningKey, AnchorError>
     }
 }
 
-/// The policy that trusts this key alone, and asks for no witnesses.
-pub fn policy_text(key: &SigningKey) -> String {
-    format!("log {}\nquorum none\n", key.vkey())
+/// The policy that trusts this key for the log, and the witnesses of `witnesses`, a policy file whose lines about logs do not count.
+/// Without one nobody is asked to witness.
+pub fn policy_text(key: &SigningKey, witnesses: Option<&str>) -> String {
+    let about_witnesses = |line: &&str| {
+        let first = line.split_ascii_whitespace().next();
+        first.is_some_and(|first| first != "log" && !first.starts_with('#'))
+    };
+    let lines = witnesses.unwrap_or("quorum none").lines().filter(about_witnesses);
+    format!("log {}\n{}\n", key.vkey(), lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// The same, read.
-pub fn policy(key: &SigningKey) -> Result<Policy, AnchorError> {
-    Policy::parse(&policy_text(key)).map_err(|error| AnchorError::unreadable("policy", error))
+pub fn policy(key: &SigningKey, witnesses: Option<&str>) -> Result<Policy, AnchorError> {
+    Policy::parse(&policy_text(key, witnesses)).map_err(|error| AnchorError::unreadable("the witnesses' policy", error))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use chain::key::CosigningKey;
+
     use super::*;
 
     #[test]
@@ -67,6 +75,18 @@ mod tests {
         assert_eq!(signing_key(&path, "guildhall.example").unwrap().vkey(), key.vkey());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(signing_key(&path, "guildhall.example").unwrap_err().to_string().contains("mode 600"));
-        assert_eq!(policy(&key).unwrap().logs, [key.verifier()]);
+        assert_eq!(policy(&key, None).unwrap().logs, [key.verifier()]);
+    }
+
+    #[test]
+    fn the_log_of_the_policy_is_this_one_whatever_the_file_says() {
+        let witness = CosigningKey::from_seed("w.example", [9; 32]).vkey();
+        let own = SigningKey::from_seed("guildhall.example", [7; 32]);
+        let other = SigningKey::from_seed("another", [8; 32]).vkey();
+        let file = format!("# ours\n\n log {other}\nwitness w {witness} https://w.example\nquorum w\n");
+        let text = policy_text(&own, Some(&file));
+        assert_eq!(text, format!("log {}\nwitness w {witness} https://w.example\nquorum w\n", own.vkey()));
+        assert!(policy(&own, Some(&file)).unwrap().quorum.is_some());
+        assert!(policy(&own, Some("witness w w.example\n")).is_err());
     }
 }

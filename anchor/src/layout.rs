@@ -1,6 +1,7 @@
 //! Where published files are: `public/` for everybody, `packs/` for who may see entries.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chain::Hash;
 use chain::pack::{self, PackId};
@@ -74,10 +75,22 @@ impl Layout {
 
     /// The published checkpoint.
     pub fn checkpoint(&self) -> Result<Option<String>, AnchorError> {
-        let bytes = files::read(&self.place("checkpoint"))?;
-        bytes
-            .map(|bytes| String::from_utf8(bytes).map_err(|error| AnchorError::unreadable("checkpoint", error)))
-            .transpose()
+        self.text("checkpoint")
+    }
+
+    /// The newest published checkpoint that its quorum of witnesses cosigned.
+    pub fn witnessed(&self) -> Result<Option<String>, AnchorError> {
+        self.text("witnessed")
+    }
+
+    /// For how long a file has been as it is, by this machine's clock.
+    pub fn age(&self, path: &str) -> Option<Duration> {
+        std::fs::metadata(self.place(path)).ok()?.modified().ok()?.elapsed().ok()
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, AnchorError> {
+        let bytes = files::read(&self.place(name))?;
+        bytes.map(|bytes| String::from_utf8(bytes).map_err(|error| AnchorError::unreadable(name, error))).transpose()
     }
 }
 

@@ -38,6 +38,14 @@ pub struct OpenedText {
     pub salt: Hash,
 }
 
+/// What was proved, and whether the checkpoint that it leads to is witnessed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proved<T> {
+    pub what: T,
+    /// Whether the quorum of the log's own policy cosigned it; false when no quorum is asked for.
+    pub witnessed: bool,
+}
+
 /// Answers from the publication folder. Its methods read files: call them where blocking is allowed.
 #[derive(Debug, Clone)]
 pub struct Prover {
@@ -51,21 +59,23 @@ impl Prover {
 
     /// The newest published checkpoint, opened without a policy: it is our own.
     pub fn checkpoint(&self) -> Result<Option<(Checkpoint, String)>, AnchorError> {
-        let Some(note) = self.layout.checkpoint()? else { return Ok(None) };
-        let text = Note::parse(&note).map_err(|error| AnchorError::unreadable("checkpoint", error))?.text;
-        let checkpoint = Checkpoint::parse_text(&text).map_err(|error| AnchorError::unreadable("checkpoint", error))?;
-        Ok(Some((checkpoint, note)))
+        opened(self.layout.checkpoint()?)
     }
 
-    /// The proof that `position` is in the log, under the newest checkpoint; nothing while none covers it.
-    pub fn prove(&self, position: u64) -> Result<Option<TlogProof>, AnchorError> {
-        match self.checkpoint()? {
-            Some((checkpoint, note)) if position < checkpoint.size => {
-                let hashes = self.inclusion(position, checkpoint.size)?;
-                Ok(Some(TlogProof { index: position, hashes, extra: None, checkpoint: note }))
-            }
-            _ => Ok(None),
-        }
+    /// The proof that `position` is in the log: under the newest witnessed checkpoint when that covers it, else under the newest;
+    /// nothing while none does.
+    pub fn prove(&self, position: u64) -> Result<Option<Proved<TlogProof>>, AnchorError> {
+        let covers = |(checkpoint, _): &(Checkpoint, String)| position < checkpoint.size;
+        let (witnessed, newest) = match opened(self.layout.witnessed()?)?.filter(covers) {
+            Some(newest) => (true, newest),
+            None => match self.checkpoint()?.filter(covers) {
+                Some(newest) => (false, newest),
+                None => return Ok(None),
+            },
+        };
+        let (Checkpoint { size, .. }, note) = newest;
+        let hashes = self.inclusion(position, size)?;
+        Ok(Some(Proved { what: TlogProof { index: position, hashes, extra: None, checkpoint: note }, witnessed }))
     }
 
     /// The audit path of `position` in the tree of `size` entries.
@@ -100,11 +110,20 @@ impl Prover {
     }
 
     /// The receipt of a position with its entry, for those who may see it; nothing while no checkpoint covers it.
-    pub fn receipt(&self, position: u64) -> Result<Option<EntryReceipt>, AnchorError> {
-        let (Some(proof), Some(record)) = (self.prove(position)?, self.entry(position)?) else { return Ok(None) };
+    pub fn receipt(&self, position: u64) -> Result<Option<Proved<EntryReceipt>>, AnchorError> {
+        let (Some(proved), Some(record)) = (self.prove(position)?, self.entry(position)?) else { return Ok(None) };
         let origin = self.checkpoint()?.map(|(checkpoint, _)| checkpoint.origin).unwrap_or_default();
         let entry = String::from_utf8(record.bytes).map_err(|error| AnchorError::unreadable("pack/", error))?;
-        let proof = proof.format();
-        Ok(Some(EntryReceipt { origin, position, prev: record.prev, entry, proof, opened: BTreeMap::new() }))
+        let proof = proved.what.format();
+        let what = EntryReceipt { origin, position, prev: record.prev, entry, proof, opened: BTreeMap::new() };
+        Ok(Some(Proved { what, witnessed: proved.witnessed }))
     }
+}
+
+fn opened(note: Option<String>) -> Result<Option<(Checkpoint, String)>, AnchorError> {
+    let Some(note) = note else { return Ok(None) };
+    let unreadable = |error: &dyn std::fmt::Display| AnchorError::unreadable("checkpoint", error);
+    let text = Note::parse(&note).map_err(|error| unreadable(&error))?.text;
+    let checkpoint = Checkpoint::parse_text(&text).map_err(|error| unreadable(&error))?;
+    Ok(Some((checkpoint, note)))
 }

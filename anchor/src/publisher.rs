@@ -10,12 +10,12 @@ use chain::tile::{BundleId, FULL_WIDTH, TileId, TiledHashes};
 use chain::tree::{consistency_proof, verify_consistency};
 use eventlog::{Log, Seat, Stored};
 
+use crate::AnchorError;
 use crate::error::blocking;
 use crate::files::{self, Pending};
 use crate::growth::Growth;
 use crate::layout::Layout;
 use crate::signing::{Signed, SigningState};
-use crate::{AnchorError, keys};
 
 /// Entries read at a time.
 const CHUNK: usize = 1024;
@@ -23,7 +23,7 @@ const CHUNK: usize = 1024;
 const FLUSH: usize = 96;
 
 /// The stream of the log's own entries, which alone are no growth.
-const OWN_STREAM: &str = "log";
+pub const OWN_STREAM: &str = "log";
 
 /// The one who signs. Never reads an entry twice, unless its own files are gone.
 pub struct Publisher {
@@ -34,6 +34,8 @@ pub struct Publisher {
     growth: Growth,
     /// Hash of the last published entry: the database must go on having it.
     tip: Option<Hash>,
+    /// The note that is shown: the last signed one, with the cosignatures that came for it.
+    shown: Option<String>,
     /// Full files that are not durable yet.
     pending: Vec<Pending>,
     /// Whether anything but the log's own entries came since the last signature.
@@ -49,24 +51,28 @@ impl Publisher {
         key: Arc<SigningKey>,
         layout: Layout,
         signing: SigningState,
+        policy: String,
     ) -> Result<Self, AnchorError> {
         let signed = signing.checkpoint().cloned();
-        let (place, policy, vkey) = (layout.clone(), keys::policy_text(&key), format!("{}\n", key.vkey()));
+        let (place, vkey) = (layout.clone(), format!("{}\n", key.vkey()));
         let growth = blocking(move || {
             files::replace(&place.place("policy"), policy.as_bytes())?;
             files::replace(&place.place("vkey"), vkey.as_bytes())?;
-            Ok(restore(&place, signed.as_ref()))
+            Ok((restore(&place, signed.as_ref()), place.checkpoint()?))
         });
-        let (growth, tip) = growth.await?;
+        let ((growth, tip), published) = growth.await?;
         // Nothing is signed before the log was compared with what is known from outside: tiles that continue the signed ones
         // are no proof that the database does.
         let refused = Some("the log was not yet compared with what was signed about it".to_owned());
-        let publisher = Self { log, key, layout, signing, growth, tip, pending: Vec::new(), grown: false, refused };
+        let (shown, pending) = (None, Vec::new());
+        let mut publisher = Self { log, key, layout, signing, growth, tip, shown, pending, grown: false, refused };
         // Died between signing and showing: what was signed is shown now. It must not be forgotten, only its file was late.
         let has_files =
             publisher.growth.size() > 0 || publisher.signing.checkpoint().is_some_and(|last| last.size == 0);
         if let Some(note) = publisher.signing.note().filter(|_| has_files) {
-            publisher.show(note.to_owned()).await?;
+            // What was published may have more: the lines of witnesses.
+            let note = published.filter(|shown| shown.starts_with(note)).unwrap_or_else(|| note.to_owned());
+            publisher.show(note, false).await?;
         }
         Ok(publisher)
     }
@@ -81,12 +87,21 @@ impl Publisher {
         self.refused.as_deref()
     }
 
-    /// The newest signed checkpoint and its note.
-    pub fn last(&self) -> Option<(&Checkpoint, &str)> {
+    /// The newest signed checkpoint and its note, with the log's own line alone.
+    pub fn signed(&self) -> Option<(&Checkpoint, &str)> {
         Some((self.signing.checkpoint()?, self.signing.note()?))
     }
 
-    /// Publishes everything up to the head, and signs when the log has grown, or when `always`.
+    /// The newest signed checkpoint, and its note with the cosignatures that are shown.
+    pub fn last(&self) -> Option<(&Checkpoint, &str)> {
+        let (checkpoint, signed) = self.signed()?;
+        // What is shown may still be the one before.
+        let shown = self.shown.as_deref().filter(|shown| shown.starts_with(signed));
+        Some((checkpoint, shown.unwrap_or(signed)))
+    }
+
+    /// Makes everything up to the head durable, and signs when the log has grown, or when `always`. What was signed is shown by
+    /// [`Publisher::show`], which is another step because witnesses are asked between.
     ///
     /// Only whole batches are covered: a checkpoint never falls into the middle of one.
     pub async fn publish(&mut self, seat: &mut Seat, always: bool) -> Result<bool, AnchorError> {
@@ -193,7 +208,7 @@ impl Publisher {
         result
     }
 
-    /// Stage, sign, swap, write, read back.
+    /// Stage, sign, swap.
     async fn sign(&mut self, epoch: i64) -> Result<(), AnchorError> {
         // Stage: every file of this size is durable. A crash after this leaves files that no checkpoint speaks of yet; the
         // next run finds them and compares.
@@ -205,16 +220,9 @@ impl Publisher {
         // Sign and swap: the state is durable before anybody sees the note. A crash before this has signed nothing; a crash
         // after it shows the note at the next start, so that whatever was signed also counts.
         let note = checkpoint::sign(&checkpoint, &self.key);
-        self.signing.remember(Signed { epoch, note: note.clone() }, checkpoint)?;
-        // Write and read back: from here on others hold us to it.
-        self.show(note).await?;
+        self.signing.remember(Signed { epoch, note }, checkpoint)?;
         self.grown = false;
-        metrics::counter!("guildhall_checkpoints_total").increment(1);
-        // Only now nobody needs the partial files of runs that are full. A crash before this leaves them lying, which is
-        // harmless: they are the beginnings of the full ones.
-        let (layout, full) = (self.layout.clone(), self.growth.take_full());
-        blocking(move || full.iter().try_for_each(|path| files::remove_folder(&layout.place(&format!("{path}.p")))))
-            .await
+        Ok(())
     }
 
     /// Proves from the published tiles that the new tree continues the last signed one.
@@ -240,16 +248,32 @@ impl Publisher {
         .await
     }
 
-    async fn show(&self, note: String) -> Result<(), AnchorError> {
-        let path = self.layout.place("checkpoint");
+    /// Writes the signed note, or the same with more cosignatures, and reads it back: from here on others hold us to it.
+    /// With `witnessed`, also as the newest one that its quorum cosigned.
+    pub async fn show(&mut self, note: String, witnessed: bool) -> Result<(), AnchorError> {
+        if self.shown.as_ref() == Some(&note) {
+            return Ok(());
+        }
+        let (layout, bytes) = (self.layout.clone(), note.clone());
         blocking(move || {
-            files::replace(&path, note.as_bytes())?;
+            if witnessed {
+                // First: a proof is taken from here when it can be, and its entry is there from the other one on.
+                files::replace(&layout.place("witnessed"), bytes.as_bytes())?;
+            }
+            let path = layout.place("checkpoint");
+            files::replace(&path, bytes.as_bytes())?;
             match files::read(&path)? {
-                Some(bytes) if bytes == note.as_bytes() => Ok(()),
+                Some(back) if back == bytes.as_bytes() => Ok(()),
                 _ => Err(AnchorError::unreadable("checkpoint", "what was written does not read back")),
             }
         })
-        .await
+        .await?;
+        self.shown = Some(note);
+        // Only now nobody needs the partial files of runs that are full. A crash before this leaves them lying, which is
+        // harmless: they are the beginnings of the full ones.
+        let (layout, full) = (self.layout.clone(), self.growth.take_full());
+        blocking(move || full.iter().try_for_each(|path| files::remove_folder(&layout.place(&format!("{path}.p")))))
+            .await
     }
 }
 

@@ -1,27 +1,32 @@
 //! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
 
+mod heads;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chain::checkpoint;
 use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
 use crate::anchorer::{self, ANCHORED, Anchored, Anchorer, Listed};
 use crate::error::blocking;
 use crate::export::{self, Exported};
+use crate::heads::StreamHeads;
 use crate::layout::Layout;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
 use crate::signing::SigningState;
-use crate::startup::{self, Verdict};
+use crate::startup::{self, Known, Verdict};
 use crate::store::Store;
-use crate::{AnchorError, keys};
+use crate::witnessing::{self, Standing, WitnessStatus, Witnesses, Witnessing};
+use crate::{AnchorError, files, keys};
 
 /// A city that does nothing says so once a day.
 const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where and how often.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`. One shared place, and not inside the database.
+    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`, `heads/`. One shared place, and not inside the database.
     pub data_dir: PathBuf,
     /// Between checkpoints while the log grows.
     pub checkpoint_every: Duration,
@@ -39,6 +44,8 @@ pub struct Config {
     pub software: String,
     /// This server's clock, in the one spelling of times.
     pub clock: fn() -> String,
+    /// Who cosigns checkpoints, if anybody is asked to.
+    pub witnesses: Option<Witnesses>,
 }
 
 impl Config {
@@ -50,6 +57,20 @@ impl Config {
             anchor_every: Duration::from_secs(15 * 60),
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,
+            witnesses: None,
+        }
+    }
+
+    /// Trusts this key for the log, and the witnesses that are asked.
+    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
+        keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
+    }
+
+    /// What the witnesses that answer have cosigned.
+    pub(crate) async fn witnessed(&self, policy: &Policy) -> Vec<Known> {
+        match &self.witnesses {
+            Some(witnesses) => witnessing::held(witnesses, policy).await,
+            None => Vec::new(),
         }
     }
 }
@@ -67,6 +88,11 @@ pub struct Status {
     pub store: &'static str,
     /// What the store guarantees.
     pub guarantee: &'static str,
+    /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
+    pub witnessed: Option<u64>,
+    /// For how long what is shown has lacked its quorum, in seconds.
+    pub unwitnessed_seconds: Option<u64>,
+    pub witnesses: Vec<WitnessStatus>,
     /// The failure of the last attempt, if it failed.
     pub trouble: Option<String>,
 }
@@ -122,9 +148,18 @@ pub struct Service {
     seat: Mutex<Option<Seat>>,
     on_record: Mutex<OnRecord>,
     publisher: Mutex<Publisher>,
+    witnessing: Option<Witnessing>,
+    /// Held from signing to showing, so that what is shown never goes back. Locked before all others, and only by who publishes:
+    /// witnesses may take their time meanwhile.
+    turn: Mutex<()>,
+    standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
+    /// Read when they are first needed: at a million streams that takes a second.
+    heads: OnceCell<Arc<Mutex<StreamHeads>>>,
+    recorder: Arc<dyn Recorder>,
     trouble: watch::Sender<Option<String>>,
     anchor_trouble: watch::Sender<Option<String>>,
+    heads_trouble: watch::Sender<Option<String>>,
     elsewhere: AtomicBool,
 }
 
@@ -138,16 +173,21 @@ impl Service {
         recorder: Arc<dyn Recorder>,
     ) -> Result<Self, AnchorError> {
         let layout = Layout::within(&config.data_dir);
-        let policy = keys::policy(&key)?;
+        let policy = config.policy(&key)?;
         let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
         let key = Arc::new(key);
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing).await?;
+        let witnesses = config.witnesses.as_ref();
+        let text = keys::policy_text(&key, witnesses.map(|witnesses| witnesses.policy.as_str()));
+        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing, text).await?;
+        forget_unwitnessed(&layout, &policy).await?;
+        let witnessing =
+            witnesses.map(|witnesses| Witnessing::start(witnesses, policy.clone(), log.clone(), layout.clone()));
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
             policy.clone(),
-            recorder,
+            Arc::clone(&recorder),
             config.software.clone(),
             config.clock,
             config.data_dir.join("anchoring"),
@@ -163,9 +203,15 @@ impl Service {
             seat: Mutex::new(None),
             on_record: Mutex::default(),
             publisher: Mutex::new(publisher),
+            witnessing,
+            turn: Mutex::new(()),
+            standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
+            heads: OnceCell::new(),
+            recorder,
             trouble: watch::Sender::new(None),
             anchor_trouble: watch::Sender::new(None),
+            heads_trouble: watch::Sender::new(None),
             elsewhere: AtomicBool::new(false),
         })
     }
@@ -175,8 +221,9 @@ impl Service {
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
         let mut publisher = self.publisher.lock().await;
         let signed = publisher.last().map(|last| last.0.clone());
-        let verdict =
-            startup::check(&self.log, &self.layout, self.store.as_ref(), &self.policy, signed.as_ref()).await?;
+        let (policy, store) = (&self.policy, self.store.as_ref());
+        let witnessed = self.config.witnessed(policy).await;
+        let verdict = startup::check(&self.log, &self.layout, store, policy, signed.as_ref(), witnessed).await?;
         publisher.compared(match &verdict {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
@@ -209,7 +256,12 @@ impl Service {
             }
             let waited = anchored_at.map_or(HEARTBEAT, |at| at.elapsed());
             let due = (grown && waited >= self.config.anchor_every) || (anchored_at.is_some() && waited >= HEARTBEAT);
-            if due && self.anchor_published().await.is_ok() {
+            if !due {
+                continue;
+            }
+            // Before the anchor, so that its checkpoint covers them. Without them it is still an anchor.
+            let _ = self.commit_heads().await;
+            if self.anchor_published().await.is_ok() {
                 anchored_at = Some(Instant::now());
                 grown = false;
             }
@@ -223,11 +275,38 @@ impl Service {
     }
 
     async fn try_publish(&self, always: bool) -> Result<bool, AnchorError> {
+        let _turn = self.turn.lock().await;
+        if let Some(reason) = self.fork().and_then(|fork| fork.borrow().clone()) {
+            self.publisher.lock().await.compared(Some(reason));
+        }
+        let signed = self.sign(always).await?;
+        // Signed and not shown yet: a crash here shows it at the next start.
+        let last = self.publisher.lock().await.last().map(|last| (last.0.clone(), last.1.to_owned()));
+        let Some((checkpoint, mut note)) = last else { return Ok(signed) };
+        if let Some(witnessing) = &self.witnessing {
+            if signed || !witnessing.has_asked() {
+                witnessing.ask(&checkpoint, &note).await;
+            }
+            note = witnessing.collected(&note);
+        }
+        let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
+        let witnessed = witnessed && self.policy.quorum.is_some();
+        self.publisher.lock().await.show(note.clone(), witnessed).await?;
+        self.standing.lock().await.shows(&self.policy, &note);
+        Ok(signed)
+    }
+
+    async fn sign(&self, always: bool) -> Result<bool, AnchorError> {
         let mut seat = self.seat.lock().await;
         let mut held = self.sit(&mut seat).await?;
         let result = self.publisher.lock().await.publish(&mut held, always).await;
         *seat = Some(held);
         result
+    }
+
+    /// Turns into a reason when a witness shows a history of this log that this log contradicts: nothing may be written then.
+    pub fn fork(&self) -> Option<watch::Receiver<Option<String>>> {
+        self.witnessing.as_ref().map(Witnessing::fork)
     }
 
     /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
@@ -289,6 +368,7 @@ impl Service {
     /// Publishes and anchors now, and publishes that it was anchored: from then on an auditor misses the anchor.
     pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
         self.publish(true).await?;
+        let _ = self.commit_heads().await;
         let anchored = self.anchor_published().await?;
         self.publish(true).await?;
         Ok(anchored)
@@ -325,13 +405,22 @@ impl Service {
 
     /// What is wrong with anchoring stays said, also while publishing goes on well.
     fn note_anchoring<T>(&self, result: Result<T, AnchorError>) -> Result<T, AnchorError> {
-        let trouble = result.as_ref().err().map(|error| format!("anchoring: {error}"));
-        let was = self.anchor_trouble.send_replace(trouble.clone());
+        self.note_in(&self.anchor_trouble, "anchoring", result)
+    }
+
+    fn note_in<T>(
+        &self,
+        place: &watch::Sender<Option<String>>,
+        what: &str,
+        result: Result<T, AnchorError>,
+    ) -> Result<T, AnchorError> {
+        let trouble = result.as_ref().err().map(|error| format!("{what}: {error}"));
+        let was = place.send_replace(trouble.clone());
         if let Err(error) = &result {
             metrics::counter!("guildhall_anchor_failures_total").increment(1);
             if was != trouble {
                 let alarm = error.is_alarming() || matches!(error, AnchorError::File { .. });
-                tracing::error!(%error, alarm, "anchoring failed");
+                tracing::error!(%error, alarm, "{what} failed");
             }
         }
         result
@@ -366,7 +455,11 @@ impl Service {
     pub async fn status(&self) -> Result<Status, AnchorError> {
         let published = self.publisher.lock().await.last().map_or(0, |last| last.0.size);
         let anchored = self.anchorer.lock().await.last().cloned();
+        let standing = self.standing.lock().await;
         Ok(Status {
+            witnessed: standing.witnessed(),
+            unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
+            witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
             vkey: self.key.vkey(),
             published,
@@ -374,8 +467,15 @@ impl Service {
             anchored,
             store: self.store.name(),
             guarantee: self.store.guarantee(),
-            trouble: self.trouble.borrow().clone().or_else(|| self.anchor_trouble.borrow().clone()),
+            trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
+                .into_iter()
+                .find_map(|trouble| trouble.borrow().clone()),
         })
+    }
+
+    /// How it stands with each witness.
+    pub fn witnesses(&self) -> Vec<WitnessStatus> {
+        self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default()
     }
 
     /// Every anchor in the store.
@@ -401,4 +501,15 @@ impl Service {
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+}
+
+/// The policy may ask for more than it did: what its quorum did not cosign is not called witnessed any longer.
+async fn forget_unwitnessed(layout: &Layout, policy: &Policy) -> Result<(), AnchorError> {
+    let (layout, policy) = (layout.clone(), policy.clone());
+    blocking(move || {
+        let Some(note) = layout.witnessed()? else { return Ok(()) };
+        let met = checkpoint::examine(&note, &policy).is_ok_and(|examined| examined.witnessed);
+        if met && policy.quorum.is_some() { Ok(()) } else { files::remove(&layout.place("witnessed")) }
+    })
+    .await
 }

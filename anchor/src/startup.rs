@@ -1,12 +1,10 @@
 //! Before the first command: is this database still the log whose checkpoints were signed?
 //!
 //! The tree is computed again over the stored hashes of all entries, up to every checkpoint that is known from outside the
-//! database: the signing state, the published checkpoint, the newest anchor. A restored backup, another database, entries
-//! removed or rewritten together with their hashes: all of them give another root. What this does not see is an entry whose
-//! bytes were changed and whose hash was left alone: reading every byte takes minutes on a large log, so that is found by
+//! database: the signing state, the published checkpoint, the newest anchor, and what reachable witnesses cosigned. A restored
+//! backup, another database, entries removed or rewritten together with their hashes: all of them give another root. What this
+//! does not see is an entry whose bytes were changed and whose hash was left alone: reading every byte takes minutes on a large log, so that is found by
 //! whoever reads entries against their hashes (the replay, the auditor) and, for entries not published yet, by the publisher.
-
-use std::path::Path;
 
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
@@ -18,7 +16,7 @@ use eventlog::{Failure, Log};
 use serde::Serialize;
 
 use crate::layout::Layout;
-use crate::{AnchorError, Store, anchorer, keys, signing};
+use crate::{AnchorError, Config, Store, anchorer, signing};
 
 /// Hashes read at a time.
 const CHUNK: u64 = 65_536;
@@ -33,21 +31,22 @@ pub enum Verdict {
 }
 
 /// A checkpoint from outside the database, and where it was found.
-struct Known {
-    checkpoint: Checkpoint,
-    whence: String,
+pub(crate) struct Known {
+    pub checkpoint: Checkpoint,
+    pub whence: String,
 }
 
 /// The same comparison for a server that does not publish itself, because another one does from the same place.
-pub async fn compare(data_dir: &Path, log: &Log, key: &SigningKey, store: &dyn Store) -> Result<Verdict, AnchorError> {
-    let layout = Layout::within(data_dir);
-    let policy = keys::policy(key)?;
-    let signed = match signing::read(&data_dir.join("signing"), &policy) {
+pub async fn compare(config: &Config, log: &Log, key: &SigningKey, store: &dyn Store) -> Result<Verdict, AnchorError> {
+    let layout = Layout::within(&config.data_dir);
+    let policy = config.policy(key)?;
+    let signed = match signing::read(&config.data_dir.join("signing"), &policy) {
         Ok(signed) => signed.map(|(_, checkpoint)| checkpoint),
         Err(AnchorError::Unreadable { path, what }) => return Ok(strange(&path, &what)),
         Err(error) => return Err(error),
     };
-    check(log, &layout, store, &policy, signed.as_ref()).await
+    let witnessed = config.witnessed(&policy).await;
+    check(log, &layout, store, &policy, signed.as_ref(), witnessed).await
 }
 
 /// Something lies there that this key did not sign: until somebody has looked, nothing is added to it.
@@ -62,12 +61,19 @@ pub(crate) async fn check(
     store: &dyn Store,
     policy: &Policy,
     signed: Option<&Checkpoint>,
+    witnessed: Vec<Known>,
 ) -> Result<Verdict, AnchorError> {
     let mut known = match known(layout, store, policy, signed).await {
         Ok(known) => known,
         Err(AnchorError::Unreadable { path, what }) => return Ok(strange(&path, &what)),
         Err(error) => return Err(error),
     };
+    known.extend(witnessed);
+    against(log, layout, known).await
+}
+
+/// Compares the log with these checkpoints.
+pub(crate) async fn against(log: &Log, layout: &Layout, mut known: Vec<Known>) -> Result<Verdict, AnchorError> {
     known.sort_by_key(|known| known.checkpoint.size);
     let head = log.head().await?;
     let mut frontier = Frontier::new();

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod heads;
 mod places;
+mod witnesses;
 
 use std::collections::HashMap;
 use std::fs;
@@ -32,7 +34,7 @@ fn key() -> SigningKey {
 }
 
 fn policy() -> Policy {
-    Policy::parse(&keys::policy_text(&key())).unwrap()
+    Policy::parse(&keys::policy_text(&key(), None)).unwrap()
 }
 
 /// Version and hash of the last entry of each stream.
@@ -148,9 +150,9 @@ async fn what_is_in_the_log_is_published_and_every_entry_proved() {
     }
     let prover = service.prover();
     for entry in pen.log.read(0, 2000).await.unwrap().iter().step_by(97) {
-        let proof = prover.prove(entry.position).unwrap().unwrap();
+        let proof = prover.prove(entry.position).unwrap().unwrap().what;
         proof.verify(&leaf_hash(&entry.hash.0), &policy()).unwrap();
-        let receipt = prover.receipt(entry.position).unwrap().unwrap();
+        let receipt = prover.receipt(entry.position).unwrap().unwrap().what;
         assert_eq!(receipt.entry.as_bytes(), &entry.bytes[..]);
     }
     assert!(prover.prove(1257).unwrap().is_none());
@@ -274,12 +276,12 @@ async fn a_restored_backup_makes_the_server_read_only_and_names_the_position() {
             Verdict::Good => panic!("a log that is not the signed one was accepted"),
         }
         let store = Directory::new(dir.path().join("store"));
-        let beside = crate::compare(dir.path(), &pen.log, &key(), &store).await.unwrap();
+        let beside = crate::compare(&Config::new(dir.path()), &pen.log, &key(), &store).await.unwrap();
         assert!(matches!(beside, Verdict::ReadOnly { .. }), "a server beside the publisher sees it too");
         let refused = service.publish(true).await.unwrap_err();
         assert!(refused.to_string().contains("signing is refused"), "{refused}");
         assert!(service.publish(true).await.is_err(), "and stays refused");
-        assert_eq!(published(dir.path()).size, 601, "nothing was signed");
+        assert_eq!(published(dir.path()).size, 602, "nothing was signed");
     }
     // Without signing state and publication, the newest anchor alone still knows.
     for gone in ["signing", "public", "packs"] {
@@ -302,10 +304,10 @@ async fn anchors_name_each_other_and_every_new_file() {
     let second = service.anchor_now().await.unwrap();
     let third = service.anchor_now().await.unwrap();
     assert_eq!((first.seq, second.seq, third.seq), (0, 1, 2));
-    // Each records itself, which is one more entry for the next.
-    assert_eq!((first.size, second.size, third.size), (10, 311, 312));
+    // Each records itself, and before it the heads if one moved: entries for the next.
+    assert_eq!((first.size, second.size, third.size), (11, 313, 314));
     let listed = service.list().await.unwrap();
-    assert_eq!(listed.iter().map(|anchor| anchor.size).collect::<Vec<_>>(), [10, 311, 312]);
+    assert_eq!(listed.iter().map(|anchor| anchor.size).collect::<Vec<_>>(), [11, 313, 314]);
     let store = dir.path().join("store");
     let anchor: crate::Anchor = serde_json::from_slice(&fs::read(store.join(&second.key)).unwrap()).unwrap();
     assert_eq!(anchor.previous.unwrap().sha256, first.sha256);
@@ -313,7 +315,7 @@ async fn anchors_name_each_other_and_every_new_file() {
         assert_eq!(chain::hash::sha256(&[&fs::read(store.join(&path)).unwrap()]), digest, "{path}");
     }
     let status = service.status().await.unwrap();
-    assert_eq!((status.published, status.size, status.trouble), (313, 313, None));
+    assert_eq!((status.published, status.size, status.trouble), (315, 315, None));
     assert_eq!(status.anchored, Some(third));
 }
 
@@ -332,6 +334,7 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
         Arc::new(key()),
         Layout::within(dir.path()),
         crate::signing::SigningState::open(&other.path().join("signing"), &policy()).unwrap(),
+        keys::policy_text(&key(), None),
     );
     let mut swapped = swapped.await.unwrap();
     swapped.compared(None);
@@ -386,7 +389,7 @@ async fn an_anchor_that_failed_anywhere_is_finished_with_the_same_bytes() {
         let result = service.anchor_now().await;
         let staged = fs::read(dir.path().join("anchoring/staged.json"))
             .map(|staged| serde_json::from_slice::<Value>(&staged).unwrap());
-        if let Some(staged) = staged.ok().filter(|staged| staged["key"] == crate::anchorer::key(0, 300)) {
+        if let Some(staged) = staged.ok().filter(|staged| staged["key"] == crate::anchorer::key(0, 301)) {
             let body = staged["body"].as_str().unwrap().as_bytes().to_vec();
             assert_eq!(*expected.get_or_insert_with(|| body.clone()), body, "never rebuilt");
         }
@@ -394,7 +397,7 @@ async fn an_anchor_that_failed_anywhere_is_finished_with_the_same_bytes() {
             break;
         }
     }
-    let stored = fs::read(dir.path().join("store").join(crate::anchorer::key(0, 300))).unwrap();
+    let stored = fs::read(dir.path().join("store").join(crate::anchorer::key(0, 301))).unwrap();
     assert_eq!(Some(stored), expected);
     assert!(!dir.path().join("anchoring/staged.json").exists());
 }
@@ -406,7 +409,7 @@ async fn a_store_that_holds_something_else_is_an_alarm() {
     let service = service(dir.path(), &pen).await;
     pen.write(10, "a").await;
     service.anchor_now().await.unwrap();
-    let key = dir.path().join("store").join(crate::anchorer::key(1, 11));
+    let key = dir.path().join("store").join(crate::anchorer::key(1, 12));
     fs::write(&key, "something else").unwrap();
     let error = service.anchor_now().await.unwrap_err();
     assert!(error.is_alarming() && error.to_string().contains("holds other bytes"), "{error}");
@@ -426,8 +429,8 @@ async fn an_export_has_everything_at_one_checkpoint() {
     service.publish(false).await.unwrap();
     let out = std::env::var_os("GUILDHALL_KEEP_EXPORT").map_or_else(|| dir.path().join("export"), Into::into);
     let exported = service.export(&out, true, &mut |_, _| ()).await.unwrap();
-    assert_eq!((exported.size, exported.anchors), (707, 2));
-    for path in ["policy", "checkpoint", "tile/0/000", "tile/1/000.p/2", "tile/entries/002.p/195", "pack/002.p/195"] {
+    assert_eq!((exported.size, exported.anchors), (709, 2));
+    for path in ["policy", "checkpoint", "tile/0/000", "tile/1/000.p/2", "tile/entries/002.p/197", "pack/002.p/197"] {
         assert!(out.join(path).exists(), "{path}");
     }
     // The same again into the same folder changes nothing; another log's does not go in.
@@ -464,7 +467,7 @@ async fn the_worker_publishes_and_anchors_by_itself() {
     stop.send_replace(true);
     worker.await.unwrap();
     let status = service.status().await.unwrap();
-    assert_eq!(status.published, 41);
+    assert_eq!(status.published, 42);
     assert_eq!(status.anchored.unwrap().seq, 0, "the second one is not due yet");
 }
 

@@ -124,7 +124,7 @@ pub async fn memory(entries: u64) {
 }
 
 /// A line of `/proc/<pid>/status`.
-fn resident(pid: u32, name: &str) -> String {
+pub fn resident(pid: u32, name: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     let kilobytes: u64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);

@@ -9,8 +9,11 @@
 mod floor;
 mod grown;
 mod hand;
+mod heads;
+mod inventory;
 mod load;
 mod ours;
+mod reckoned;
 mod standing;
 mod table;
 
@@ -38,8 +41,14 @@ enum Section {
     Memory,
     /// Capability checks a second in process, on both engines
     Checks,
-    /// All figures of many holders from their evidence
+    /// All figures of many holders from their evidence: the arithmetic alone, and through log and worker
     Reputation,
+    /// Tokens, manifests and skills a second through `guildhall import`, with its memory
+    Imports,
+    /// Three days of a simulated clock with many grants of one healthy source
+    Reconciler,
+    /// Proofs of entries and of heads, and what the tree of heads weighs, at a million of each
+    Proofs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,7 +77,7 @@ struct Arguments {
     /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands` and `checks`
+    /// The engines, for `commands`, `checks`, `imports` and `reputation`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -77,6 +86,18 @@ struct Arguments {
     /// Entries in the log for `audit` and `rebuild`
     #[arg(long, default_value_t = 300_000)]
     entries: u64,
+    /// Holders for `reputation`
+    #[arg(long, default_value_t = 10_000)]
+    holders: u64,
+    /// Pieces of evidence for each of them
+    #[arg(long, default_value_t = 100)]
+    pieces: u64,
+    /// Tokens for `imports`
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    tokens: Vec<usize>,
+    /// Grants for `reconciler`
+    #[arg(long, default_value_t = 100_000)]
+    grants: usize,
     /// The sizes compared by `memory`
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
     sizes: Vec<u64>,
@@ -103,6 +124,21 @@ fn main() {
     }
     if wanted(Section::Reputation) {
         standing::reputation();
+        for side in &arguments.engines {
+            let (holders, pieces) = (arguments.holders, arguments.pieces);
+            guildhall_tests::block_on(reckoned::whole(side.engine(), holders, pieces, arguments.seconds));
+        }
+    }
+    if wanted(Section::Imports) {
+        for side in &arguments.engines {
+            guildhall_tests::block_on(inventory::imports(side.engine(), &arguments.tokens));
+        }
+    }
+    if wanted(Section::Reconciler) {
+        guildhall_tests::block_on(inventory::reconciler(arguments.grants));
+    }
+    if wanted(Section::Proofs) {
+        heads::proofs();
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {

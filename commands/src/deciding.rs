@@ -19,6 +19,7 @@ use crate::answer::{Answer, SubmitError};
 use crate::cache::Cache;
 use crate::candidates::{Candidate, ReceiptId, decide_one, permit, prepare, receipt_id, system_context};
 use crate::entries::{Attribution, Maker, Tip};
+use crate::folded::take_over;
 use crate::loading::{Loaded, infra_tip, load_expected, load_keys, load_missing, stored_answers};
 use crate::pipeline::{Job, Work, is_denial};
 use crate::refusals::Refusals;
@@ -185,6 +186,7 @@ impl Core {
         let mut maker = Maker::new(&self.origin, base, now, nonce_key);
         let mut settled = Settled::default();
         let mut loaded: Loaded = HashMap::new();
+        take_over(reading, &mut scene, &mut loaded, &candidates).await?;
         load_keys(reading, &mut scene, &mut loaded, &candidates).await?;
         load_expected(reading, &mut scene, &mut loaded, &candidates).await?;
         let ids: Vec<Option<ReceiptId>> =

@@ -10,6 +10,7 @@ mod cache;
 mod candidates;
 mod deciding;
 mod entries;
+mod folded;
 mod loading;
 mod pipeline;
 mod refusals;
@@ -20,5 +21,6 @@ mod settling;
 mod writer;
 
 pub use answer::{Answer, EntryRef, SubmitError, Verdict};
+pub use folded::{Folded, fold};
 pub use pipeline::{Config, Pipeline};
 pub use request::{Request, Unreadable};

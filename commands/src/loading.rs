@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::ids::Stream;
-use domain::turn::{Claim, Missing, Scene as _, State, Stop};
+use domain::turn::{Claim, Missing, Scene as _, Stop};
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::{Failure, Reading};
 use identity::Credential;
-use projections::recorded;
 
 use crate::candidates::{Candidate, ReceiptId, decide_one, permit};
 use crate::entries::Tip;
+use crate::folded;
 use crate::scene::BatchScene;
 
 pub(crate) type Loaded = HashMap<Stream, Tip>;
@@ -94,21 +94,7 @@ pub(crate) async fn load_streams(
     if streams.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
-    let mut states: HashMap<Stream, (State, Tip)> =
-        streams.iter().map(|stream| (*stream, (State::empty(*stream), Tip::NONE))).collect();
-    let fold = |entry: eventlog::Stored| {
-        let corrupt = |error: &dyn std::fmt::Display| Failure::Corrupt(error.to_string());
-        let recorded = recorded::decode(&entry).map_err(|error| corrupt(&error))?;
-        let stream: Stream = entry.stream.parse().map_err(|error| corrupt(&error))?;
-        if let (Some((state, tip)), Some(event)) = (states.get_mut(&stream), &recorded.event) {
-            state.evolve(event, recorded.at);
-            *tip = Tip { versions: entry.version + 1, hash: entry.hash };
-        }
-        Ok(())
-    };
-    reading.load_each(&names, fold).await?;
-    for (stream, (state, tip)) in states {
+    for (stream, (state, tip)) in folded::read(reading, streams).await? {
         scene.states.insert(stream, Arc::new(state));
         loaded.insert(stream, tip);
     }

@@ -6,6 +6,8 @@ use domain::ids::Stream;
 use identity::Credential;
 use serde_json::Value;
 
+use crate::folded::Folded;
+
 /// Longest idempotency key, in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
 
@@ -20,6 +22,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// (stream, number of entries it must have).
     pub expected_version: Option<(Stream, u64)>,
+    /// A stream that the command is about, read ahead.
+    pub folded: Option<Folded>,
     /// BLAKE3 over the action and everything the caller sent.
     pub digest: [u8; 32],
     /// About how many bytes were sent.
@@ -62,14 +66,28 @@ impl Request {
         if sealed_by_caller {
             return Err(unreadable("expected a string where an object was sent".to_owned()));
         }
-        Ok(Self { credential, command, evidence, idempotency_key: None, expected_version: None, digest, bytes })
+        Ok(Self { evidence, digest, bytes, ..Self::of(credential, command) })
     }
 
     /// A command built in this process; two requests under one key must not differ, so the digest is the caller's business.
     pub fn of(credential: Credential, command: impl Into<Command>) -> Self {
         let command = command.into();
         let (digest, bytes) = ([0; 32], 0);
-        Self { credential, command, evidence: Vec::new(), idempotency_key: None, expected_version: None, digest, bytes }
+        Self {
+            credential,
+            command,
+            evidence: Vec::new(),
+            idempotency_key: None,
+            expected_version: None,
+            folded: None,
+            digest,
+            bytes,
+        }
+    }
+
+    pub fn with_folded(mut self, folded: Option<Folded>) -> Self {
+        self.folded = folded;
+        self
     }
 
     pub fn with_key(mut self, key: impl Into<String>) -> Self {

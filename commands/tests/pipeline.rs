@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use commands::{Answer, Config, Pipeline, Request, SubmitError, Verdict};
-use domain::ids::{CitizenId, KeyId, Stream, TreasuryId};
+use domain::Time;
+use domain::ids::{CitizenId, KeyId, ReputationId, Stream, TreasuryId};
+use domain::reputation::command::RecomputeReputation;
 use domain::text::Digest;
 use eventlog::vault::{MasterKey, Vault};
 use eventlog::{CommitFault, Failure, Log, LogConfig, testing};
@@ -134,7 +136,42 @@ on_both_engines!(
     the_version_of_a_stream_that_the_command_does_not_read_is_looked_up,
     a_key_that_does_not_open_fails_its_own_command_and_no_other,
     text_is_never_sealed_for_a_guild_that_is_not_there_yet,
+    what_was_folded_ahead_counts_only_if_the_stream_ends_there,
 );
+
+async fn what_was_folded_ahead_counts_only_if_the_stream_ends_there(city: City) {
+    let (holder, _) = city.citizen_with("5.00", 100).await;
+    city.good("guild.found", json!({"slug": "weavers", "kind": "project", "name": "W"})).await;
+    let attest = async |work: &str| {
+        let body = json!({
+            "holder": holder, "outcome": "task_completed", "work": work, "scope": "weavers", "stake": "T3",
+            "proof": "ab".repeat(32),
+        });
+        city.good("reputation.attest", body).await
+    };
+    let stream = Stream::Reputation(ReputationId::of(holder));
+    let mut side = city.log.beside().await.unwrap();
+    let nothing = commands::fold(&mut side, &[stream].into()).await.unwrap().remove(&stream);
+    attest("one").await;
+    let one = commands::fold(&mut side, &[stream].into()).await.unwrap().remove(&stream);
+    attest("two").await;
+    let two = commands::fold(&mut side, &[stream].into()).await.unwrap().remove(&stream);
+    let City { log, mut pipeline, .. } = city;
+    for (folded, recorded) in [(nothing, true), (one, false), (two, false)] {
+        // A writer that remembers nothing.
+        drop(pipeline);
+        pipeline = restart(&log, Config::default()).await;
+        let as_of = Time::from_micros(log.head().await.unwrap().at);
+        let command = RecomputeReputation { holder, as_of };
+        let request = Request::of(Credential::System, command).with_folded(folded);
+        let answer = pipeline.submit(request).await.unwrap();
+        assert_eq!(answer.verdict, if recorded { Verdict::Done } else { Verdict::AlreadyDone });
+        for entry in answer.entries {
+            let rows = entry.data["rows"].as_array().unwrap();
+            assert!(rows.len() == 4 && rows.iter().all(|row| row["evidence"] == 2), "{rows:?}");
+        }
+    }
+}
 
 /// Several at once, queued in this order before the first is answered.
 async fn together(city: &City, requests: impl IntoIterator<Item = Request>) -> Vec<Result<Answer, SubmitError>> {

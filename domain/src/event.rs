@@ -1,6 +1,6 @@
 //! Everything that can have happened: one closed enum over the aggregates, and the claims that events take.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::citizen::event::CitizenEvent;
@@ -71,16 +71,27 @@ impl Event {
         let mut object = serde_json::Map::new();
         object.insert("type".to_owned(), Value::String(kind.to_owned()));
         object.insert("data".to_owned(), data);
-        let value = Value::Object(object);
+        Self::read(kind, Value::Object(object))
+    }
+
+    /// The same from the text of the data, several times as fast.
+    pub fn from_text(kind: &str, data: &str) -> Result<Self, UnknownEvent> {
+        let text = format!("{{\"type\":{},\"data\":{data}}}", Value::from(kind));
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        let event = Self::read(kind, &mut reader)?;
+        reader.end().map(|()| event).map_err(|source| UnknownEvent::Data { kind: kind.to_owned(), source })
+    }
+
+    fn read<'de>(kind: &str, from: impl Deserializer<'de, Error = serde_json::Error>) -> Result<Self, UnknownEvent> {
         let wrap = |source| UnknownEvent::Data { kind: kind.to_owned(), source };
         match kind.split_once('.').map(|(aggregate, _)| aggregate) {
-            Some("city") => serde_json::from_value(value).map(Self::City).map_err(wrap),
-            Some("citizen") => serde_json::from_value(value).map(Self::Citizen).map_err(wrap),
-            Some("guild") => serde_json::from_value(value).map(Self::Guild).map_err(wrap),
-            Some("treasury") => serde_json::from_value(value).map(Self::Treasury).map_err(wrap),
-            Some("key") => serde_json::from_value(value).map(Self::Key).map_err(wrap),
-            Some("grant") => serde_json::from_value(value).map(Self::Grant).map_err(wrap),
-            Some("reputation") => serde_json::from_value(value).map(Self::Reputation).map_err(wrap),
+            Some("city") => Deserialize::deserialize(from).map(Self::City).map_err(wrap),
+            Some("citizen") => Deserialize::deserialize(from).map(Self::Citizen).map_err(wrap),
+            Some("guild") => Deserialize::deserialize(from).map(Self::Guild).map_err(wrap),
+            Some("treasury") => Deserialize::deserialize(from).map(Self::Treasury).map_err(wrap),
+            Some("key") => Deserialize::deserialize(from).map(Self::Key).map_err(wrap),
+            Some("grant") => Deserialize::deserialize(from).map(Self::Grant).map_err(wrap),
+            Some("reputation") => Deserialize::deserialize(from).map(Self::Reputation).map_err(wrap),
             _ => Err(UnknownEvent::Type(kind.to_owned())),
         }
     }

@@ -62,6 +62,7 @@ codes! {
     MissingScope = "missing_scope", "the caller's membership lacks the scope for this class of action";
     MemberNotFound = "member_not_found", "there is no such living member";
     MemberExists = "member_exists", "that member already belongs to the guild";
+    TooManyGuilds = "too_many_guilds", "a citizen is a member of at most 1000 guilds";
     MemberNotActive = "member_not_active", "the member is not active";
     MemberNotSuspended = "member_not_suspended", "the member is not suspended";
     MemberRemoved = "member_removed", "a removed member cannot re-join by themselves";
@@ -122,6 +123,7 @@ codes! {
     NotTheSourceOwner = "not_the_source_owner", "the caller has no authority over that source";
     NotInsideGuild = "not_inside_guild", "a guild grants to itself and its active members only";
     RankTooLow = "rank_too_low", "it takes the guild's coordinator rank or one above it";
+    TooManyGuildGrants = "too_many_guild_grants", "somebody has at most 2000 grants of guilds, those handed on from them counted";
     NotTheGranter = "not_the_granter", "only the holder, who granted it, or the owner of its source may do that";
     NotTheHolder = "not_the_holder", "only the holder hands on what they have";
     Withheld = "withheld", "somebody revoked it, so an importer does not bring it back";
@@ -137,7 +139,9 @@ codes! {
     SameHousehold = "same_household", "nobody attests for themselves, their operator or their agents";
     OutcomeAttested = "outcome_attested", "that outcome of that work was attested for that holder before";
     NoEvidenceOfOwn = "no_evidence_of_own", "whoever speaks for or against others has shown something in that scope";
-    OpinionGiven = "opinion_given", "the same opinion was given within the last 30 days";
+    OpinionGiven = "opinion_given", "an opinion of that citizen was given in that scope within the last 30 days";
+    TooManyOpinions = "too_many_opinions", "nobody gives more than 100 opinions in 30 days";
+    TooManyScopes = "too_many_scopes", "there is evidence of this citizen in 300 scopes, which is the most";
     EvidenceNotFound = "evidence_not_found", "there is no such piece of evidence about that holder";
     NotDisputed = "not_disputed", "only what its holder disputes is reversed";
     AsOfInFuture = "as_of_in_future", "nobody computes the future";

@@ -280,6 +280,8 @@ impl World {
             let (kind, data) = event.to_parts();
             let read = Event::from_parts(&kind, data).unwrap();
             assert_eq!(&read, event, "a recorded event reads back as itself");
+            let (kind, data) = event.to_parts();
+            assert_eq!(&Event::from_text(&kind, &data.to_string()).unwrap(), event, "and so it does from its text");
             fresh.entry(*stream).or_insert_with(|| State::empty(*stream)).evolve(&read, *at);
         }
         for (stream, live) in &self.states {

@@ -104,12 +104,12 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 /// What a reader cannot see and a log keeps for ever. Lines and tabs are text; the isolating marks of mixed scripts are, too.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || ('\u{202a}'..='\u{202e}').contains(&c)
 }
 
 /// What takes no place on a page by itself: blanks, joiners, fillers, marks of direction, tags.
-fn is_blank(c: char) -> bool {
+pub(crate) fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || matches!(
             c,

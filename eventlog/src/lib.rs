@@ -25,6 +25,7 @@ mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod vault;
+mod whole;
 mod writer;
 
 pub use append::{Append, VaultWrites};
@@ -40,4 +41,5 @@ pub use reading::Reading;
 pub use recorder::Recorder;
 pub use seat::Seat;
 pub use tables::{Head, Receipt, Stored};
+pub use whole::{Whole, whole};
 pub use writer::Writer;

@@ -398,7 +398,7 @@ impl Log {
     }
 
     /// This server's clock, in microseconds since 1970.
-    pub(crate) fn clock(&self) -> i64 {
+    pub fn clock(&self) -> i64 {
         jiff::Timestamp::now().as_microsecond() + self.inner.faults.clock_skew()
     }
 

@@ -941,6 +941,15 @@ async fn long_streams_and_large_entries_are_loaded_in_pages(city: City) {
     assert_eq!(batch.tail(0).await.unwrap().len(), LONG + 10);
     batch.rollback().await;
 
+    // Only what is short comes in one piece, and it is the same.
+    let mut short = eventlog::whole(&mut city.log.beside().await.unwrap(), &names).await.unwrap();
+    short.sort_by(|one, other| one.stream.cmp(&other.stream));
+    assert_eq!(short.iter().map(|whole| whole.stream.as_str()).collect::<Vec<_>>(), ["a", "z"]);
+    for whole in &short {
+        let entries = city.log.read_stream(&whole.stream, 0, 10).await.unwrap();
+        assert_eq!(whole.entries().collect::<Vec<_>>(), entries.iter().map(|entry| &*entry.bytes).collect::<Vec<_>>());
+        assert_eq!(whole.hash, entries.last().unwrap().hash);
+    }
     assert_eq!(city.log.load_streams(&names).await.unwrap().len(), LONG + 9);
     assert_eq!(city.log.read(0, usize::MAX).await.unwrap().len(), LONG + 10);
     assert_eq!(city.log.read_stream("long", 100, 15_000).await.unwrap().len(), 15_000);

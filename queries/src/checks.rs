@@ -171,11 +171,11 @@ const CHAIN: &str = "with recursive chain (depth, grant_id) as ( \
      union all \
        select c.depth + 1, i.parent from chain c join inventory i on i.grant_id = c.grant_id \
        where i.parent is not null and c.depth < 8) \
-     select p.size, (select a.effect from capability_actions a where a.kind = $2 and a.action = $4), \
+     select (select size from view_position), (select a.effect from capability_actions a where a.kind = $2 and a.action = $4), \
        c.grant_id, i.status, i.scope, i.source, i.granted_at, i.verified_at, i.expires_at, i.holder, i.parent, \
        coalesce(z.status, g.status, (select 'active' from inventory r where i.holder_kind = 'squad' and r.holder = i.holder \
          and r.kind = 'guild_role' and r.status = 'active' limit 1)) \
-     from view_position p left join chain c on 1 = 1 left join inventory i on i.grant_id = c.grant_id \
+     from (select 1 as one) o left join chain c on 1 = 1 left join inventory i on i.grant_id = c.grant_id \
      left join citizens z on z.citizen = i.holder left join guild_directory g on g.guild = i.holder \
      order by c.depth";
 const CHAIN_KINDS: &[Kind] = &[

@@ -62,6 +62,14 @@ pub async fn grants_to_expire(conn: &mut Conn, now: Time) -> Result<Vec<DueGrant
     select(conn, rest, &[time(now), number(MAX_LIMIT.into())]).await
 }
 
+/// Living grants of citizens and guilds that are gone for good.
+pub async fn grants_of_the_gone(conn: &mut Conn, limit: u32) -> Result<Vec<DueGrant>> {
+    let rest = "where t.status in ('active', 'stale') and t.holder in \
+                (select c.citizen from citizens c where c.status = 'deprovisioned' \
+                 union all select g.guild from guild_directory g where g.status = 'dissolved') order by t.grant_id limit $1";
+    select(conn, rest, &[number(limit.into())]).await
+}
+
 /// Grants that ended at or before this time, the oldest first.
 pub async fn grants_to_prune(conn: &mut Conn, ended_by: Time) -> Result<Vec<DueGrant>> {
     let rest = "where t.ended_at is not null and t.ended_at <= $1 order by t.ended_at, t.grant_id limit $2";

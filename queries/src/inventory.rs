@@ -1,5 +1,7 @@
 //! Who can do what: by holder, by capability, and what happened to a grant. Whether, and why not, is in `checks`.
 
+use std::collections::BTreeSet;
+
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::{Action, Scope};
 use domain::grant::verification::STUCK_AFTER;
@@ -123,6 +125,8 @@ row! {
         holder: HolderId,
         kind: String,
         reference: CapabilityRef,
+        scope: Scope,
+        expires_at: Option<Time>,
     }
 }
 
@@ -132,6 +136,17 @@ pub async fn of_source(conn: &mut Conn, source: Source, after: Option<GrantId>) 
                 order by t.grant_id limit $3";
     let after = after.map(|after| after.to_string()).unwrap_or_default();
     select(conn, rest, &[text(source), text(after), number(crate::MAX_LIMIT.into())]).await
+}
+
+/// Those of these grants, living or not, that a source told of.
+pub async fn told_of(conn: &mut Conn, source: Source, grants: &[GrantId]) -> Result<BTreeSet<GrantId>> {
+    if grants.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let places: Vec<String> = (2..grants.len() + 2).map(|place| format!("${place}")).collect();
+    let rest = format!("where t.source = $1 and t.parent is null and t.grant_id in ({})", places.join(", "));
+    let params: Vec<Cell> = std::iter::once(text(source)).chain(grants.iter().map(text)).collect();
+    Ok(select::<Imported>(conn, &rest, &params).await?.into_iter().map(|row| row.grant_id).collect())
 }
 
 /// Who has a kind of capability; the cursor is a grant's id.

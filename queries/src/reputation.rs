@@ -24,9 +24,10 @@ pub async fn outdated(conn: &mut Conn, after: Option<CitizenId>) -> Result<Vec<R
     select(conn, rest, &[text(from(after)), number(MAX_LIMIT.into())]).await
 }
 
-/// All holders of evidence, after this one.
-pub async fn all(conn: &mut Conn, after: Option<CitizenId>) -> Result<Vec<Reputed>> {
-    select(conn, "where t.holder > $1 order by t.holder limit $2", &[text(from(after)), number(MAX_LIMIT.into())]).await
+/// Holders whose evidence changed, or whose figures were computed last before a time, after this one.
+pub async fn computed_before(conn: &mut Conn, time: Time, after: Option<CitizenId>) -> Result<Vec<Reputed>> {
+    let rest = "where (t.outdated = 1 or t.as_of < $1) and t.holder > $2 order by t.holder limit $3";
+    select(conn, rest, &[number(time.micros().unsigned_abs()), text(from(after)), number(MAX_LIMIT.into())]).await
 }
 
 fn from(after: Option<CitizenId>) -> String {

@@ -238,7 +238,7 @@ async fn rosters_and_the_governance_log_are_listed_in_pages() {
 async fn what_life_left_open_is_listed_by_state_and_found_when_due() {
     on_both(async |mut town| {
         town.append(&[beginning(4, 2)]).await.unwrap();
-        let mut life = Life::new(8, 4, 2);
+        let mut life = Life::new(11, 4, 2);
         for _ in 0..60 {
             let batch: Vec<_> = (0..20).map(|_| life.act()).filter(|act| !act.is_empty()).collect();
             town.append(&batch).await.unwrap();

@@ -13,7 +13,20 @@ use serde::{Deserialize, Serialize};
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
 /// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
-const NOT_SETTINGS: &[&str] = &["config", "key", "master_key", "login_password", "test_pg", "pg_bin", "skip_pg"];
+const NOT_SETTINGS: &[&str] = &[
+    "config",
+    "key",
+    "master_key",
+    "login_password",
+    "test_pg",
+    "pg_bin",
+    "skip_pg",
+    "test_witness",
+    "skip_witness",
+    "test_node",
+    "skip_browser",
+    "screenshots",
+];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +48,7 @@ pub struct Settings {
     pub log: Logging,
     pub limits: Limits,
     pub anchor: Anchoring,
+    pub witness: Witnessing,
     pub sources: Sources,
 }
 
@@ -52,9 +66,19 @@ pub struct Sources {
     pub skills: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<PathBuf>,
+    /// How long one listing may take before what it did not come to counts as unknown [default: 600]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing_seconds: Option<u64>,
 }
 
+/// A round that has to give up all five sources still ends within the hour.
+const LISTING_SECONDS: u64 = 600;
+
 impl Sources {
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.listing_seconds.unwrap_or(LISTING_SECONDS))
+    }
+
     pub fn map(&self, source: Source) -> Option<&Path> {
         let map = match source {
             Source::D1Tokens => &self.tokens,
@@ -122,6 +146,22 @@ pub struct Anchoring {
     pub directory: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Witnessing {
+    /// A C2SP policy file: the witnesses that are asked to cosign every checkpoint, and the quorum that makes it a witnessed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// How long a checkpoint waits for its quorum before it is shown without, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Witnessing {
+    fn default() -> Self {
+        Self { policy: None, deadline_ms: 1000 }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -134,6 +174,7 @@ impl Default for Settings {
             log: Logging::default(),
             limits: Limits::default(),
             anchor: Anchoring::default(),
+            witness: Witnessing::default(),
             sources: Sources::default(),
         }
     }
@@ -272,6 +313,7 @@ impl Settings {
             ("limits.queue", limits.queue as u64),
             ("anchor.checkpoint_seconds", self.anchor.checkpoint_seconds),
             ("anchor.anchor_seconds", self.anchor.anchor_seconds),
+            ("witness.deadline_ms", self.witness.deadline_ms),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             anyhow::bail!("settings: {name} must be above zero");

@@ -1,18 +1,15 @@
 //! How subcommands that write reach the one who may: a running server over a private socket, or, without one, this process itself.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use commands::Request;
-use domain::Command;
-use domain::grant::command::{Finding, RecordVerifications};
+use domain::grant::command::Finding;
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, GuildId, GuildRef, Slug};
-use futures::StreamExt as _;
+use domain::ids::{GrantId, Slug};
+use domain::{Code, Command, Rejection, Time};
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,18 +19,17 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
+use crate::city::reconciler;
 use crate::city::{City, DataDir, Open, make_private, open_log};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
 use crate::http::{Fresh, Refusal};
-use crate::importing::{self, Desk, Holding, Import, Settled};
+use crate::importing::{self, Guilds as _, Import, Tables, desk};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
 const MAX_LINE: u64 = 1 << 20;
-/// Imports that are submitted at a time.
-const IMPORTS: usize = 256;
 /// The longest path a socket may have on Linux, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -56,6 +52,10 @@ pub enum Ask {
         out: PathBuf,
         with_packs: bool,
     },
+    ExportStream {
+        stream: String,
+        out: PathBuf,
+    },
     Rebuild,
     Reconcile {
         dry_run: bool,
@@ -65,13 +65,14 @@ pub enum Ask {
         source: Source,
         after: Option<GrantId>,
     },
-    /// The guilds with these slugs.
-    Guilds {
-        slugs: Vec<Slug>,
+    /// The guild with this slug.
+    Guild {
+        slug: Slug,
     },
-    /// What an importer brings, and what it found out.
+    /// What an importer brings from a source, and what it found out about what that source told of.
     Import {
         api_key: Secret,
+        source: Source,
         imports: Vec<Import>,
         findings: Vec<Finding>,
         dry: bool,
@@ -164,7 +165,7 @@ async fn here(settings: &Settings, dir: &DataDir, ask: Ask, on_progress: OnProgr
     ending
 }
 
-async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
+pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
     match ask {
         Ask::Command { api_key, action, fields } => match command(city, &api_key, &action, fields).await {
             Ok(value) => Ok(Ending::Done(value)),
@@ -180,8 +181,9 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
         }
+        Ask::ExportStream { stream, out } => Ok(Ending::Done(city.anchoring.export_stream(&stream, &out).await?)),
         Ask::Reconcile { dry_run } => {
-            let round = crate::city::reconciler::round(city, crate::http::now(), dry_run).await?;
+            let round = reconciler::round(city, Time::from_micros(city.log.clock()), dry_run).await?;
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
@@ -189,20 +191,13 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
         }
-        Ask::Guilds { slugs } => {
-            let mut conn = city.views.reader().await?;
-            let mut found = BTreeMap::new();
-            for slug in slugs {
-                if let Some(guild) = queries::guilds::guild(&mut conn, &GuildRef::Slug(slug.clone())).await? {
-                    found.insert(slug, guild.guild);
-                }
+        Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
+        Ask::Import { api_key, source, imports, findings, dry } => {
+            match desk::import(city, &api_key, source, imports, findings, dry).await {
+                Ok(settlement) => Ok(Ending::Done(serde_json::to_value(settlement)?)),
+                Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
             }
-            Ok(Ending::Done(serde_json::to_value(found)?))
         }
-        Ask::Import { api_key, imports, findings, dry } => match import(city, &api_key, imports, findings, dry).await {
-            Ok(settled) => Ok(Ending::Done(serde_json::to_value(settled)?)),
-            Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
-        },
         Ask::Rebuild => {
             let rebuilt = projections::replay::rebuild(&city.log, &city.views, on_progress).await?;
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
@@ -210,33 +205,10 @@ async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) -> anyhow::
     }
 }
 
-/// What an importer brings, as the caller; what it found out, as the city's own word.
-async fn import(
-    city: &City,
-    api_key: &Secret,
-    imports: Vec<Import>,
-    findings: Vec<Finding>,
-    dry: bool,
-) -> Result<Vec<Settled>, Problem> {
-    let credential = admitted(city, api_key, "grant.import").await?;
-    if dry {
-        return importing::judge(city, &imports).await.map_err(Problem::from);
-    }
-    let submitted = imports.into_iter().map(|import| importing::submit(city, credential, import));
-    // So many at a time as the queue has room for beside everybody else's.
-    let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
-    let settled = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
-    if !findings.is_empty() {
-        let command = RecordVerifications { findings };
-        city.pipeline.submit(Request::of(Credential::System, command)).await?;
-    }
-    Ok(settled)
-}
-
 /// The same door as over HTTP: the socket says which machine, the key says who.
 async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String, Value>) -> Result<Value, Problem> {
     let action = Command::ACTIONS.iter().find(|known| **known == action).copied();
-    let action = action.ok_or_else(|| Problem::rejected(&domain::Rejection::new(domain::Code::UnknownAction)))?;
+    let action = action.ok_or_else(|| Problem::rejected(&Rejection::new(Code::UnknownAction)))?;
     let credential = admitted(city, api_key, action).await?;
     let asked = Asked { action, fields, idempotency_key: None, expected_version: None };
     let settled = settle_fields(city, credential, asked).await?;
@@ -246,7 +218,7 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     }
 }
 
-async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result<Credential, Problem> {
+pub(crate) async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result<Credential, Problem> {
     let presented = PresentedKey::parse(&api_key.0).map_err(Problem::credential)?;
     let permitted = city.standing.permit(&presented, action, Fresh::Head).await;
     match permitted {
@@ -257,64 +229,6 @@ async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result
             city.pipeline.denied(&who, action, rejection.code.as_str());
             Err(Problem::rejected(&rejection))
         }
-    }
-}
-
-/// Where `guildhall import` has its records settled: by the running server, or by this process.
-pub struct ImportDesk {
-    settings: Settings,
-    api_key: Secret,
-    here: Option<Open>,
-}
-
-impl ImportDesk {
-    pub async fn open(settings: &Settings, api_key: Secret) -> anyhow::Result<Self> {
-        let dir = DataDir::existing(&settings.data_dir)?;
-        let here = match UnixStream::connect(dir.file(SOCKET)).await {
-            Ok(_) => None,
-            Err(_) => Some(Open::start(settings.clone()).await?),
-        };
-        Ok(Self { settings: settings.clone(), api_key, here })
-    }
-
-    pub async fn close(self) {
-        if let Some(open) = self.here {
-            open.close().await;
-        }
-    }
-
-    async fn ask<T: serde::de::DeserializeOwned>(&self, request: Ask) -> anyhow::Result<T> {
-        let ending = match &self.here {
-            Some(open) => perform(&open.city, request, &mut |_, _| {}).await?,
-            None => ask(&self.settings, request, &mut |_, _| {}).await?,
-        };
-        match ending {
-            Ending::Done(value) => Ok(serde_json::from_value(value)?),
-            Ending::Refused(problem) => {
-                let part = |name: &str| problem[name].as_str().unwrap_or_default();
-                bail!("no, because {} [{}] {}", part("title"), part("code"), part("detail"))
-            }
-        }
-    }
-}
-
-impl Desk for ImportDesk {
-    async fn holdings(&mut self, source: Source, after: Option<GrantId>) -> anyhow::Result<Vec<Holding>> {
-        self.ask(Ask::Holdings { source, after }).await
-    }
-
-    async fn guilds(&mut self, slugs: Vec<Slug>) -> anyhow::Result<BTreeMap<Slug, GuildId>> {
-        self.ask(Ask::Guilds { slugs }).await
-    }
-
-    async fn settle(
-        &mut self,
-        imports: Vec<Import>,
-        findings: Vec<Finding>,
-        dry: bool,
-    ) -> anyhow::Result<Vec<Settled>> {
-        let api_key = self.api_key.clone();
-        self.ask(Ask::Import { api_key, imports, findings, dry }).await
     }
 }
 

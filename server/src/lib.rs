@@ -9,3 +9,4 @@ pub mod http;
 mod importing;
 mod logging;
 pub mod serve;
+mod witness;

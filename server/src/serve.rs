@@ -118,7 +118,8 @@ fn greet(running: &mut Running) -> anyhow::Result<()> {
     running.open.first_is_shown()
 }
 
-fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+/// Ends with SIGINT or SIGTERM.
+pub fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

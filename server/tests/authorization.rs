@@ -121,11 +121,22 @@ async fn a_key_limited_to_one_action_opens_no_other_address() {
 async fn what_is_open_is_listed_with_its_reason() {
     let town = Town::start_with(|settings| settings.limits.strangers_per_second = 10_000).await;
     let open: Vec<&str> = OPEN.iter().map(|(path, _)| *path).collect();
-    assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/checkpoint", "/tile/{*path}"]);
-    for path in ["/healthz", "/readyz"] {
+    let of_the_page = ["/policy", "/proof/{position}", "/audit", "/audit.json", "/audit/{file}"];
+    assert_eq!(open, [&["/healthz", "/readyz", "/metrics", "/checkpoint", "/tile/{*path}"][..], &of_the_page].concat());
+    for path in ["/healthz", "/readyz", "/audit", "/audit.json", "/audit/page.js", "/policy"] {
         assert_eq!(town.send(request(&Method::GET, path, None)).await.status.as_u16(), 200, "{path}");
     }
-    for path in ["/", "/v1", "/v1/", "/admin", "/v1/entries/../whoami", "/tile/../master.key", "/tile/x/y"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/admin",
+        "/v1/entries/../whoami",
+        "/tile/../master.key",
+        "/tile/x/y",
+        "/audit/mod.rs",
+        "/proof/999999",
+    ] {
         let status = town.send(request(&Method::GET, path, None)).await.status.as_u16();
         assert!(status == 404 || status == 401, "{path}: {status}");
     }

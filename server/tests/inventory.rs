@@ -137,6 +137,28 @@ async fn who_has_what_can_be_asked_from_both_sides() {
     shop.town.end().await;
 }
 
+/// Those at the doors act on what they are told: what was taken away before they asked opens none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_after_a_revocation_was_acknowledged_is_refused() {
+    let shop = Workshop::open("1000/s").await;
+    let (ann, lathe) = (&shop.ann, format!("{}/lathe", shop.guild));
+    let mut grant = shop.grant.clone();
+    for _ in 0..20 {
+        let asked = json!({ "kind": "tool", "ref": lathe, "action": "turn" });
+        let path = format!("/holders/{}/assert", ann.0);
+        assert_eq!(shop.town.post(&ann.1, &path, asked.clone()).await.ok().body["allowed"], true);
+        let revoke = format!("/holders/{}/grants/{grant}/revoke", ann.0);
+        shop.town.post(&shop.founder_key, &revoke, json!({})).await.ok();
+        assert_eq!(shop.town.post(&ann.1, &path, asked).await.ok().body["because"], "no_grant");
+        let again = json!({ "kind": "tool", "ref": lathe, "source": shop.guild });
+        let reply = shop.town.post(&shop.founder_key, &format!("/holders/{}/grants", ann.0), again).await.ok();
+        let path = format!("/holders/{}/grants?kind=tool", ann.0);
+        let held = shop.town.get_after(&ann.1, &path, reply.position()).await.ok();
+        grant = held.body["items"][0]["grant_id"].as_str().unwrap().to_owned();
+    }
+    shop.town.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_looks_like_a_secret_is_no_ref_and_is_not_repeated() {
     let shop = Workshop::open("100/h").await;
@@ -145,6 +167,12 @@ async fn what_looks_like_a_secret_is_no_ref_and_is_not_repeated() {
     let refused = shop.town.post(&shop.founder_key, &format!("/holders/{}/grants", shop.ann.0), granted).await;
     let refused = refused.refused(422, "invalid_field");
     assert_eq!(refused.field(), "ref");
+    assert!(!refused.text.contains(secret), "{}", refused.text);
+    let details = json!({ "token": secret }).to_string();
+    let told = json!({ "kind": "template", "ref": "review", "source": "fs:skills", "details": details });
+    let path = format!("/holders/{}/grants/import", shop.ann.0);
+    let refused = shop.town.post(&shop.town.key, &path, told).await.refused(422, "invalid_field");
+    assert_eq!(refused.field(), "details");
     assert!(!refused.text.contains(secret), "{}", refused.text);
     shop.town.end().await;
 }

@@ -7,8 +7,9 @@ use serde_json::{Map as Fields, Value};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
+use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
-use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, reference};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
@@ -34,6 +35,7 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
+        sink.still_heard()?;
         let text: String = row.try_get(0).map_err(broken)?;
         let fields: Fields<String, Value> = serde_json::from_str(&text)
             .map_err(|_| Unlisted::new(FailureKind::Malformed, table, "a row is no object"))?;
@@ -43,9 +45,11 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
             return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
         }
         let place = format!("{table} row {number}");
-        match connection(ForeignRow(fields), keyed, &place) {
+        let row = ForeignRow(fields);
+        let about = row.about("id");
+        match connection(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
-            Err(what) => sink.wrong(place, what).await,
+            Err(what) => sink.wrong(place, what, about).await,
         }
     }
     Ok(())
@@ -60,10 +64,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         "expired" => Life::Expired,
         _ => return Err("status is not active, revoked or expired".to_owned()),
     };
-    let scopes = row.0.get("scopes").filter(|scopes| !scopes.is_null());
-    if scopes.is_some_and(|scopes| !scopes.as_array().is_some_and(|list| list.iter().all(Value::is_string))) {
-        return Err("scopes is no list of texts".to_owned());
-    }
+    shape::check(&row.0, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
     row.time("connected_at")?;
     let revoked = row.time("revoked_at")?.is_some();
     let expires_at = row.time("expires_at")?;
@@ -75,6 +76,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         row.0.remove(name);
     }
     Ok(Listed {
+        whose: profile.parse().ok().map(Whose::Citizen),
         names: vec![profile],
         kind: CapabilityKind::OauthConnection,
         reference: reference(&id)?,
@@ -136,7 +138,7 @@ mod tests {
         assert_eq!(revoked.unwrap().life, Life::Revoked);
         for (field, value, says) in [
             ("status", json!("gone"), "status is not"),
-            ("scopes", json!("read"), "scopes is no list"),
+            ("scopes", json!("read"), "scopes is not a list of texts"),
             ("profile_id", Value::Null, "profile_id is missing"),
             ("connected_at", json!("soon"), "connected_at is no time"),
         ] {

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 /// Longest document that is kept, in bytes of JSON; beyond that the longest fields go first.
 const MOST: usize = 8_192;
 const WITHHELD: &str = "(not kept: it looks like a secret)";
+const HIDDEN: &str = "(hidden)";
 const TOO_LONG: &str = "(not kept: too long)";
 
 /// The document of these fields; none when there are none.
 pub(crate) fn document(mut fields: Map<String, Value>) -> Option<String> {
     fields.retain(|_, value| !value.is_null());
-    fields.values_mut().for_each(clean);
+    clean_fields(&mut fields);
     while text(&fields).len() > MOST {
         let longest = fields.iter().max_by_key(|(_, value)| value.to_string().len()).map(|(name, _)| name.clone())?;
         if fields.get(&longest).is_some_and(|value| value == TOO_LONG) {
@@ -36,15 +37,30 @@ fn clean(value: &mut Value) {
             }
         }
         Value::Array(list) => list.iter_mut().for_each(clean),
-        Value::Object(object) => {
-            let names: Vec<String> = object.keys().filter(|name| looks_like_secret(name)).cloned().collect();
-            names.iter().for_each(|name| {
-                object.remove(name);
-            });
-            object.values_mut().for_each(clean);
-        }
+        Value::Object(object) => clean_fields(object),
         _ => {}
     }
+}
+
+fn clean_fields(fields: &mut Map<String, Value>) {
+    fields.retain(|name, _| !looks_like_secret(name));
+    fields.values_mut().for_each(clean);
+}
+
+/// A text for people's eyes: what is wrong with a row may repeat a part of it, and a part of it may be a secret.
+pub fn shown(text: &str) -> String {
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let inside = is_inside(first);
+        let end = rest.find(|c| is_inside(c) != inside).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        shown.push_str(if inside && looks_like_secret(word) { HIDDEN } else { word });
+        rest = after;
+    }
+    // What only shows as a whole.
+    if looks_like_secret(&shown) { HIDDEN.to_owned() } else { shown }
 }
 
 #[cfg(test)]
@@ -57,10 +73,23 @@ mod tests {
     #[test]
     fn what_looks_like_a_secret_stays_out_however_deep() {
         let secret = "ghp_0123456789abcdefghij";
-        let fields =
-            json!({"label": "x", "note": format!("use {secret}"), "deep": [{"a": secret, (secret): 1}], "none": null});
+        let fields = json!({"label": "x", "note": format!("use {secret}"), "deep": [{"a": secret, (secret): 1}], "none": null, (secret): 2});
         let document = document(fields.as_object().unwrap().clone()).unwrap();
         assert!(!document.contains(secret) && document.contains("\"label\":\"x\"") && !document.contains("none"));
+    }
+
+    #[test]
+    fn what_people_see_has_no_secret_in_it() {
+        for (text, seen) in [
+            ("/a/sk-loom-0123456789abcdef/SKILL.md:1", "/a/(hidden)/SKILL.md:1"),
+            ("none of workspace:ghp_0123456789abcdefghij, größe", "none of workspace:(hidden), größe"),
+            ("found `AKIAIOSFODNN7EXAMPLE` at line 3", "found `(hidden)` at line 3"),
+            ("Authorization: Bearer abcdefghijklmnop1234", "(hidden)"),
+            ("a plain line, with 1.4.0", "a plain line, with 1.4.0"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(text), seen);
+        }
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! Invariants:
 //! - A source is only ever read.
 //! - No raw secret leaves this crate: tokens are keyed-hashed as they are read, and what looks like a secret is not passed on.
-//! - A row that cannot be understood costs itself alone, and says where it stands; a source that cannot be read says nothing about
-//!   what it does not list.
+//! - A row that cannot be understood costs itself alone, and says where it stands and what it may have been about: of that nothing is
+//!   known, and least of all that it is gone. A source that cannot be read says nothing about what it does not list.
 
+mod account;
 mod address;
 mod connections;
 mod details;
 mod files;
 mod map;
 mod plugins;
+mod shape;
 mod skills;
 mod table;
 mod tokens;
@@ -21,9 +23,12 @@ use std::sync::Arc;
 
 use domain::grant::event::FailureKind;
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 use tokio::sync::mpsc;
 
+pub use account::{Account, Met, is_too_much};
+pub use details::shown;
 pub use map::{Map, MapError, Place};
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
@@ -38,11 +43,21 @@ pub enum Life {
     Expired,
 }
 
+/// Whom a source itself names as the holder, in the city's own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    Guild(Slug),
+    Citizen(CitizenId),
+}
+
 /// One capability as its source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The names by which the source knows its holder, the most telling first.
+    /// The names that the map file may have for its holder, the most telling first. Where a source has several kinds of names, all
+    /// but the first kind say which they are: `owner:kasra`, `workspace:gaf`, `author:loom`.
     pub names: Vec<String>,
+    /// Whose it is if the map has none of the names.
+    pub whose: Option<Whose>,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
     pub life: Life,
@@ -58,11 +73,37 @@ pub struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Listed(Box<Listed>),
-    /// A row that cannot be understood, and where it stands.
-    Wrong {
-        place: String,
-        what: String,
-    },
+    Wrong(Wrong),
+}
+
+/// A row that cannot be understood: where it stands, and what it may have been about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    pub place: String,
+    pub what: String,
+    pub about: About,
+}
+
+impl Wrong {
+    pub(crate) fn new(place: impl ToString, what: impl ToString, about: About) -> Self {
+        Self { place: shown(&place.to_string()), what: shown(&what.to_string()), about }
+    }
+}
+
+/// What a row that cannot be understood may stand for. Of that, nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// These refs, whoever holds them. Without any: nothing that can be held here.
+    Refs(Vec<CapabilityRef>),
+    /// Anything that is not listed elsewhere.
+    Anything,
+}
+
+impl About {
+    /// What is no ref was never held.
+    pub(crate) fn named(text: &str) -> Self {
+        Self::Refs(text.parse().into_iter().collect())
+    }
 }
 
 /// Why a source could not be listed to its end.
@@ -76,7 +117,7 @@ pub struct Unlisted {
 
 impl Unlisted {
     pub(crate) fn new(kind: FailureKind, place: impl ToString, what: impl ToString) -> Self {
-        Self { kind, place: place.to_string(), what: what.to_string() }
+        Self { kind, place: shown(&place.to_string()), what: shown(&what.to_string()) }
     }
 
     pub(crate) fn unreachable(place: impl ToString, what: impl ToString) -> Self {
@@ -93,17 +134,26 @@ impl Sink {
         Self(items)
     }
 
+    /// Nobody listens any more: whoever reads on does it for nothing.
+    pub(crate) fn still_heard(&self) -> Result<(), Unlisted> {
+        if self.0.is_closed() { Err(Unlisted::unreachable("the listing", "was given up")) } else { Ok(()) }
+    }
+
     pub(crate) async fn listed(&self, listed: Listed) {
         // Whoever does not listen any more does not want to hear that either.
         let _ = self.0.send(Item::Listed(Box::new(listed))).await;
     }
 
-    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString) {
-        let _ = self.0.send(Item::Wrong { place: place.to_string(), what: what.to_string() }).await;
+    pub(crate) async fn wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let _ = self.0.send(Item::Wrong(Wrong::new(place, what, about))).await;
     }
 
-    pub(crate) fn blocking(&self, item: Item) {
-        let _ = self.0.blocking_send(item);
+    pub(crate) fn blocking(&self, listed: Listed) {
+        let _ = self.0.blocking_send(Item::Listed(Box::new(listed)));
+    }
+
+    pub(crate) fn blocking_wrong(&self, place: impl ToString, what: impl ToString, about: About) {
+        let _ = self.0.blocking_send(Item::Wrong(Wrong::new(place, what, about)));
     }
 }
 
@@ -128,6 +178,13 @@ pub async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlis
 pub fn prepare_tls() {
     // Whoever came first has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What the map file may call a holder: the plain name, and then a name of another kind. A plain name that looks like one of another
+/// kind would be taken for it, so it is none.
+pub(crate) fn names(plain: &str, kind: &str, other: Option<&str>) -> Vec<String> {
+    let plain = Some(plain.to_owned()).filter(|name| !name.contains(':'));
+    plain.into_iter().chain(other.map(|name| format!("{kind}:{name}"))).collect()
 }
 
 /// Reads a ref, or says why it is none.

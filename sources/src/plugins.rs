@@ -5,9 +5,31 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+use crate::shape::{self, Shape};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, details, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
+const OPTIONAL: [(&str, Shape); 19] = [
+    ("display_name", Shape::Text),
+    ("owner", Shape::Text),
+    ("knight", Shape::Mapping),
+    ("db_namespace", Shape::Text),
+    ("shared_tables", Shape::List),
+    ("bus_channels", Shape::Mapping),
+    ("roles", Shape::List),
+    ("adapters", Shape::List),
+    ("compliance_profile", Shape::Mapping),
+    ("capabilities", Shape::List),
+    ("mcp_tools", Shape::List),
+    ("routes", Shape::List),
+    ("events_emit", Shape::List),
+    ("secrets", Shape::Texts),
+    ("fork_safe", Shape::Flag),
+    ("fork_variants", Shape::List),
+    ("kernel_min_version", Shape::Text),
+    ("depends_on", Shape::List),
+    ("consumes", Shape::List),
+];
 /// What a manifest declares a server by.
 const SERVER: [&str; 2] = ["mcp_server", "server"];
 
@@ -20,16 +42,21 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 }
 
 fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
-    for path in files::find(root, |name| name == MANIFEST, sink)? {
+    for path in files::find(root, |name| name == MANIFEST, |_| About::Anything, sink)? {
+        sink.still_heard()?;
         match manifest(&path) {
-            Ok(listed) => listed.into_iter().for_each(|item| sink.blocking(item)),
-            Err((line, what)) => sink.blocking(Item::Wrong { place: format!("{}:{line}", path.display()), what }),
+            Ok(items) => items.into_iter().for_each(|item| match item {
+                Ok(listed) => sink.blocking(listed),
+                Err(Wrong { place, what, about }) => sink.blocking_wrong(place, what, about),
+            }),
+            // Which tools were in it, nobody can say.
+            Err((line, what)) => sink.blocking_wrong(format!("{}:{line}", path.display()), what, About::Anything),
         }
     }
     Ok(())
 }
 
-fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
+fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
     let fields = files::yaml(&text, 0)?;
     let named = |name: &str| match fields.get(name) {
@@ -38,19 +65,22 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
         None => Err((1, format!("{name} is missing"))),
     };
     let (name, version) = (named("name")?, named("version")?);
-    let owner = fields.get("owner").and_then(Value::as_str).map(str::to_owned);
-    let names: Vec<String> = [Some(name.clone()), owner].into_iter().flatten().collect();
+    shape::check(&fields, &OPTIONAL)
+        .map_err(|what| (files::line_of(&text, what.split(' ').next().unwrap_or_default()), what))?;
+    let owner = fields.get("owner").and_then(Value::as_str);
+    let names = crate::names(&name, "owner", owner);
+    // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
+    let whose = owner.and_then(|owner| owner.parse().ok()).map(Whose::Guild);
     let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
         Ok(reference) => {
-            let mut kept = Fields::new();
-            for field in ["display_name", "kernel_min_version", "fork_safe"] {
-                kept.extend(fields.get(field).map(|value| (field.to_owned(), value.clone())));
-            }
+            // The manifest goes with each of its tools; a tool's own fields stand beside it.
+            let mut kept: Fields<String, Value> = manifest_only(&fields);
             kept.insert("plugin".to_owned(), Value::String(name.clone()));
             kept.insert("version".to_owned(), Value::String(version.clone()));
             kept.extend(more);
-            Item::Listed(Box::new(Listed {
+            Ok(Listed {
                 names: names.clone(),
+                whose: whose.clone(),
                 kind,
                 reference,
                 life: Life::Living,
@@ -58,32 +88,29 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
                 read_only: false,
                 details: details::document(kept),
                 place,
-            }))
+            })
         }
-        Err(what) => Item::Wrong { place, what },
+        Err(what) => Err(Wrong { place, what, about: About::named(text) }),
     };
+    // A tool without a name may have been any.
+    let nameless = |place, what: &str| Err(Wrong { place, what: what.to_owned(), about: About::Anything });
     let mut items = Vec::new();
     let place = |part: &str| format!("{}: {part}", path.display());
-    match fields.get("mcp_tools") {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(tools)) => {
-            for (index, tool) in tools.iter().enumerate() {
-                let place = place(&format!("mcp_tools[{index}]"));
-                items.push(match tool {
-                    Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
-                    Value::Object(object) => match object.get("name").and_then(Value::as_str) {
-                        Some(name) => {
-                            let more = object.iter().filter(|(field, _)| *field != "name");
-                            let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
-                            listed(CapabilityKind::Tool, name, more, place)
-                        }
-                        None => Item::Wrong { place, what: "a tool has a name".to_owned() },
-                    },
-                    _ => Item::Wrong { place, what: "a tool is a name, or an object with one".to_owned() },
-                });
-            }
-        }
-        Some(_) => return Err((line_of(&text, "mcp_tools"), "mcp_tools is no list".to_owned())),
+    let tools = fields.get("mcp_tools").and_then(Value::as_array);
+    for (index, tool) in tools.into_iter().flatten().enumerate() {
+        let place = place(&format!("mcp_tools[{index}]"));
+        items.push(match tool {
+            Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
+            Value::Object(object) => match object.get("name").and_then(Value::as_str) {
+                Some(name) => {
+                    let more = object.iter().filter(|(field, _)| *field != "name");
+                    let more = more.map(|(field, value)| (field.clone(), value.clone())).collect();
+                    listed(CapabilityKind::Tool, name, more, place)
+                }
+                None => nameless(place, "a tool has a name"),
+            },
+            _ => nameless(place, "a tool is a name, or an object with one"),
+        });
     }
     for field in SERVER {
         let server = match fields.get(field) {
@@ -91,16 +118,17 @@ fn manifest(path: &Path) -> Result<Vec<Item>, (u64, String)> {
             Some(Value::String(name)) => name.clone(),
             Some(Value::Object(object)) => object.get("name").and_then(Value::as_str).unwrap_or(&name).to_owned(),
             Some(Value::Bool(true)) => name.clone(),
-            Some(_) => return Err((line_of(&text, field), format!("{field} is a name or an object"))),
+            Some(_) => return Err((files::line_of(&text, field), format!("{field} is a name or an object"))),
         };
         items.push(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field)));
     }
     Ok(items)
 }
 
-fn line_of(text: &str, field: &str) -> u64 {
-    let found = text.lines().position(|line| line.trim_start().starts_with(field));
-    found.map_or(1, |line| line as u64 + 1)
+/// What is said of the plugin, and not of one of its tools.
+fn manifest_only(fields: &Fields<String, Value>) -> Fields<String, Value> {
+    let others = fields.iter().filter(|(field, _)| *field != "mcp_tools" && *field != "name");
+    others.map(|(field, value)| (field.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -110,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<Item>, (u64, String)> {
+    fn read(text: &str) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(MANIFEST);
         fs::write(&path, text).unwrap();
@@ -126,25 +154,41 @@ mod tests {
         let refs: Vec<String> = items
             .iter()
             .map(|item| match item {
-                Item::Listed(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
-                Item::Wrong { what, .. } => what.clone(),
+                Ok(listed) => format!("{} {} {:?}", listed.kind, listed.reference, listed.names),
+                Err(wrong) => format!("{}; {:?}", wrong.what, wrong.about),
             })
             .collect();
         assert_eq!(
             refs,
             [
-                "tool post_invoice [\"ledger-tools\", \"kasra\"]",
-                "tool void_invoice [\"ledger-tools\", \"kasra\"]",
-                "a tool is a name, or an object with one",
-                "mcp_server ledger [\"ledger-tools\", \"kasra\"]"
+                "tool post_invoice [\"ledger-tools\", \"owner:kasra\"]",
+                "tool void_invoice [\"ledger-tools\", \"owner:kasra\"]",
+                "a tool is a name, or an object with one; Anything",
+                "mcp_server ledger [\"ledger-tools\", \"owner:kasra\"]"
             ]
         );
     }
 
     #[test]
+    fn only_the_owner_is_a_guild_whatever_the_plugin_is_called() {
+        for (text, names, whose) in [
+            ("name: kasra\nversion: 1.0.0\nmcp_tools: [x]\n", vec!["kasra"], None),
+            ("name: kasra\nversion: 1.0.0\nowner: loom\nmcp_tools: [x]\n", vec!["kasra", "owner:loom"], Some("loom")),
+            ("name: owner:kasra\nversion: 1.0.0\nowner: A B\nmcp_tools: [x]\n", vec!["owner:A B"], None),
+        ] {
+            let items = read(text).unwrap();
+            let [Ok(listed)] = &items[..] else { panic!("{items:?}") };
+            assert_eq!(listed.names, names, "{text}");
+            assert_eq!(listed.whose, whose.map(|slug| Whose::Guild(slug.parse().unwrap())), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_says_its_line() {
         assert_eq!(read("version: 1.0.0\n").unwrap_err(), (1, "name is missing".to_owned()));
-        assert_eq!(read("name: x\nversion: 1.0.0\nmcp_tools: many\n").unwrap_err().0, 3);
+        let many = read("name: x\nversion: 1.0.0\nmcp_tools: many\n").unwrap_err();
+        assert_eq!(many, (3, "mcp_tools is not a list".to_owned()));
+        assert_eq!(read("name: x\nversion: 1.0.0\n\nowner: [a]\n").unwrap_err(), (4, "owner is not a text".to_owned()));
         assert!(read("name: x\nversion: [1.0.0\n").unwrap_err().0 >= 2);
         assert_eq!(read("- a\n").unwrap_err().1, "is no mapping of names to values");
     }

@@ -1,15 +1,27 @@
 //! `fs:skills`: a tree of folders, each with a SKILL.md whose front matter says what it is; or one JSON card a skill.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::{Item, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+use crate::shape::{self, Shape};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
 
 const SKILL: &str = "SKILL.md";
-const GRADES: [&str; 4] = ["diesel", "regular", "premium", "aviation"];
+const OPTIONAL: [(&str, Shape); 8] = [
+    ("description", Shape::Text),
+    ("labels", Shape::Texts),
+    ("keywords", Shape::Texts),
+    ("tags", Shape::Texts),
+    ("trust_tier", Shape::Whole),
+    ("fuel_grade", Shape::OneOf(&["diesel", "regular", "premium", "aviation"])),
+    ("metadata", Shape::Mapping),
+    ("license", Shape::Text),
+];
+
+const NEEDED: [&str; 3] = ["name", "skill_id", "author_agent"];
 
 pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(roots) = &map.place else { return Ok(()) };
@@ -23,48 +35,89 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 
 /// `seen`: names of skills, and where they were met.
 fn list_tree(root: &Path, seen: &mut HashMap<String, String>, sink: &Sink) -> Result<(), Unlisted> {
-    for path in files::find(root, |name| name == SKILL || name.ends_with(".json"), sink)? {
-        let is_skill = path.file_name().is_some_and(|name| name == SKILL);
-        let read = if is_skill { skill(&path) } else { card(&path) };
-        let place = |line: u64| format!("{}:{line}", path.display());
+    let found = files::find(root, |name| name == SKILL || name.ends_with(".json"), About::named, sink)?;
+    let folders: HashSet<&Path> = found
+        .iter()
+        .filter(|path| is_skill(path))
+        .filter_map(|path| path.parent())
+        .filter(|path| *path != root)
+        .collect();
+    for path in &found {
+        sink.still_heard()?;
+        let is_skill = is_skill(path);
+        // What lies in a skill's folder belongs to it, and is no card of another one.
+        if !is_skill && path.ancestors().skip(1).any(|folder| folders.contains(folder)) {
+            continue;
+        }
+        let read = if is_skill { skill(path) } else { card(path) };
+        let wrong = |line: u64, what: String| {
+            let about =
+                if is_skill { folder(path).map_or(About::Anything, |name| About::named(&name)) } else { about(path) };
+            sink.blocking_wrong(format!("{}:{line}", path.display()), what, about);
+        };
         match read {
             Ok((name, listed)) => match seen.get(&name) {
-                Some(first) => {
-                    let what = format!("a second skill named {name:?}, the first is {first}");
-                    sink.blocking(Item::Wrong { place: place(1), what });
-                }
+                Some(first) => wrong(1, format!("a second skill named {name:?}, the first is {first}")),
                 None => {
                     seen.insert(name, listed.place.clone());
-                    sink.blocking(Item::Listed(Box::new(listed)));
+                    sink.blocking(listed);
                 }
             },
-            Err((line, what)) => sink.blocking(Item::Wrong { place: place(line), what }),
+            Err((line, what)) => wrong(line, what),
         }
     }
     Ok(())
 }
 
+fn is_skill(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == SKILL)
+}
+
+fn folder(path: &Path) -> Option<String> {
+    path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Which skill a card that is wrong is about.
+fn about(path: &Path) -> About {
+    let fields = files::read(path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let id = fields.as_ref().and_then(|fields| fields.get("skill_id")).and_then(Value::as_str);
+    id.filter(|id| !id.is_empty()).map_or(About::Anything, About::named)
+}
+
 fn skill(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
-    let fields = files::yaml(front_matter(&text)?, 1)?;
-    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let folder = folder.ok_or((1, "lies in no folder".to_owned()))?;
+    read_skill(path, &text).map_err(|wrong| placed(&text, wrong))
+}
+
+/// What is said of a field is said where the field stands.
+fn placed(text: &str, (line, what): (u64, String)) -> (u64, String) {
+    let field = what.split(' ').next().unwrap_or_default();
+    let known = OPTIONAL.iter().any(|(name, _)| *name == field) || NEEDED.contains(&field);
+    (if known && line == 1 { files::line_of(text, field) } else { line }, what)
+}
+
+fn read_skill(path: &Path, text: &str) -> Result<(String, Listed), (u64, String)> {
+    let fields = files::yaml(front_matter(text)?, 1)?;
+    let folder = folder(path).ok_or((1, "lies in no folder".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
-    check_types(&fields).map_err(|what| (1, what))?;
+    shape::check(&fields, &OPTIONAL).map_err(|what| (1, what))?;
     let author = fields.get("metadata").and_then(|metadata| metadata.get("author")).and_then(Value::as_str);
-    let names = [Some(folder.clone()), Some(name.clone()), author.map(str::to_owned)];
-    listed(path, &folder, name, names.into_iter().flatten().collect(), fields)
+    listed(path, &folder, name, crate::names(&folder, "author", author), fields)
 }
 
 fn card(path: &Path) -> Result<(String, Listed), (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
+    read_card(path, &text).map_err(|wrong| placed(&text, wrong))
+}
+
+fn read_card(path: &Path, text: &str) -> Result<(String, Listed), (u64, String)> {
     let fields: Fields<String, Value> =
-        serde_json::from_str(&text).map_err(|error| (error.line() as u64, "is no JSON object".to_owned()))?;
+        serde_json::from_str(text).map_err(|error| (error.line() as u64, "is no JSON object".to_owned()))?;
     let id = text_of(&fields, "skill_id")?.ok_or((1, "skill_id is missing".to_owned()))?;
     let name = text_of(&fields, "name")?.ok_or((1, "name is missing".to_owned()))?;
     let author = text_of(&fields, "author_agent")?;
-    let names = [Some(id.clone()), Some(name.clone()), author].into_iter().flatten().collect();
-    listed(path, &id, name, names, fields)
+    shape::check(&fields, &OPTIONAL).map_err(|what| (1, what))?;
+    listed(path, &id, name, crate::names(&id, "author", author.as_deref()), fields)
 }
 
 fn listed(
@@ -76,6 +129,7 @@ fn listed(
 ) -> Result<(String, Listed), (u64, String)> {
     let listed = Listed {
         names,
+        whose: None,
         kind: CapabilityKind::Template,
         reference: reference(reference_text).map_err(|what| (1, what))?,
         life: Life::Living,
@@ -109,24 +163,6 @@ fn text_of(fields: &Fields<String, Value>, name: &str) -> Result<Option<String>,
     }
 }
 
-fn check_types(fields: &Fields<String, Value>) -> Result<(), String> {
-    let list = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
-    for (name, fits, wanted) in [
-        ("description", Value::is_string as fn(&Value) -> bool, "a text"),
-        ("labels", list, "a list of texts"),
-        ("keywords", list, "a list of texts"),
-        ("trust_tier", |value: &Value| value.is_i64() || value.is_u64(), "a whole number"),
-        ("fuel_grade", |value: &Value| value.as_str().is_some_and(|grade| GRADES.contains(&grade)), "a fuel grade"),
-    ] {
-        if let Some(value) = fields.get(name).filter(|value| !value.is_null())
-            && !fits(value)
-        {
-            return Err(format!("{name} is not {wanted}"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -136,6 +172,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{Item, Wrong};
 
     fn items(root: &Path) -> Vec<Item> {
         let (sender, mut items) = mpsc::channel(1000);
@@ -153,8 +190,7 @@ mod tests {
     fn each_kind_of_damage_is_told_by_itself_and_the_good_ones_are_listed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("skills");
-        let good =
-            "---\nname: schema-review\ndescription: Reads a migration\nlabels: [review]\ntrust_tier: 2\n---\nLook.\n";
+        let good = "---\nname: loom\ndescription: Reads a migration\nlabels: [review]\ntrust_tier: 2\n---\nLook.\n";
         write(&root, "a/review/SKILL.md", good);
         write(&root, "b/again/SKILL.md", good);
         write(&root, "c/open/SKILL.md", "---\nname: x\n");
@@ -164,6 +200,9 @@ mod tests {
         write(&root, "g/grade/SKILL.md", "---\nname: g\nfuel_grade: kerosene\n---\n");
         write(&root, "h/large/SKILL.md", &format!("---\nname: h\n---\n{}", "x".repeat(1 << 20)));
         write(&root, "cards/one.json", "{\"skill_id\": \"card-1\", \"name\": \"one\", \"author_agent\": \"loom\"}");
+        write(&root, "cards/two.json", "{\"skill_id\": \"card-2\"}");
+        write(&root, "cards/three.json", "{}");
+        write(&root, "a/review/assets/package.json", "{}");
         write(dir.path(), "outside/SKILL.md", good);
         symlink(dir.path().join("outside"), root.join("out")).unwrap();
         let found = items(&root);
@@ -171,33 +210,44 @@ mod tests {
             .iter()
             .filter_map(|item| match item {
                 Item::Listed(listed) => Some(listed.reference.to_string()),
-                Item::Wrong { .. } => None,
+                Item::Wrong(_) => None,
             })
             .collect();
         assert_eq!(refs, ["review", "card-1"]);
+        let named = |reference: &str| {
+            found.iter().find_map(|item| match item {
+                Item::Listed(listed) if listed.reference.as_str() == reference => Some(listed.names.clone()),
+                _ => None,
+            })
+        };
+        assert_eq!(named("review").unwrap(), ["review"], "what it calls itself is nobody's holder");
+        assert_eq!(named("card-1").unwrap(), ["card-1", "author:loom"]);
         let wrong: Vec<(String, String)> = found
             .iter()
             .filter_map(|item| match item {
-                Item::Wrong { place, what } => {
-                    Some((place.strip_prefix(root.to_str().unwrap()).unwrap().to_owned(), what.clone()))
+                Item::Wrong(Wrong { place, what, about }) => {
+                    let place = place.strip_prefix(root.to_str().unwrap()).unwrap().to_owned();
+                    Some((place, format!("{what}; {about:?}")))
                 }
                 Item::Listed(_) => None,
             })
             .collect();
         for (place, says) in [
-            ("/b/again/SKILL.md:1", "a second skill named"),
-            ("/c/open/SKILL.md:1", "no end"),
-            ("/d/none/SKILL.md:1", "three dashes"),
-            ("/e/nameless/SKILL.md:1", "name is missing"),
-            ("/f/broken/SKILL.md:", ""),
-            ("/g/grade/SKILL.md:1", "fuel_grade is not a fuel grade"),
-            ("/h/large/SKILL.md:1", "more than 1 MiB"),
-            ("/out", "leads out of its root"),
+            ("/b/again/SKILL.md:1", "/a/review/SKILL.md; Refs([again])"),
+            ("/c/open/SKILL.md:1", "no end; Refs([open])"),
+            ("/d/none/SKILL.md:1", "three dashes; Refs([none])"),
+            ("/e/nameless/SKILL.md:1", "name is missing; Refs([nameless])"),
+            ("/f/broken/SKILL.md:", "; Refs([broken])"),
+            ("/g/grade/SKILL.md:3", "fuel_grade is not one of diesel, regular, premium, aviation; Refs([grade])"),
+            ("/h/large/SKILL.md:1", "more than 1 MiB; Refs([large])"),
+            ("/out", "leads out of its root, or nowhere; Refs([out])"),
+            ("/cards/two.json:1", "name is missing; Refs([card-2])"),
+            ("/cards/three.json:1", "skill_id is missing; Anything"),
         ] {
             let told = wrong.iter().any(|(at, what)| at.starts_with(place) && what.contains(says));
             assert!(told, "{place} {says}: {wrong:#?}");
         }
-        assert_eq!(wrong.len(), 8, "{wrong:#?}");
+        assert_eq!(wrong.len(), 10, "{wrong:#?}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use domain::time::Time;
 use serde_json::{Map as Fields, Value};
 
+use crate::About;
+
 /// A row by its columns' names.
 pub(crate) struct ForeignRow(pub Fields<String, Value>);
 
@@ -19,6 +21,11 @@ impl ForeignRow {
 
     pub(crate) fn needed(&self, name: &str) -> Result<String, String> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
+    }
+
+    /// What this row is about, whatever else is wrong with it.
+    pub(crate) fn about(&self, name: &str) -> About {
+        self.needed(name).map_or(About::Anything, |text| About::named(&text))
     }
 
     /// ISO text, with or without a zone, or seconds since 1970.

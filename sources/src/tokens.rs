@@ -1,58 +1,105 @@
 //! `d1:tokens`: an edge database exported as a SQLite file, and the message bus's JSON file. A token's hash is hashed again with the
 //! city's key; a raw token is never passed on.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use domain::grant::kind::CapabilityKind;
 use futures::TryStreamExt as _;
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map as Fields, Value};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
-use crate::{Item, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
 const TABLES: [&str; 2] = ["tokens", "workspace_tokens"];
 const TYPES: [&str; 3] = ["agent", "squad", "readonly"];
-const SCOPES: [&str; 3] = ["agent", "customer", "tenant"];
+const OPTIONAL: [(&str, Shape); 12] = [
+    ("project", Shape::Text),
+    ("label", Shape::Text),
+    ("scope", Shape::OneOf(&["agent", "customer", "tenant"])),
+    ("created_at", Shape::Time),
+    ("resurrected_at", Shape::Time),
+    ("role", Shape::Text),
+    ("tenant_slug", Shape::Text),
+    ("agent_kind", Shape::Text),
+    ("rate_limit_class", Shape::Text),
+    ("is_admin", Shape::Flag),
+    ("is_system", Shape::Flag),
+    ("scopes", Shape::Texts),
+];
 /// Bytes of one element of the JSON file.
 const MAX_ELEMENT: usize = 64 << 10;
+/// Bytes that are read in search of the end of one.
+const MAX_HELD: usize = 1 << 20;
 
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(paths) = &map.place else { return Ok(()) };
     for path in paths {
-        let mut head = [0; SQLITE.len()];
-        let unreachable = |error: std::io::Error| Unlisted::unreachable(path.display(), error);
-        let is_sqlite = File::open(path).map_err(unreachable)?.read_exact(&mut head).is_ok() && head == *SQLITE;
-        if is_sqlite {
+        let (at, heard, keys) = (path.clone(), sink.clone(), keyed.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            if is_database(&at)? { Ok(false) } else { list_file(&at, &keys, &heard).map(|()| true) }
+        });
+        let is_read = reading.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
+        if !is_read {
             list_database(path, keyed, sink).await?;
-        } else {
-            let (path, keyed, sink) = (path.clone(), keyed.clone(), sink.clone());
-            let work = tokio::task::spawn_blocking(move || list_file(&path, &keyed, &sink));
-            work.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
         }
     }
     Ok(())
 }
 
+fn is_database(path: &Path) -> Result<bool, Unlisted> {
+    let unreachable = |error: std::io::Error| Unlisted::unreachable(path.display(), error);
+    if !path.metadata().map_err(unreachable)?.is_file() {
+        return Err(Unlisted::unreachable(path.display(), "is no file"));
+    }
+    let mut head = [0; SQLITE.len()];
+    Ok(File::open(path).map_err(unreachable)?.read_exact(&mut head).is_ok() && head == *SQLITE)
+}
+
 fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let file = File::open(path).map_err(|error| Unlisted::unreachable(path.display(), error))?;
-    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file));
-    let read = reader.deserialize_seq(Elements { path, keyed, sink }).and_then(|()| reader.end());
+    let left = Rc::new(Cell::new(MAX_HELD));
+    let metered = Metered { file: BufReader::new(file), left: Rc::clone(&left) };
+    let mut reader = serde_json::Deserializer::from_reader(metered);
+    let read = reader.deserialize_seq(Elements { path, keyed, sink, left }).and_then(|()| reader.end());
     read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), unlike(&error)))
+}
+
+/// Reads no more than is left until the next element begins: an element that has no end is not held.
+struct Metered {
+    file: BufReader<File>,
+    left: Rc<Cell<usize>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        let left = self.left.get().checked_sub(read);
+        self.left.set(left.ok_or_else(|| io::Error::other("an element is too long"))?);
+        Ok(read)
+    }
 }
 
 /// What serde says of a wrong type would repeat the value, which may be a token.
 fn unlike(error: &serde_json::Error) -> String {
-    let what = if error.is_data() { "no list of tokens" } else { "no JSON, or half of it" };
+    let what = match error.classify() {
+        Category::Data => "no list of tokens",
+        Category::Io => "an element longer than 1 MiB, or a file that cannot be read",
+        Category::Syntax | Category::Eof => "no JSON, or half of it",
+    };
     format!("{what}, from line {}, column {}", error.line(), error.column())
 }
 
@@ -61,6 +108,7 @@ struct Elements<'a> {
     path: &'a Path,
     keyed: &'a KeyedHash,
     sink: &'a Sink,
+    left: Rc<Cell<usize>>,
 }
 
 impl<'de> Visitor<'de> for Elements<'_> {
@@ -73,12 +121,14 @@ impl<'de> Visitor<'de> for Elements<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut number = 0_u64;
         while let Some(raw) = elements.next_element_seed(Raw)? {
+            self.left.set(MAX_HELD);
+            self.sink.still_heard().map_err(A::Error::custom)?;
             let place = format!("{}: element {number}", self.path.display());
             number += 1;
-            self.sink.blocking(match element(&raw, self.keyed, &place) {
-                Ok(listed) => Item::Listed(Box::new(listed)),
-                Err(what) => Item::Wrong { place, what },
-            });
+            match element(&raw, self.keyed, &place) {
+                Ok(listed) => self.sink.blocking(listed),
+                Err(what) => self.sink.blocking_wrong(place, what, about(&raw)),
+            }
         }
         Ok(())
     }
@@ -92,6 +142,17 @@ impl<'de> DeserializeSeed<'de> for Raw {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         serde::Deserialize::deserialize(deserializer)
+    }
+}
+
+/// Which token an element that is wrong is about.
+fn about(raw: &RawValue) -> About {
+    let fields =
+        serde_json::from_str::<Fields<String, Value>>(raw.get()).ok().filter(|_| raw.get().len() <= MAX_ELEMENT);
+    let hash = fields.as_ref().and_then(|fields| fields.get("token_hash")).and_then(Value::as_str);
+    match hash {
+        Some(hash) if check_hash(hash).is_ok() => About::named(&hash[..16]),
+        _ => About::Anything,
     }
 }
 
@@ -124,14 +185,11 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
         Some(_) => return Err("active is no boolean".to_owned()),
         None => return Err("active is missing".to_owned()),
     };
-    if let Some(scope) = fields.get("scope").filter(|scope| !scope.is_null())
-        && !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope))
-    {
-        return Err("scope is not agent, customer or tenant".to_owned());
-    }
+    shape::check(&fields, &OPTIONAL)?;
     fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
         names: vec![agent],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&hash[..16])?,
         life: if active { Life::Living } else { Life::Revoked },
@@ -161,10 +219,13 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
+        sink.still_heard()?;
         let place = format!("{}: {table} row {number}", path.display());
-        match token(ForeignRow(fields(&row)), keyed, &place) {
+        let row = ForeignRow(fields(&row));
+        let about = row.about("id");
+        match token(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
-            Err(what) => sink.wrong(place, what).await,
+            Err(what) => sink.wrong(place, what, about).await,
         }
     }
     Ok(())
@@ -185,13 +246,16 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     for name in ["created_at", "last_used_at"] {
         row.time(name)?;
     }
+    row.text("label")?;
     let revoked = row.time("revoked_at")?.is_some();
     for name in ["id", "revoked_at", "token", "token_hash"] {
         row.0.remove(name);
     }
     row.0.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
-        names: vec![workspace],
+        // Of another kind than the agents of the JSON file, which the same map speaks of.
+        names: vec![format!("workspace:{workspace}")],
+        whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&id)?,
         life: if revoked { Life::Revoked } else { Life::Living },
@@ -240,6 +304,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{Item, Wrong};
 
     fn keyed() -> KeyedHash {
         Arc::new(|bytes| hex(&Sha256::digest([b"key".as_slice(), bytes].concat())))
@@ -258,7 +323,9 @@ mod tests {
     fn told(items: &[Item]) -> Vec<String> {
         let tell = |item: &Item| match item {
             Item::Listed(listed) => format!("{} {} {:?}", listed.names[0], listed.reference, listed.life),
-            Item::Wrong { place, what } => format!("{}: {what}", place.rsplit_once(": ").unwrap().1),
+            Item::Wrong(Wrong { place, what, about }) => {
+                format!("{}: {what}; {about:?}", place.rsplit_once(": ").unwrap().1)
+            }
         };
         items.iter().map(tell).collect()
     }
@@ -274,7 +341,8 @@ mod tests {
                {{"token_hash":"60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752","agent":"gaf-bot","active":false,"scope":"tenant"}},
                {{"token_hash":"short","agent":"x","active":true}}, 7, {{"agent":"x"}},
                {{"token_hash":"{hash}","agent":"Loom","active":true}}, {{"token_hash":"{hash}","agent":"loom","active":"yes"}},
-               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}}]"#
+               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}},
+               {{"token_hash":"{hash}","agent":"loom","active":true,"is_admin":"yes"}}]"#
         );
         std::fs::write(&path, &text).unwrap();
         let (listed, items) = items(&path).await;
@@ -284,12 +352,13 @@ mod tests {
             [
                 format!("loom {} Living", &hash[..16]),
                 "gaf-bot 60303ae22b998861 Revoked".to_owned(),
-                "element 2: token_hash is not 64 lower-case hexadecimal digits".to_owned(),
-                "element 3: is no object".to_owned(),
-                "element 4: token_hash is missing".to_owned(),
-                "element 5: agent is no lower-case name".to_owned(),
-                "element 6: active is no boolean".to_owned(),
-                "element 7: token_hash is not the hash of token".to_owned(),
+                "element 2: token_hash is not 64 lower-case hexadecimal digits; Anything".to_owned(),
+                "element 3: is no object; Anything".to_owned(),
+                "element 4: token_hash is missing; Anything".to_owned(),
+                format!("element 5: agent is no lower-case name; Refs([{}])", &hash[..16]),
+                format!("element 6: active is no boolean; Refs([{}])", &hash[..16]),
+                format!("element 7: token_hash is not the hash of token; Refs([{}])", &hash[..16]),
+                format!("element 8: is_admin is not a boolean; Refs([{}])", &hash[..16]),
             ]
         );
         let all = format!("{items:?}");
@@ -297,13 +366,27 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
         let (cut, items) = self::items(&path).await;
         assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
-        assert_eq!(items.len(), 7, "what stands before the cut is read");
+        assert_eq!(items.len(), 8, "what stands before the cut is read");
         for alone in [format!("\"{raw}\""), format!("[1] \"{raw}\""), format!("[\"{raw}\" \"x\"]")] {
             std::fs::write(&path, &alone).unwrap();
             let (listed, items) = self::items(&path).await;
             let said = format!("{listed:?} {items:?}");
             assert!(listed.is_err() && !said.contains(raw), "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_element_is_long_for_a_row_and_then_for_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.json");
+        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_ELEMENT))).unwrap();
+        let (listed, rows) = items(&path).await;
+        listed.unwrap();
+        assert_eq!(told(&rows), ["element 0: is longer than 64 KiB; Anything", "element 1: is no object; Anything"]);
+        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_HELD))).unwrap();
+        let (listed, rows) = items(&path).await;
+        assert!(listed.unwrap_err().to_string().contains("longer than 1 MiB"));
+        assert!(rows.is_empty());
     }
 
     #[tokio::test]
@@ -319,7 +402,8 @@ mod tests {
              insert into workspace_tokens values ('t2', 'gaf', 'readonly', '{hash}', '2026-04-02 09:00:00', '2026-04-03T09:00:00Z', null);
              insert into workspace_tokens values ('t3', null, 'agent', '{hash}', null, null, null);
              insert into workspace_tokens values ('t4', 'gaf', 'admin', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);"
+             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);
+             insert into workspace_tokens values (null, 'gaf', 'agent', '{hash}', null, null, null);"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
         let (listed, items) = items(&path).await;
@@ -327,11 +411,12 @@ mod tests {
         assert_eq!(
             told(&items),
             [
-                "gaf t1 Living",
-                "gaf t2 Revoked",
-                "workspace_tokens row 3: workspace is missing",
-                "workspace_tokens row 4: token_type is not agent, squad or readonly",
-                "workspace_tokens row 5: created_at is no time",
+                "workspace:gaf t1 Living",
+                "workspace:gaf t2 Revoked",
+                "workspace_tokens row 3: workspace is missing; Refs([t3])",
+                "workspace_tokens row 4: token_type is not agent, squad or readonly; Refs([t4])",
+                "workspace_tokens row 5: created_at is no time; Refs([t5])",
+                "workspace_tokens row 6: id is missing; Anything",
             ]
         );
         assert!(matches!(&items[1], Item::Listed(listed) if listed.read_only));

@@ -12,7 +12,8 @@ use serde_json::{Map as Fields, Value};
 
 use crate::address::{Outside, is_outside};
 use crate::map::Web;
-use crate::{Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::shape::{self, Shape};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const VERSION: &str = "2021-07-28";
 const PAGE: usize = 100;
@@ -22,44 +23,79 @@ const MAX_BODY: usize = 8 << 20;
 const ATTEMPTS: u32 = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+const OPTIONAL: [(&str, Shape); 3] =
+    [("createdAt", Shape::Time), ("updatedAt", Shape::Time), ("locationId", Shape::Text)];
+
 pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Web(web) = &map.place else { return Ok(()) };
     let service = Service::open(web)?;
     let mut seen = HashSet::new();
     let mut next = Some(service.page(0)?);
+    let (mut skip, mut was_short, mut by_link, mut last) = (0, false, false, Vec::new());
     for number in 0..MAX_PAGES {
         let Some(url) = next.take() else { return Ok(()) };
         let place = format!("page {}", number + 1);
         let page = service.get(&url).await?;
+        sink.still_heard()?;
         let workflows = match page.get("workflows") {
             Some(Value::Array(workflows)) => workflows,
             _ => return Err(Unlisted::new(FailureKind::Malformed, place, "has no list of workflows")),
         };
-        let before = seen.len();
-        for (index, workflow) in workflows.iter().enumerate() {
-            let place = format!("{place}, workflow {}", index + 1);
-            match read(workflow, &place) {
-                Ok(listed) => {
-                    if seen.insert(listed.reference.to_string()) {
-                        sink.listed(listed).await;
-                    }
-                }
-                Err(what) => sink.wrong(place, what).await,
-            }
-        }
+        let rows: Vec<(String, Result<Listed, String>)> = workflows
+            .iter()
+            .enumerate()
+            .map(|(index, _)| format!("{place}, workflow {}", index + 1))
+            .zip(workflows)
+            .map(|(place, workflow)| (place.clone(), read(workflow, &place)))
+            .collect();
         if workflows.is_empty() {
             return Ok(());
         }
-        if seen.len() == before && workflows.iter().any(|workflow| read(workflow, "").is_ok()) {
+        if is_known(&rows, &seen) || *workflows == last {
+            if was_short {
+                // A service that knows nothing of pages gave all it has at once, and now does so again.
+                return Ok(());
+            }
             return Err(Unlisted::new(FailureKind::Malformed, place, "repeats what was listed already"));
         }
-        next = match page.get("meta").and_then(|meta| meta.get("nextPageUrl")).and_then(Value::as_str) {
-            Some(link) => Some(service.own(link)?),
-            None if workflows.len() >= PAGE => Some(service.page((number + 1) * PAGE)?),
-            None => None,
+        for ((place, row), workflow) in rows.into_iter().zip(workflows) {
+            match row {
+                // Pages overlap when something is added while they are read.
+                Ok(listed) if seen.insert(listed.reference.to_string()) => sink.listed(listed).await,
+                Ok(_) => {}
+                Err(what) => sink.wrong(place, what, about(workflow)).await,
+            }
+        }
+        last.clone_from(workflows);
+        skip += workflows.len();
+        let link = page.get("meta").and_then(|meta| meta.get("nextPageUrl"));
+        next = match link {
+            Some(Value::String(link)) => {
+                by_link = true;
+                Some(service.own(link)?)
+            }
+            // It has links, and this was the last one.
+            Some(_) => None,
+            None if by_link => None,
+            // A page may be short because the service gives fewer at a time than it was asked for: only an empty one is the end.
+            None => {
+                was_short = workflows.len() < PAGE;
+                Some(service.page(skip)?)
+            }
         };
     }
     Err(Unlisted::new(FailureKind::Malformed, web.url.as_str(), "has no last page"))
+}
+
+/// Whether there is something on a page, and nothing that was not listed before.
+fn is_known(rows: &[(String, Result<Listed, String>)], seen: &HashSet<String>) -> bool {
+    let mut listed = rows.iter().filter_map(|(_, row)| row.as_ref().ok()).peekable();
+    listed.peek().is_some() && listed.all(|listed| seen.contains(listed.reference.as_str()))
+}
+
+fn about(workflow: &Value) -> About {
+    let id = workflow.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    id.map_or(About::Anything, About::named)
 }
 
 fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
@@ -69,19 +105,22 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         Some(_) => Err(format!("{name} is no text, or empty")),
         None => Err(format!("{name} is missing")),
     };
-    let (id, name) = (text("id")?, text("name")?);
+    // Whoever edits a workflow names it: the name is nobody's holder.
+    let (id, _) = (text("id")?, text("name")?);
     let life = match text("status")? {
         "published" | "active" => Life::Living,
         "draft" | "inactive" => Life::Revoked,
         _ => return Err("status is not published, active, draft or inactive".to_owned()),
     };
+    shape::check(fields, &OPTIONAL)?;
     let kept: Fields<String, Value> = fields
         .iter()
         .filter(|(name, _)| *name != "id" && *name != "status")
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     Ok(Listed {
-        names: vec![id.to_owned(), name.to_owned()],
+        names: vec![id.to_owned()],
+        whose: None,
         kind: CapabilityKind::Automation,
         reference: reference(id)?,
         life,
@@ -191,8 +230,8 @@ impl Service {
         match status {
             StatusCode::OK => match body(response).await {
                 Ok(page) => Asked::Page(page),
-                Err(Some(what)) => Asked::No(unlisted(FailureKind::Malformed, what)),
-                Err(None) => Asked::Again(None, unlisted(FailureKind::Unreachable, "the answer broke off".to_owned())),
+                Err(Broken::Answer(what)) => Asked::No(unlisted(FailureKind::Malformed, what.to_owned())),
+                Err(Broken::Off(kind)) => Asked::Again(None, unlisted(kind, "the answer broke off".to_owned())),
             },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Asked::No(unlisted(
                 FailureKind::Unauthorized,
@@ -200,7 +239,7 @@ impl Service {
             )),
             StatusCode::TOO_MANY_REQUESTS => {
                 let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-                let after = after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+                let after = after.and_then(patience);
                 Asked::Again(after, unlisted(FailureKind::RateLimited, "the service asks for patience".to_owned()))
             }
             status if status.is_server_error() => {
@@ -227,171 +266,38 @@ fn failed(place: &str, error: &reqwest::Error) -> Asked {
     Asked::Again(None, Unlisted::unreachable(place, what))
 }
 
-/// The JSON of an answer; `None`: it broke off.
-async fn body(response: Response) -> Result<Value, Option<String>> {
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn patience(retry_after: &str) -> Option<Duration> {
+    if let Ok(seconds) = retry_after.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::parse(retry_after.trim()).ok()?.timestamp();
+    // A date that is over asks for nothing.
+    Some(Duration::try_from(until.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+}
+
+/// Why an answer is none.
+enum Broken {
+    Answer(&'static str),
+    /// Before its end.
+    Off(FailureKind),
+}
+
+/// The JSON of an answer.
+async fn body(response: Response) -> Result<Value, Broken> {
     let mut bytes = Vec::new();
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| None)?;
+        let chunk = chunk.map_err(|error| {
+            Broken::Off(if error.is_timeout() { FailureKind::TimedOut } else { FailureKind::Unreachable })
+        })?;
         if bytes.len() + chunk.len() > MAX_BODY {
-            return Err(Some("the answer is longer than 8 MiB".to_owned()));
+            return Err(Broken::Answer("the answer is longer than 8 MiB"));
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|_| Some("the answer is no whole JSON".to_owned()))
+    serde_json::from_slice(&bytes).map_err(|_| Broken::Answer("the answer is no whole JSON"))
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    use axum::Router;
-    use axum::extract::Query;
-    use axum::http::HeaderMap;
-    use axum::response::IntoResponse as _;
-    use serde_json::json;
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::Item;
-
-    /// What the service answers to the next requests, in order; the last one again and again.
-    type Script = Vec<(u16, &'static str, String)>;
-
-    /// A variable of every environment; what it holds is the token.
-    const TOKEN: &str = "HOME";
-
-    async fn serve(script: Script) -> String {
-        let script = Arc::new(Mutex::new(script));
-        let answer = move |Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap| {
-            let script = Arc::clone(&script);
-            async move {
-                assert_eq!(headers["version"], VERSION);
-                assert_eq!(headers["authorization"], format!("Bearer {}", std::env::var(TOKEN).unwrap()));
-                assert!(query.contains_key("locationId") || query.contains_key("cursor"), "{query:?}");
-                let (status, retry_after, body) = {
-                    let mut script = script.lock().unwrap();
-                    if script.len() > 1 { script.remove(0) } else { script[0].clone() }
-                };
-                let status = StatusCode::from_u16(status).unwrap();
-                if status == StatusCode::REQUEST_TIMEOUT {
-                    tokio::time::sleep(Duration::from_secs(5)).await;
-                }
-                (status, [("retry-after", retry_after), ("location", "http://127.0.0.1:9/elsewhere")], body)
-                    .into_response()
-            }
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/workflows/", axum::routing::get(answer));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
-    }
-
-    fn map(url: &str, allow_private: bool) -> Map {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("map.toml");
-        let text = format!(
-            "url = '{url}'\nlocation = 'loc'\ncredential_env = '{TOKEN}'\nallow_private = {allow_private}\ntimeout_seconds = 1"
-        );
-        std::fs::write(&path, text).unwrap();
-        Map::read(domain::grant::kind::Source::GhlWorkflows, &path).unwrap()
-    }
-
-    async fn listed(script: Script) -> (Result<(), Unlisted>, Vec<String>) {
-        list_at(&serve(script).await, true).await
-    }
-
-    async fn list_at(url: &str, allow_private: bool) -> (Result<(), Unlisted>, Vec<String>) {
-        let (sender, mut items) = mpsc::channel(1000);
-        let done = list(&map(url, allow_private), &Sink::new(sender)).await;
-        let tell = |item: Item| match item {
-            Item::Listed(listed) => format!("{} {:?}", listed.reference, listed.life),
-            Item::Wrong { place, what } => format!("{place}: {what}"),
-        };
-        (done, std::iter::from_fn(|| items.try_recv().ok()).map(tell).collect())
-    }
-
-    fn page(range: std::ops::Range<u32>, meta: Value) -> String {
-        let workflows: Vec<Value> =
-            range.map(|number| json!({"id": format!("w{number}"), "name": "n", "status": "published"})).collect();
-        json!({"workflows": workflows, "meta": meta}).to_string()
-    }
-
-    fn ok(body: String) -> (u16, &'static str, String) {
-        (200, "", body)
-    }
-
-    #[tokio::test]
-    async fn pages_are_followed_by_number_and_by_link() {
-        let (done, items) = listed(vec![ok(page(0..100, json!({}))), ok(page(100..130, json!({})))]).await;
-        done.unwrap();
-        assert_eq!(items.len(), 130);
-        let next = json!({"nextPageUrl": "/workflows/?cursor=2"});
-        let (done, items) = listed(vec![ok(page(0..2, next)), ok(page(2..3, json!({})))]).await;
-        done.unwrap();
-        assert_eq!(items, ["w0 Living", "w1 Living", "w2 Living"]);
-    }
-
-    #[tokio::test]
-    async fn a_workflow_that_is_wrong_costs_itself() {
-        let body = json!({"workflows": [
-            {"id": "a", "name": "x", "status": "draft"}, {"id": 7, "name": "x", "status": "active"}, {"id": "c", "name": "x", "status": "odd"}, 3,
-        ]});
-        let (done, items) = listed(vec![ok(body.to_string())]).await;
-        done.unwrap();
-        assert_eq!(items[0], "a Revoked");
-        assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty");
-        assert!(items[2].contains("status is not") && items[3].ends_with("is no object"), "{items:?}");
-    }
-
-    #[tokio::test]
-    async fn each_way_in_which_a_service_fails_is_told_apart() {
-        for (script, kind) in [
-            (vec![(401, "", String::new())], FailureKind::Unauthorized),
-            (vec![(403, "", String::new())], FailureKind::Unauthorized),
-            (vec![(404, "", String::new())], FailureKind::Malformed),
-            (vec![(302, "", String::new())], FailureKind::Malformed),
-            (vec![(429, "3600", String::new())], FailureKind::RateLimited),
-            (vec![(503, "", String::new())], FailureKind::Unreachable),
-            (vec![(408, "", String::new())], FailureKind::TimedOut),
-            (vec![ok("{\"workflows\":[{\"id\":".to_owned())], FailureKind::Malformed),
-            (vec![ok("{}".to_owned())], FailureKind::Malformed),
-            (vec![ok(page(0..100, json!({})))], FailureKind::Malformed),
-            (
-                vec![ok(page(0..1, json!({"nextPageUrl": "https://elsewhere.example/workflows/"})))],
-                FailureKind::Forbidden,
-            ),
-        ] {
-            let (done, _) = listed(script.clone()).await;
-            assert_eq!(done.unwrap_err().kind, kind, "{script:?}");
-        }
-        let (closed, _) = list_at("http://127.0.0.1:9", true).await;
-        assert_eq!(closed.unwrap_err().kind, FailureKind::Unreachable);
-    }
-
-    #[tokio::test]
-    async fn a_service_that_asks_for_patience_gets_it() {
-        let (done, items) =
-            listed(vec![(429, "1", String::new()), (502, "", String::new()), ok(page(0..1, json!({})))]).await;
-        done.unwrap();
-        assert_eq!(items, ["w0 Living"]);
-    }
-
-    #[tokio::test]
-    async fn private_networks_are_not_called_unless_it_says_so() {
-        for url in [
-            "https://127.0.0.1:1",
-            "https://[::1]:1",
-            "https://169.254.169.254",
-            "https://localhost:1",
-            "ftp://x.example",
-            "http://x.example",
-        ] {
-            let (done, _) = list_at(url, false).await;
-            assert_eq!(done.unwrap_err().kind, FailureKind::Forbidden, "{url}");
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use eventlog::vault::{MasterKey, Vault};
 use eventlog::{Log, LogConfig, testing};
 use identity::Credential;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::Engine;
 use crate::courier::{Courier, Reply, Who};
@@ -21,6 +22,8 @@ pub struct Hall {
     pub database: Option<TestDatabase>,
     principal: Who,
     next_key: AtomicU64,
+    config: LogConfig,
+    writer: JoinHandle<()>,
     _home: Option<tempfile::TempDir>,
 }
 
@@ -37,15 +40,25 @@ impl Hall {
                 (database.config(), Some(database), None)
             }
         };
-        let (log, pipeline) = start(config).await;
+        let (log, pipeline, writer) = begin(config.clone()).await;
         let key = KeyId::from_bits(1);
-        let hall =
-            Self { log, pipeline, database, principal: Who(key.to_string()), next_key: AtomicU64::new(2), _home: home };
+        let (principal, next_key) = (Who(key.to_string()), AtomicU64::new(2));
+        let hall = Self { log, pipeline, database, principal, next_key, config, writer, _home: home };
         let found = json!({"name": "First principal", "key": key, "verifier": "00".repeat(32)});
         let request = Request::parse(Credential::System, "city.found", found).unwrap();
         let answer = hall.pipeline.submit(request).await.unwrap();
         assert!(!answer.is_rejected(), "{answer:?}");
         hall
+    }
+
+    /// The same city with a writer that remembers nothing.
+    pub async fn reopened(self) -> Self {
+        let Self { log, pipeline, database, principal, next_key, config, writer, _home } = self;
+        drop(pipeline);
+        writer.await.unwrap();
+        drop(log);
+        let (log, pipeline, writer) = begin(config.clone()).await;
+        Self { log, pipeline, database, principal, next_key, config, writer, _home }
     }
 
     /// Sends a command and hears why it could not be settled, if it could not.
@@ -66,10 +79,15 @@ impl Hall {
 
 /// A writer on a log that is there already.
 pub async fn start(config: LogConfig) -> (Log, Pipeline) {
+    let (log, pipeline, _writer) = begin(config).await;
+    (log, pipeline)
+}
+
+async fn begin(config: LogConfig) -> (Log, Pipeline, JoinHandle<()>) {
     let log = Log::open(config).await.unwrap();
     let vault = Arc::new(Vault::new(MasterKey::from_bytes([7; 32])));
-    let (pipeline, _writer) = Pipeline::start(&log, vault, Config::default()).await.unwrap();
-    (log, pipeline)
+    let (pipeline, writer) = Pipeline::start(&log, vault, Config::default()).await.unwrap();
+    (log, pipeline, writer)
 }
 
 impl Courier for Hall {

@@ -13,9 +13,14 @@ pub struct Http {
     principal: Who,
 }
 
+/// What any client needs before its first request.
+pub fn prepare() {
+    sources::prepare_tls();
+}
+
 impl Http {
     pub fn new(base: &str, principal: Who) -> Self {
-        sources::prepare_tls();
+        prepare();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).tcp_nodelay(true).build().unwrap();
         Self { client, base: base.to_owned(), principal }
     }

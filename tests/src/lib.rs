@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod courier;
+pub mod days;
 pub mod forger;
 pub mod hall;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod load;
 pub mod programs;
 pub mod server;
 pub mod town;
+pub mod witness;
 
 /// Which engine a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,6 +25,8 @@ pub struct Home {
     pub database_url: Option<String>,
     /// The same as long as the home is the same, so that callers find a server again.
     pub port: u16,
+    /// Settings that it starts with besides, as variables.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// What belongs to a test and goes with it.
@@ -48,7 +50,7 @@ impl Place {
 
 impl Home {
     pub fn new(dir: PathBuf, database_url: Option<String>) -> Self {
-        Self { dir, database_url, port: free_port() }
+        Self { dir, database_url, port: free_port(), settings: Vec::new() }
     }
 
     pub fn base(&self) -> String {
@@ -58,7 +60,7 @@ impl Home {
     /// Another server on the same database. It needs the keys of the first, as every server of one city does.
     pub fn twin(&self, dir: &Path) -> Self {
         copy_dir(&self.dir, dir);
-        Self { dir: dir.to_owned(), database_url: self.database_url.clone(), port: free_port() }
+        Self { dir: dir.to_owned(), port: free_port(), ..self.clone() }
     }
 
     /// Another server on the same database and the same directory.
@@ -106,6 +108,7 @@ impl Home {
             // One caller with many hands is not what the limits are against.
             .env("GUILDHALL_LIMITS__REQUESTS_PER_SECOND", "1000000")
             .env("GUILDHALL_LIMITS__BURST", "1000000")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -208,7 +211,7 @@ impl Drop for Server {
 }
 
 /// A plain GET without a client: used while nothing may be there yet.
-fn status(base: &str, path: &str) -> Option<u16> {
+pub fn status(base: &str, path: &str) -> Option<u16> {
     use std::io::Write as _;
     let address = base.strip_prefix("http://")?;
     let mut stream = std::net::TcpStream::connect_timeout(&address.parse().ok()?, Duration::from_millis(500)).ok()?;
@@ -230,7 +233,7 @@ fn listen_to(channel: impl Read + Send + 'static, said: Arc<Mutex<String>>) {
 }
 
 /// A port that nobody has right now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -18,6 +18,60 @@ fn every_answer_is_signed_for_the_entries_it_names() {
     });
 }
 
+/// A stream leaves the city alone: who holds the package, the policy and the record of an audit needs nothing else, and is not fooled.
+fn one_stream_alone(engine: Engine) {
+    tell_on(engine, async |stage| {
+        let (dir, home) = (tempfile::tempdir().unwrap(), &stage.place.home);
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let run = |arguments: &[&str]| {
+            tokio::task::block_in_place(|| programs::run(&guildhall(), &home.arguments(arguments)))
+        };
+        let audit = |arguments: &[&str]| tokio::task::block_in_place(|| programs::run(&auditor(), arguments));
+        let mut treasury = String::new();
+        for number in 0..5 {
+            let funded = stage.town.fund(&stage.http, &format!("work {number}"), "5").await;
+            treasury = funded.entries.last().unwrap()["stream"].as_str().unwrap().to_owned();
+        }
+        let (package, export, heads) = (path("treasury.jsonl"), path("export"), path("heads"));
+        run(&["export", "--out", &package, "--stream", &treasury]).expect(0);
+        run(&["export", "--out", &package, "--stream", &treasury]).expect(2);
+        run(&["export", "--out", &export]).expect(0);
+        let policy = format!("{export}/policy");
+        let alone = audit(&["stream", &package, "--policy", &policy]).expect(0);
+        assert!(
+            alone.stdout.contains("and no other") && alone.stdout.contains("IF this root is right"),
+            "{}",
+            alone.stdout
+        );
+        audit(&["verify", &export, "--policy", &policy, "--heads", &heads]).expect(0);
+        let vouched = audit(&["stream", &package, "--policy", &policy, "--audited", &heads]).expect(0);
+        assert!(vouched.stdout.contains("recomputed this root from all entries"), "{}", vouched.stdout);
+        // The last entry kept back, and one that was never there.
+        let text = std::fs::read_to_string(&package).unwrap();
+        let (kept, _) = text.trim_end().rsplit_once('\n').unwrap();
+        std::fs::write(&package, format!("{kept}\n")).unwrap();
+        let refused = audit(&["stream", &package, "--policy", &policy, "--audited", &heads]).expect(1);
+        assert!(refused.stdout.contains("the end is left out"), "{}", refused.stdout);
+        std::fs::write(&package, text.replacen("\"amount\\\":\\\"5", "\"amount\\\":\\\"6", 1)).unwrap();
+        let refused = audit(&["stream", &package, "--policy", &policy]).expect(1);
+        assert!(refused.stdout.contains("is not at position"), "{}", refused.stdout);
+        let nobody = path("nobody.jsonl");
+        run(&["export", "--out", &nobody, "--stream", "try_nobody"]).expect(0);
+        let absent = audit(&["stream", &nobody, "--policy", &policy]).expect(0);
+        assert!(absent.stdout.contains("has no entry"), "{}", absent.stdout);
+    });
+}
+
+#[test]
+fn one_stream_is_proved_alone_on_sqlite() {
+    one_stream_alone(Engine::Sqlite);
+}
+
+#[test]
+fn one_stream_is_proved_alone_on_postgres() {
+    one_stream_alone(Engine::Postgres);
+}
+
 fn beside_a_loaded_server(engine: Engine) {
     tell_on(engine, async |stage| {
         stage.town.fund(&stage.http, "enough", "100000").await;

@@ -5,6 +5,7 @@ use std::io;
 
 use chain::Hash;
 use chain::hash::sha256;
+use chain::heads::Head;
 use chain::pack::packs_between;
 use chain::tile::{TileId, bundles_between, encode_tile, tiles_between};
 use chain::tree::Frontier;
@@ -12,14 +13,17 @@ use chain::tree::Frontier;
 use crate::anchors::{self, Known};
 use crate::checkpoints::Promise;
 use crate::entries::{Checked, Run};
+use crate::heads::{Recomputed, Record, key_of};
 use crate::inputs::Folder;
 use crate::report::{Check, Finding, Report};
 use crate::rules::values::{Stream, Time};
-use crate::rules::{Notes, World};
+use crate::rules::{Entry, Event, Notes, World, infrastructure};
 use crate::tiles::{FULL, Published};
 
 /// The last entry of a stream.
 struct Tip {
+    /// Where it stands in the tree of heads.
+    key: Hash,
     version: u64,
     hash: Hash,
 }
@@ -41,6 +45,7 @@ pub struct Fold<'a> {
     agreed: u64,
     tree_ended: bool,
     tips: HashMap<Stream, Tip>,
+    heads: Recomputed,
     last_at: Time,
     world: World,
     notes: Notes,
@@ -53,6 +58,7 @@ impl<'a> Fold<'a> {
         promises: Vec<Promise>,
         anchors: Vec<Known>,
         with_packs: bool,
+        record: Option<Record>,
         report: &'a mut Report,
     ) -> Self {
         Self {
@@ -67,6 +73,7 @@ impl<'a> Fold<'a> {
             agreed: 0,
             tree_ended: false,
             tips: HashMap::new(),
+            heads: Recomputed::recording(record),
             last_at: Time(i64::MIN),
             world: World::default(),
             notes: Notes::default(),
@@ -209,9 +216,18 @@ impl<'a> Fold<'a> {
             self.report.add(Finding::at(Check::Chain, position, "the time goes backwards"));
         }
         self.last_at = self.last_at.max(entry.at);
+        self.check_heads(&entry);
         self.world.apply(&entry, &mut self.notes);
         self.report.understood += 1;
         self.report_notes();
+    }
+
+    fn check_heads(&mut self, entry: &Entry) {
+        if let (Event::Infrastructure(infrastructure::Event::HeadsCommitted(said)), Stream::Log) =
+            (&entry.event, &entry.stream)
+        {
+            self.heads.check(entry.position, said, self.report);
+        }
     }
 
     fn link(&mut self, stream: &Stream, version: u64, position: u64, prev: Hash, hash: Hash) {
@@ -230,7 +246,8 @@ impl<'a> Fold<'a> {
                     format!("it does not link to the entry before it in {stream}"),
                 ));
             }
-            *tip = Tip { version, hash };
+            (tip.version, tip.hash) = (version, hash);
+            self.heads.see(tip.key, Head { version, hash });
             return;
         }
         if version != 0 || prev != Hash::ZERO {
@@ -240,7 +257,9 @@ impl<'a> Fold<'a> {
                 format!("{stream} begins with version {version}, or links to something"),
             ));
         }
-        self.tips.insert(stream.clone(), Tip { version, hash });
+        let key = key_of(stream);
+        self.heads.see(key, Head { version, hash });
+        self.tips.insert(stream.clone(), Tip { key, version, hash });
     }
 
     fn report_notes(&mut self) {
@@ -254,12 +273,12 @@ impl<'a> Fold<'a> {
             self.meaning_ended = true;
             self.report
                 .not_checked
-                .push(format!("streams and meaning from position {position} on: that entry could not be read"));
+                .push(format!("streams, heads and meaning from position {position} on: that entry could not be read"));
         }
     }
 
     /// Compares the unfinished tiles and completes the last act.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<Option<Record>> {
         if !self.tree_ended {
             for level in 0..self.levels.len() {
                 let hashes = std::mem::take(&mut self.levels[level]);
@@ -293,7 +312,11 @@ impl<'a> Fold<'a> {
                 crate::report::Total { balance: print(balance, scale), held: print(held, scale), scale },
             );
         }
-        Ok(())
+        if self.report.heads.late > 0 {
+            let what = format!("{} commitments to heads that came too late to count", self.report.heads.late);
+            self.report.not_checked.push(what);
+        }
+        self.heads.finish()
     }
 }
 

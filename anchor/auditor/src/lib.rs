@@ -7,10 +7,12 @@ pub mod anchors;
 mod checkpoints;
 mod entries;
 mod fold;
+mod heads;
 mod inputs;
 pub mod receipt;
 pub mod report;
 mod rules;
+pub mod stream;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `auditor`: the command line of the stranger's tool.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use chain::policy::Policy;
 use clap::{Parser, Subcommand};
-use guildhall_auditor::{Options, receipt, verify};
+use guildhall_auditor::{Options, receipt, stream, verify};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const ABOUT: &str = "\
@@ -23,8 +23,8 @@ What you need:
          quorum none
 
 What is checked: the signatures; every hash of the tree; every entry's bytes against
-its leaf; every stream's chain; the anchors and every file they list; and what the
-entries mean: money is conserved and never below zero, holds are kept, memberships
+its leaf; every stream's chain, and every root of their heads; the anchors and every
+file they list; and what the entries mean: money is conserved and never below zero, holds are kept, memberships
 and votes are in order. `auditor rules` lists it all.
 
 Exit code: 0 nothing was found, 1 something was found, 2 it could not be checked.";
@@ -35,6 +35,9 @@ Examples:
   auditor verify ./export --policy city.policy --remember ~/.city-audit
       the next audit must continue this one
   auditor verify ./export --policy city.policy --json > report.json
+  auditor verify ./export --policy city.policy --heads city.heads
+      lists the roots of heads that it recomputed, for `auditor stream`
+  auditor stream treasury.jsonl --policy city.policy --audited city.heads
   auditor receipt receipt.json --policy city.policy";
 
 #[derive(Parser)]
@@ -59,12 +62,26 @@ enum Command {
         /// A file for the checkpoint of the last clean audit: the log must continue it, and it is renewed
         #[arg(long)]
         remember: Option<PathBuf>,
+        /// A file for the roots of heads that were recomputed, written when nothing was found
+        #[arg(long)]
+        heads: Option<PathBuf>,
         /// Check checkpoints, tree and anchors only, without the entries
         #[arg(long)]
         tree_only: bool,
         /// Worker threads; 0 is one per processor
         #[arg(long, default_value_t = 0)]
         threads: usize,
+    },
+    /// Check one stream alone: that nothing of it is missing, and that it ends where it says
+    Stream {
+        /// The package, as `guildhall export --stream` writes it
+        file: PathBuf,
+        /// The policy file that you trust
+        #[arg(long)]
+        policy: PathBuf,
+        /// What `auditor verify --heads` wrote. Without it nobody says that the root of heads is right
+        #[arg(long)]
+        audited: Option<PathBuf>,
     },
     /// List every event type and what is checked about it
     Rules,
@@ -80,9 +97,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Verify { dir, policy, json, remember, tree_only, threads } => {
-            audit(&Options { dir, policy, remember, tree_only, threads }, json)
+        Command::Verify { dir, policy, json, remember, heads, tree_only, threads } => {
+            audit(&Options { dir, policy, remember, heads, tree_only, threads }, json)
         }
+        Command::Stream { file, policy, audited } => alone(&file, &policy, audited.as_deref()),
         Command::Rules => {
             print(
                 &guildhall_auditor::covered()
@@ -111,16 +129,36 @@ fn audit(options: &Options, json: bool) -> ExitCode {
     }
 }
 
-fn explain(file: &PathBuf, policy: &PathBuf) -> ExitCode {
-    let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
-    let inputs = read(policy)
-        .and_then(|text| Policy::parse(&text).map_err(|error| format!("{}: {error}", policy.display())))
-        .and_then(|policy| Ok((policy, read(file)?)))
-        .and_then(|(policy, text)| {
-            receipt::read(&text)
-                .map(|receipt| (policy, receipt))
-                .map_err(|error| format!("{}: {error}", file.display()))
-        });
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn trusted(policy: &Path) -> Result<Policy, String> {
+    read(policy).and_then(|text| Policy::parse(&text).map_err(|error| format!("{}: {error}", policy.display())))
+}
+
+fn alone(file: &Path, policy: &Path, audited: Option<&Path>) -> ExitCode {
+    let policy = match trusted(policy) {
+        Ok(policy) => policy,
+        Err(error) => return could_not(&error),
+    };
+    match stream::explain(file, &policy, audited) {
+        Ok(words) => {
+            print(&words);
+            ExitCode::SUCCESS
+        }
+        Err(stream::Refused::CouldNotCheck(error)) => could_not(&error),
+        Err(wrong) => {
+            print(&format!("{wrong}\n"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn explain(file: &Path, policy: &Path) -> ExitCode {
+    let inputs = trusted(policy).and_then(|policy| Ok((policy, read(file)?))).and_then(|(policy, text)| {
+        receipt::read(&text).map(|receipt| (policy, receipt)).map_err(|error| format!("{}: {error}", file.display()))
+    });
     match inputs {
         Err(error) => could_not(&error),
         Ok((policy, receipt)) => match receipt::explain(&receipt, &policy) {

@@ -127,7 +127,7 @@ fn explain_entry(receipt: &EntryReceipt, policy: &Policy) -> Result<String, Unpr
     Ok(text)
 }
 
-fn witnesses(policy: &Policy, witnessed: bool, count: usize) -> String {
+pub(crate) fn witnesses(policy: &Policy, witnessed: bool, count: usize) -> String {
     match (policy.quorum.is_some(), witnessed) {
         (false, _) => "The policy asks for no witnesses: only the log's own word stands behind it.\n".to_owned(),
         (true, true) => format!("Cosigned by the quorum of the policy ({count} witnesses).\n"),

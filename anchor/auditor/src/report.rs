@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::heads::Audited;
+
 /// Findings beyond this many are counted, not kept: after the first ones they are mostly their consequences.
 const KEPT: usize = 1000;
 
@@ -33,6 +35,7 @@ pub enum Check {
     Pack,
     Entry,
     Chain,
+    Heads,
     Meaning,
 }
 
@@ -46,6 +49,7 @@ impl Check {
             Self::Pack => "pack",
             Self::Entry => "entry",
             Self::Chain => "chain",
+            Self::Heads => "heads",
             Self::Meaning => "meaning",
         }
     }
@@ -104,6 +108,7 @@ pub struct Report {
     /// Entries whose bytes were checked.
     pub entries: u64,
     pub streams: u64,
+    pub heads: Audited,
     /// Entries whose meaning was checked: up to the first that could not be read.
     pub understood: u64,
     pub money: BTreeMap<String, Total>,
@@ -176,6 +181,13 @@ impl Report {
             "entries",
             &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),
         );
+        let heads = match &self.heads.newest {
+            Some(newest) => {
+                format!("{} roots recomputed, the newest is of size {}", self.heads.recomputed, newest.as_of)
+            }
+            None => "no root of theirs was recomputed: no stream can be proved alone".to_owned(),
+        };
+        line("heads", &heads);
         if let Some(size) = self.remembered {
             line("remembered", &format!("continues the audit up to {size}"));
         }

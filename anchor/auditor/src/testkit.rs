@@ -10,6 +10,7 @@ use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
 use chain::entry::{self, Entry, entry_hash};
 use chain::hash::sha256;
+use chain::heads::{Commitment, Head, Heads};
 use chain::note::SigningKey;
 use chain::pack::{self, OwnedRecord, PackId, packs_between, packs_for};
 use chain::tile::{self, BundleId, TileId, bundles_between, bundles_for, tiles_between, tiles_for};
@@ -35,10 +36,16 @@ pub fn id(prefix: &str, second: u64, number: u64) -> String {
 
 pub fn at(second: u64) -> String {
     let seconds = START + second;
-    // 1700000000 is 2023-11-14T22:13:20Z; tests stay within a few days of it.
-    let day = seconds / 86_400 - START / 86_400;
+    // 1700000000 is 2023-11-14T22:13:20Z; tests stay within a few months of it.
+    let mut day = 14 + seconds / 86_400 - START / 86_400;
+    let mut months = [("2023-11", 30), ("2023-12", 31), ("2024-01", 31), ("2024-02", 29), ("2024-03", 31)].into_iter();
+    let (mut month, mut length) = months.next().unwrap();
+    while day > length {
+        day -= length;
+        (month, length) = months.next().unwrap();
+    }
     let clock = seconds % 86_400;
-    format!("2023-11-{:02}T{:02}:{:02}:{:02}.000000Z", 14 + day, clock / 3600, clock / 60 % 60, clock % 60)
+    format!("{month}-{day:02}T{:02}:{:02}:{:02}.000000Z", clock / 3600, clock / 60 % 60, clock % 60)
 }
 
 pub fn sealed() -> Value {
@@ -155,6 +162,21 @@ impl City {
             json!({"owner": {"kind": "citizen", "id": citizen}}),
         );
         citizen
+    }
+
+    /// The heads of all streams as they are.
+    pub fn heads(&self) -> Heads {
+        let mut heads = Heads::new();
+        for (stream, (version, hash)) in &self.tips {
+            heads.set(chain::heads::key(stream), Head { version: *version, hash: *hash });
+        }
+        heads
+    }
+
+    /// The log commits to its heads as they are.
+    pub fn commit_heads(&mut self) -> &mut Self {
+        let said = Commitment { as_of: self.records.len() as u64, root: self.heads().root() };
+        self.act(None).add("log", "log.heads_committed.v1", serde_json::to_value(said).unwrap())
     }
 
     pub fn movement(&self, kind: &str, amount: &str, legs: &Value) -> Value {

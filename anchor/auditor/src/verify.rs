@@ -15,6 +15,7 @@ use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
+use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::report::{Check, Finding, Report};
 use crate::tiles::FULL;
@@ -27,6 +28,8 @@ pub struct Options {
     pub policy: PathBuf,
     /// Where the checkpoint of the last clean audit is kept.
     pub remember: Option<PathBuf>,
+    /// Where to list the roots of heads that were recomputed, if nothing was found.
+    pub heads: Option<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -60,6 +63,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
         None => None,
     };
+    let mut record = None;
     match checkpoint::examine(&note, &policy) {
         Err(error) => report.add(Finding::general(Check::Checkpoint, format!("the checkpoint: {error}"))),
         Ok(examined) => {
@@ -67,13 +71,16 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
             if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
-            check(options, &folder, &policy, &examined, remembered.as_ref(), &mut report, progress)?;
+            record = check(options, &folder, &policy, &examined, remembered.as_ref(), &mut report, progress)?;
         }
     }
     report.conclude();
     report.seconds = started.elapsed().as_secs_f64();
     if let Some(path) = options.remember.as_ref().filter(|_| report.is_clean()) {
         checkpoints::remember(path, &note)?;
+    }
+    if let Some(record) = record {
+        record.conclude(report.is_clean())?;
     }
     Ok(report)
 }
@@ -100,7 +107,7 @@ fn check(
     remembered: Option<&checkpoint::Checkpoint>,
     report: &mut Report,
     progress: &dyn Fn(u64, u64),
-) -> io::Result<()> {
+) -> io::Result<Option<Record>> {
     let head = &examined.checkpoint;
     report.origin.clone_from(&head.origin);
     report.size = head.size;
@@ -110,7 +117,7 @@ fn check(
         report.add(Finding::general(Check::Checkpoint, "the quorum of the policy did not cosign the checkpoint"));
     }
     if options.tree_only {
-        report.not_checked.push("entries, streams and meaning (--tree-only)".to_owned());
+        report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
     let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size)?;
     findings.into_iter().for_each(|finding| report.add(finding));
@@ -140,7 +147,9 @@ fn check(
         anchored,
         with_packs: !options.tree_only,
     };
-    let mut fold = Fold::new(folder, promises, anchors, !options.tree_only, report);
+    let record = options.heads.as_ref().filter(|_| !options.tree_only);
+    let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
+    let mut fold = Fold::new(folder, promises, anchors, !options.tree_only, record, report);
     run(&job, options.threads, &mut |run| {
         let done = run.index * u64::from(FULL) + u64::from(run.width);
         fold.take(run)?;

@@ -1,9 +1,9 @@
 //! What can be asked of the inventory.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::event::FailureKind;
-use super::kind::{CapabilityKind, CapabilityRef, Source};
+use super::kind::{CapabilityKind, CapabilityRef, Source, looks_like_secret};
 use super::scope::Scope;
 use crate::guild::command::command;
 use crate::ids::GrantId;
@@ -31,7 +31,7 @@ command! {
         #[serde(default)] scope: Scope,
         #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
         /// Fields of the source beyond these, as one document; sealed.
-        #[serde(default, skip_serializing_if = "Option::is_none")] details: Option<Text>,
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "harmless")] details: Option<Text>,
     }
     RevokeGrant {
         holder: HolderId,
@@ -62,6 +62,16 @@ command! {
     ExpireGrant { holder: HolderId, grant: GrantId }
     /// Takes a grant that has been dead for 30 days out of the table.
     PruneGrant { holder: HolderId, grant: GrantId }
+}
+
+/// Whoever reads sources cleans what they send; this is the door for everybody else.
+fn harmless<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    let text = Option::<Text>::deserialize(deserializer)?;
+    match &text {
+        // The text stays out of the answer: it may be what it looks like.
+        Some(Text::Plain(plain)) if looks_like_secret(plain) => Err(de::Error::custom("it looks like a secret")),
+        _ => Ok(text),
+    }
 }
 
 /// What a verifier found out about one grant.

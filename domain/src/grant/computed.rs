@@ -3,7 +3,7 @@
 //! Always: these are recorded in the append of what they follow from.
 
 use super::authority::{inventory, stream};
-use super::ending::{How, end};
+use super::ending::{How, MOST_AT_ONE_END, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
@@ -11,7 +11,10 @@ use super::state::Grant;
 use crate::guild::Status;
 use crate::ids::{CitizenId, GrantId, GuildId, Slug};
 use crate::party::{HolderId, HolderKind, MemberId};
-use crate::turn::{Stop, Turn};
+use crate::turn::{MAX_EVENTS, Stop, Turn};
+
+/// Events up to which a holder's end ends grants: half of what an append may have, since the command goes on after this.
+const ROOM: usize = MAX_EVENTS / 2;
 
 /// `gld_<ULID>/<rank>`.
 fn guild_role(guild: GuildId, rank: &Slug) -> CapabilityRef {
@@ -80,10 +83,17 @@ pub(crate) fn role_unassigned(turn: &mut Turn<'_>, citizen: CitizenId, role: &Sl
     }
 }
 
-/// Reaction to a holder's end: nothing of theirs lives on.
+/// Reaction to a holder's end: nothing of theirs can be used any more. What follows from the city's own ends here, and as much of the
+/// rest as one append has room for; workers end what is left.
 pub(crate) fn end_all(turn: &mut Turn<'_>, holder: HolderId) -> Result<(), Stop> {
-    let grants: Vec<GrantId> = inventory(turn, holder)?.living().keys().copied().collect();
-    for grant in grants {
+    let living = inventory(turn, holder)?.living();
+    let (own, rest): (Vec<&Grant>, Vec<&Grant>) = living.values().partition(|grant| grant.kind().is_computed());
+    let grants: Vec<(GrantId, bool)> =
+        own.into_iter().chain(rest).map(|grant| (grant.id(), grant.kind().is_computed())).collect();
+    for (grant, is_computed) in grants {
+        if !is_computed && turn.recorded() + MOST_AT_ONE_END > ROOM {
+            return Ok(());
+        }
         end(turn, Link { holder, grant }, How::Revoked(None), EndedBy::City)?;
     }
     Ok(())

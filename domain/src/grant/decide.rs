@@ -6,7 +6,8 @@ use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
-use super::{delegation, verification};
+use super::state::Grant;
+use super::{delegation, terms, verification};
 use crate::command::Command;
 use crate::ids::GrantId;
 use crate::party::HolderId;
@@ -51,6 +52,7 @@ fn grant(turn: &mut Turn<'_>, c: &GrantCapability, command: &Command) -> Result<
         };
     }
     free_name(turn, c.holder, c.kind, &c.reference)?;
+    room_for_guilds(turn, c.source, c.holder)?;
     let granted = Granted {
         grant: GrantId::from_bits(turn.fresh_id()),
         holder: c.holder,
@@ -70,7 +72,7 @@ fn grant(turn: &mut Turn<'_>, c: &GrantCapability, command: &Command) -> Result<
     Ok(Outcome::Done)
 }
 
-/// A source lists what it has again and again, so what is known already is already done, whatever an actor narrowed since.
+/// A source lists what it has again and again: what is known already is already done, unless the source gives less than before.
 fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if !c.source.is_imported() {
         return Err(Rejection::new(Code::SourceMismatch).field("source").into());
@@ -79,14 +81,13 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
     let inventory = inventory(turn, c.holder)?;
-    let known = inventory.named(c.kind, &c.reference);
-    if inventory.is_withheld(c.kind, &c.reference) || known.is_some_and(|known| known.is_withdrawn(turn.now())) {
+    if inventory.is_withheld(c.kind, &c.reference, turn.now()) {
         return Err(Rejection::new(Code::Withheld).field("ref").into());
     }
-    if let Some(living) = known.filter(|living| !living.is_expired(turn.now())) {
+    if let Some(living) = inventory.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
         return if same {
-            Ok(Outcome::AlreadyDone)
+            terms::follow_source(turn, c)
         } else {
             Err(Rejection::new(Code::GrantExists).field("ref").into())
         };
@@ -147,6 +148,20 @@ pub(super) fn check_terms(turn: &Turn<'_>, scope: &Scope, expires_at: Option<Tim
         return Err(Rejection::new(Code::ExpiryInPast).field("expires_at"));
     }
     Ok(())
+}
+
+/// Most living grants that one holder has of guilds, those handed on from them counted. They end with a membership, in the same append:
+/// nobody is kept in a guild or in the city because that were too much at once.
+pub const MAX_GUILD_GRANTS: usize = 2000;
+
+pub(super) fn room_for_guilds(turn: &Turn<'_>, source: Source, holder: HolderId) -> Result<(), Stop> {
+    if !matches!(source, Source::Guild(_)) {
+        return Ok(());
+    }
+    let of_guilds = |grant: &&Grant| matches!(grant.source(), Source::Guild(_)) && grant.parent().is_none();
+    let living = inventory(turn, holder)?.living().values();
+    let held: usize = living.filter(of_guilds).map(|grant| 1 + grant.children.len()).sum();
+    if held < MAX_GUILD_GRANTS { Ok(()) } else { Err(Code::TooManyGuildGrants.into()) }
 }
 
 /// Nobody has a living grant of that name here. One whose time is over makes room, on record.

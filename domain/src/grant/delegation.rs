@@ -2,7 +2,7 @@
 
 use super::authority::{active_holder, as_holder, inventory, living, over_grant, stream};
 use super::command::{AttenuateGrant, DelegateGrant};
-use super::decide::{check_terms, free_name};
+use super::decide::{check_terms, free_name, room_for_guilds};
 use super::event::{GrantEvent, Granted, Link};
 use super::scope::Scope;
 use crate::command::Command;
@@ -32,7 +32,7 @@ pub(super) fn attenuate(turn: &mut Turn<'_>, c: &AttenuateGrant, command: &Comma
     if let Some(outcome) = over_grant(turn, c.holder, c.grant, command)? {
         return Ok(outcome);
     }
-    let event = GrantEvent::Attenuated { grant: c.grant, scope: c.scope.clone(), expires_at };
+    let event = GrantEvent::Attenuated { grant: c.grant, scope: c.scope.clone(), expires_at, told: false };
     turn.record(stream(c.holder), event)?;
     Ok(Outcome::Done)
 }
@@ -92,9 +92,11 @@ fn check_chain(turn: &Turn<'_>, parent: Link) -> Result<Link, Stop> {
     if depth >= MAX_DEPTH {
         return Err(Code::DelegationTooDeep.into());
     }
-    if living(turn, top.holder, top.grant)?.children.len() >= MAX_DESCENDANTS {
+    let first = living(turn, top.holder, top.grant)?;
+    if first.children.len() >= MAX_DESCENDANTS {
         return Err(Code::TooManyDelegations.into());
     }
+    room_for_guilds(turn, first.source(), top.holder)?;
     Ok(top)
 }
 

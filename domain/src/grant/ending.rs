@@ -1,6 +1,7 @@
 //! How a grant ends, and everything that hangs on it with it, in the same append.
 
 use super::authority::{inventory, stream};
+use super::delegation::MAX_DESCENDANTS;
 use super::event::{EndedBy, GrantEvent, Link};
 use super::state::Grant;
 use crate::ids::Stream;
@@ -9,6 +10,8 @@ use crate::turn::{Stop, Turn};
 
 /// Most ended grants that one event names.
 const ENDED_AT_ONCE: usize = 200;
+/// Most events that the end of one grant takes: its own, those below it, and that those above hear of it.
+pub(super) const MOST_AT_ONE_END: usize = MAX_DESCENDANTS + MAX_DESCENDANTS / ENDED_AT_ONCE + 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum How {

@@ -93,6 +93,9 @@ pub enum GrantEvent {
         scope: Scope,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Time>,
+        /// The source itself said so.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        told: bool,
     },
     #[serde(rename = "grant.reverification_requested.v1")]
     ReverificationRequested { grant: GrantId },

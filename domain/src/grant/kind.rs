@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::ids::{GuildId, Malformed, text_serde};
+use crate::text::{is_blank, is_invisible};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CapabilityKind {
@@ -83,8 +84,12 @@ impl CapabilityRef {
 
     /// The guild whose names begin like this: `gld_<ULID>/...`.
     pub fn guild(&self) -> Option<GuildId> {
-        self.0.split_once('/')?.0.parse().ok()
+        guild_of(&self.0)
     }
+}
+
+fn guild_of(reference: &str) -> Option<GuildId> {
+    reference.split_once('/')?.0.parse().ok()
 }
 
 impl fmt::Display for CapabilityRef {
@@ -104,8 +109,13 @@ impl FromStr for CapabilityRef {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let sized = (1..=MAX_REF_BYTES).contains(&text.len());
-        if !sized || text.trim() != text || text.chars().any(char::is_control) {
+        let unseen = |c: char| c != ' ' && (is_invisible(c) || is_blank(c));
+        if !sized || text.trim() != text || text.chars().any(unseen) {
             return Err(Malformed::new("a capability ref of 1 to 200 printable bytes without spaces around it", text));
+        }
+        let like_a_guilds = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("gld_"));
+        if like_a_guilds && guild_of(text).is_none() {
+            return Err(Malformed::new("a capability ref that begins with a guild's id and /, or not like one", text));
         }
         if looks_like_secret(text) {
             // The text stays out of the answer: it may be what it looks like.
@@ -262,6 +272,12 @@ mod tests {
     fn a_ref_is_printable_and_short() {
         for good in ["a", "post_invoice", "Skill of the week", "9f86d081884c7d65", "größe", &"r".repeat(200)] {
             assert_eq!(good.parse::<CapabilityRef>().unwrap().as_str(), good);
+        }
+        let own = format!("{}/lathe", GuildId::from_bits(u128::MAX));
+        assert_eq!(own.parse::<CapabilityRef>().unwrap().guild(), Some(GuildId::from_bits(u128::MAX)));
+        let unlike = [own.to_lowercase(), own.to_uppercase(), own.replace('/', ":"), own.replace("/lathe", "")];
+        for bad in unlike.iter().map(String::as_str).chain(["a\u{202e}b", "x\u{200b}", "a\u{a0}b"]) {
+            assert!(bad.parse::<CapabilityRef>().is_err(), "{bad:?}");
         }
         for bad in ["", " a", "a ", "a\nb", "\u{7f}", &"r".repeat(201)] {
             assert!(bad.parse::<CapabilityRef>().is_err(), "{bad:?}");

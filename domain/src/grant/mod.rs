@@ -14,6 +14,7 @@ pub mod event;
 pub mod kind;
 pub mod scope;
 mod state;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 pub mod uses;

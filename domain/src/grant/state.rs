@@ -66,7 +66,7 @@ impl Grant {
     }
 
     /// Past the end that an actor gave it.
-    pub fn is_withdrawn(&self, now: Time) -> bool {
+    fn is_withdrawn(&self, now: Time) -> bool {
         self.limited && self.is_expired(now)
     }
 
@@ -119,8 +119,9 @@ impl Inventory {
     }
 
     /// Whether an actor took this away, from whatever source it came, so that no importer gives it back.
-    pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef) -> bool {
+    pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef, now: Time) -> bool {
         self.withheld.contains_key(&(kind, reference.clone()))
+            || self.named(kind, reference).is_some_and(|grant| grant.is_withdrawn(now))
     }
 
     pub fn evolve(&mut self, event: &GrantEvent, at: Time) {
@@ -134,8 +135,8 @@ impl Inventory {
                     grant.children.remove(child);
                 });
             }),
-            GrantEvent::Attenuated { grant, scope, expires_at } => self.change(*grant, |grant| {
-                grant.limited |= grant.parent().is_none() && grant.expires_at != *expires_at;
+            GrantEvent::Attenuated { grant, scope, expires_at, told } => self.change(*grant, |grant| {
+                grant.limited |= !told && grant.parent().is_none() && grant.expires_at != *expires_at;
                 grant.scope = scope.clone();
                 grant.expires_at = *expires_at;
             }),

@@ -160,6 +160,106 @@ fn only_verifiers_verify_and_a_source_that_cannot_say_changes_nothing_for_a_day(
 }
 
 #[test]
+fn a_verifier_speaks_only_for_what_a_source_told_of() {
+    let (mut world, owner) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    let guild = world.guild(ann, "smiths");
+    let lathe = format!("{guild}/lathe");
+    let own = GrantCapability { source: Source::Guild(guild), kind: CapabilityKind::Tool, ..skill(ann, &lathe) };
+    world.send(ann, own).unwrap();
+    let lathe = inventory(&world, ann).of_kind(CapabilityKind::Tool).map(Grant::id).next().unwrap();
+    let role = inventory(&world, ann).of_kind(CapabilityKind::GuildRole).map(Grant::id).next().unwrap();
+    world.send(owner, skill(ann, "weld")).unwrap();
+    let weld = named(&world, ann, "weld").unwrap();
+    world.send(ann, hand_on(ann, weld, ben)).unwrap();
+    let handed_on = named(&world, ben, "weld").unwrap();
+    let silent = Verdict::Unknown(FailureKind::Unreachable);
+    for (holder, grant) in [(ann, lathe), (ann, role), (ben, handed_on)] {
+        for verdict in [Verdict::Alive, Verdict::Gone, Verdict::Revoked, Verdict::Expired, silent] {
+            assert_eq!(world.send_system(found(holder, grant, verdict)), Err(Code::NothingToVerify), "{verdict:?}");
+        }
+    }
+    assert_eq!(world.send_system(found(ann, weld, Verdict::Alive)), DONE);
+    world.check_replay();
+}
+
+#[test]
+fn what_got_narrower_at_the_source_arrives_and_what_got_wider_does_not() {
+    let (mut world, _) = shop();
+    let ann = world.human();
+    let end = |world: &World, days| Some(world.now.plus_days(days));
+    let read_only = Scope { read_only: true, ..Scope::default() };
+    let terms = |world: &World| {
+        let grant = named(world, ann, "weld").and_then(|id| inventory(world, ann).grant(id).cloned()).unwrap();
+        (grant.scope, grant.expires_at)
+    };
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    let (near, far) = (end(&world, 3), end(&world, 9));
+    assert_eq!(world.send(world.principal, ImportCapability { expires_at: far, ..listed(ann, "weld") }), DONE);
+    assert_eq!(world.inventory_types(), ["grant.attenuated.v1"]);
+    assert_eq!(terms(&world), (Scope::default(), far));
+    let both = ImportCapability { scope: read_only.clone(), expires_at: near, ..listed(ann, "weld") };
+    assert_eq!(world.send(world.principal, both.clone()), DONE);
+    assert_eq!(world.send(world.principal, both), AGAIN);
+    for wider in [listed(ann, "weld"), ImportCapability { expires_at: far, ..listed(ann, "weld") }] {
+        assert_eq!(world.send(world.principal, wider), AGAIN);
+        assert_eq!(terms(&world), (read_only.clone(), near), "nobody can tell who narrowed it");
+    }
+    world.pass_days(4);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE, "its time was over: it is given anew");
+    assert_eq!(terms(&world), (Scope::default(), None));
+    world.check_replay();
+}
+
+#[test]
+fn a_source_does_not_narrow_what_was_handed_on() {
+    let (mut world, owner) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    world.send(owner, skill(ann, "weld")).unwrap();
+    let weld = named(&world, ann, "weld").unwrap();
+    world.send(ann, hand_on(ann, weld, ben)).unwrap();
+    let read_only = Scope { read_only: true, ..Scope::default() };
+    assert_eq!(world.send(world.principal, ImportCapability { scope: read_only, ..listed(ben, "weld") }), AGAIN);
+}
+
+/// Somebody with twelve skills of which each has hundreds of grants below it.
+fn a_wide_tree() -> (World, CitizenId, CitizenId) {
+    let (mut world, owner) = shop();
+    let ann = world.human();
+    let people: Vec<CitizenId> = (0..900).map(|_| world.human()).collect();
+    for number in 0..12 {
+        let name = format!("skill-{number}");
+        world.send(owner, skill(ann, &name)).unwrap();
+        let grant = named(&world, ann, &name).unwrap();
+        for person in &people {
+            world.send(ann, hand_on(ann, grant, *person)).unwrap();
+        }
+    }
+    (world, ann, people[0])
+}
+
+#[test]
+fn the_end_of_a_holder_is_never_too_much_at_once() {
+    let (mut world, ann, ben) = a_wide_tree();
+    let skills = |world: &World, of: CitizenId| inventory(world, of).of_kind(CapabilityKind::Template).count();
+    assert_eq!((skills(&world, ann), skills(&world, ben)), (12, 12));
+    let grants: Vec<GrantId> = inventory(&world, ann).of_kind(CapabilityKind::Template).map(Grant::id).collect();
+    let expire = |grant| ExpireGrant { holder: ann.into(), grant };
+    assert_eq!(world.send_system(expire(grants[0])), Err(Code::GrantNotExpired));
+    assert_eq!(world.send(world.principal, DeprovisionCitizen { citizen: ann, reason: None }), DONE);
+    assert_eq!(inventory(&world, ann).of_kind(CapabilityKind::DataAccess).count(), 0, "what is the city's own is over");
+    let left = skills(&world, ann);
+    assert!((1..12).contains(&left), "{left}: as much as there is room for");
+    // The workers end the rest, one by one.
+    for grant in grants {
+        world.send_system(expire(grant)).unwrap();
+    }
+    assert_eq!((skills(&world, ann), skills(&world, ben)), (0, 0));
+    assert!(inventory(&world, ann).living().is_empty());
+    world.check_replay();
+}
+
+#[test]
 fn what_is_handed_on_is_never_wider_and_a_chain_has_five_grants() {
     let (mut world, owner) = shop();
     let people: Vec<CitizenId> = (0..6).map(|_| world.human()).collect();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::scope::Rate;
-use crate::time::Time;
+use crate::time::{DAY_MICROS, Time};
 
 /// Slots of one window. A use counts until the whole slot that it fell into has left the window: never too short, and at most a
 /// sixtieth of the window too long.
@@ -37,6 +37,11 @@ impl Uses {
             }
         }
         Ok(())
+    }
+
+    /// Whether no use counts any more, whatever the rate: the longest window is a day.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.0.iter().all(|(end, _)| end.micros() <= now.micros() - DAY_MICROS)
     }
 
     fn counting(&self, rate: Rate, now: Time) -> impl Iterator<Item = (Time, u32)> + '_ {
@@ -89,6 +94,18 @@ mod tests {
         assert!(free > at(60_000_000) && free <= at(62_000_000), "{free}");
         assert!(uses.charge(rate, Time::from_micros(free.micros() - 1)).is_err());
         uses.charge(rate, free).unwrap();
+    }
+
+    #[test]
+    fn a_record_is_over_when_it_counts_in_no_window() {
+        let (mut uses, rate) = (Uses::default(), "5/d".parse().unwrap());
+        assert!(uses.is_over(at(0)));
+        uses.charge(rate, at(0)).unwrap();
+        for hours in 0..30 {
+            let now = at(hours * 3_600_000_000);
+            assert!(!uses.is_over(now) || uses.within(rate, now) == 0, "after {hours} hours");
+        }
+        assert!(!uses.is_over(at(23 * 3_600_000_000)) && uses.is_over(at(25 * 3_600_000_000)));
     }
 
     #[test]

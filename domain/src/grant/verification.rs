@@ -6,8 +6,9 @@ use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Link};
 use super::state::Grant;
 use crate::command::Command;
+use crate::guild::Status;
 use crate::ids::Stream;
-use crate::party::{Actor, CitizenKind};
+use crate::party::{Actor, CitizenKind, HolderId};
 use crate::rejection::{Code, Rejection};
 use crate::time::{DAY_MICROS, HOUR_MICROS, Time};
 use crate::turn::{Outcome, Stop, Turn};
@@ -53,10 +54,18 @@ pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Out
         let link = Link { holder: finding.holder, grant: finding.grant };
         // Whatever ended meanwhile needs no finding any more.
         if let Some(grant) = inventory(turn, link.holder)?.grant(link.grant).cloned() {
+            if !has_source_to_ask(&grant) {
+                return Err(Rejection::new(Code::NothingToVerify).field("findings").detail(link.grant).into());
+            }
             apply(turn, link, &grant, finding.verdict)?;
         }
     }
     Ok(if turn.recorded() == before { Outcome::AlreadyDone } else { Outcome::Done })
+}
+
+/// Whether a verifier speaks for it: what the city, a guild or another holder gave has no source outside.
+fn has_source_to_ask(grant: &Grant) -> bool {
+    grant.source().is_imported() && grant.parent().is_none()
 }
 
 fn apply(turn: &mut Turn<'_>, link: Link, grant: &Grant, verdict: Verdict) -> Result<(), Stop> {
@@ -87,7 +96,7 @@ pub fn is_old(since: Time, now: Time) -> bool {
 
 pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command) -> Result<Outcome, Stop> {
     let grant = living(turn, c.holder, c.grant)?;
-    if !grant.source().is_imported() || grant.parent().is_some() {
+    if !has_source_to_ask(grant) {
         return Err(Rejection::new(Code::NothingToVerify).field("grant").into());
     }
     if grant.reverify {
@@ -100,13 +109,27 @@ pub(super) fn reverify(turn: &mut Turn<'_>, c: &ReverifyGrant, command: &Command
     Ok(Outcome::Done)
 }
 
+/// A grant ends by itself when its time is over, and when its holder is gone for good.
 pub(super) fn expire(turn: &mut Turn<'_>, c: &ExpireGrant) -> Result<Outcome, Stop> {
     let Some(grant) = inventory(turn, c.holder)?.grant(c.grant) else { return Ok(Outcome::AlreadyDone) };
-    if !grant.is_expired(turn.now()) {
+    let link = Link { holder: c.holder, grant: c.grant };
+    let how = if grant.is_expired(turn.now()) {
+        How::Expired
+    } else if is_gone(turn, c.holder)? {
+        How::Revoked(None)
+    } else {
         return Err(Rejection::new(Code::GrantNotExpired).field("grant").into());
-    }
-    end(turn, Link { holder: c.holder, grant: c.grant }, How::Expired, EndedBy::City)?;
+    };
+    end(turn, link, how, EndedBy::City)?;
     Ok(Outcome::Done)
+}
+
+fn is_gone(turn: &Turn<'_>, holder: HolderId) -> Result<bool, Stop> {
+    match holder {
+        HolderId::Citizen(id) => Ok(turn.citizen(id)?.is_deprovisioned()),
+        HolderId::Guild(id) => Ok(turn.guild(id)?.status() == Status::Dissolved),
+        HolderId::Squad(_) => Ok(false),
+    }
 }
 
 pub(super) fn prune(turn: &mut Turn<'_>, c: &PruneGrant) -> Result<Outcome, Stop> {

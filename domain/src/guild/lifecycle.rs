@@ -27,6 +27,9 @@ pub(super) fn found(turn: &mut Turn<'_>, c: &FoundGuild) -> Result<Outcome, Stop
     if kind == CitizenKind::Service {
         return Err(Code::FounderKind.into());
     }
+    if citizen.guilds().len() >= membership::MAX_GUILDS {
+        return Err(Code::TooManyGuilds.into());
+    }
     let slug = Claim { scope: "guild_slug", key: c.slug.to_string() };
     if turn.claimed(&slug)?.is_some() {
         return Err(Rejection::new(Code::SlugTaken).field("slug").into());

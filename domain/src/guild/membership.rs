@@ -166,10 +166,16 @@ pub(super) fn remove(
     Ok(Outcome::Done)
 }
 
+/// Most guilds of one citizen: whoever leaves the city leaves all of them in one append.
+pub const MAX_GUILDS: usize = 1000;
+
 /// What kind somebody joins as. Citizens must be active; a squad's id says all there is to say.
 pub(super) fn kind_of(turn: &Turn<'_>, member: MemberId) -> Result<MemberKind, Stop> {
     let MemberId::Citizen(id) = member else { return Ok(MemberKind::Squad) };
     let citizen = turn.citizen(id)?;
+    if citizen.guilds().len() >= MAX_GUILDS {
+        return Err(Code::TooManyGuilds.into());
+    }
     if citizen.is_active() { Ok(citizen.kind().into()) } else { Err(Code::CitizenNotActive.into()) }
 }
 

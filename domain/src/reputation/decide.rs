@@ -1,23 +1,22 @@
 //! Attesting, opining, disputing, reversing, computing.
 #![allow(clippy::float_arithmetic, reason = "how far a figure has moved is a difference of two numbers")]
 
+use std::collections::BTreeSet;
+
 use super::command::{AttestOutcome, DisputeEvidence, Endorse, Flag, RecomputeReputation, ReverseEvidence};
 use super::event::{Gone, ReputationEvent, Row};
 use super::evidence::EvidenceType;
 use super::figures;
+use super::opinions::{CIRCLE_DAYS, MOST_OPINIONS, OPINION_DAYS, before};
 use super::state::Reputation;
 use crate::command::Command;
+use crate::guild::Status;
 use crate::ids::{CitizenId, EvidenceId, GuildId, GuildRef, ReputationId, Stream};
 use crate::party::{Actor, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::text::{Digest, Text};
-use crate::time::{DAY_MICROS, Time};
 use crate::turn::{Claim, Outcome, Stop, Turn};
 
-/// Days between two opinions of one kind about one citizen in one scope.
-pub const OPINION_DAYS: i64 = 30;
-/// Days in which endorsements make a circle.
-pub const CIRCLE_DAYS: i64 = 90;
 /// What moved less than this is not put on record again, in units of the ninth place.
 const MOVED: f64 = 0.0001;
 
@@ -43,13 +42,21 @@ fn state<'t>(turn: &'t Turn<'_>, citizen: CitizenId) -> Result<&'t Reputation, S
     turn.reputation(ReputationId::of(citizen))
 }
 
-/// The scope, in which the caller is an active member.
+/// The scope: an active guild, of which the caller is an active member.
 fn scope_of_caller(turn: &Turn<'_>, scope: &GuildRef) -> Result<(GuildId, CitizenId), Stop> {
     let (scope, caller) = (turn.guild_id(scope)?, turn.caller()?);
-    if turn.guild(scope)?.active_member(caller).is_none() {
-        return Err(Rejection::new(Code::NotAMember).field("scope").into());
+    let guild = turn.guild(scope)?;
+    let asleep = match guild.status() {
+        Status::Active => None,
+        Status::Dormant => Some(Code::GuildDormant),
+        Status::Dissolving => Some(Code::GuildDissolving),
+        Status::Dissolved => Some(Code::GuildDissolved),
+    };
+    let outside = guild.active_member(caller).is_none().then_some(Code::NotAMember);
+    match asleep.or(outside) {
+        Some(code) => Err(Rejection::new(code).field("scope").into()),
+        None => Ok((scope, caller)),
     }
-    Ok((scope, caller))
 }
 
 /// Whoever answers for a citizen in the end.
@@ -63,6 +70,11 @@ fn answers_for(turn: &Turn<'_>, mut citizen: CitizenId) -> Result<CitizenId, Sto
 fn of_another_household(turn: &Turn<'_>, one: CitizenId, other: CitizenId) -> Result<(), Stop> {
     let same = answers_for(turn, one)? == answers_for(turn, other)?;
     if same { Err(Code::SameHousehold.into()) } else { Ok(()) }
+}
+
+fn has_room(turn: &Turn<'_>, holder: CitizenId, scope: GuildId) -> Result<(), Stop> {
+    let room = state(turn, holder)?.has_room_for(scope);
+    if room { Ok(()) } else { Err(Rejection::new(Code::TooManyScopes).field("scope").into()) }
 }
 
 pub(super) fn outcome_claim(work: Digest, outcome: EvidenceType, holder: CitizenId) -> Claim {
@@ -96,6 +108,7 @@ fn attest(turn: &mut Turn<'_>, c: &AttestOutcome) -> Result<Outcome, Stop> {
     if effective_at > turn.now() {
         return Err(Rejection::new(Code::EffectiveInFuture).field("effective_at").into());
     }
+    has_room(turn, c.holder, scope)?;
     let claim = outcome_claim(c.work.lookup, c.outcome, c.holder);
     if turn.claimed(&claim)?.is_some() {
         return Err(Rejection::new(Code::OutcomeAttested).field("work").into());
@@ -131,15 +144,19 @@ fn opine(
     }
     of_another_household(turn, caller, to)?;
     turn.need([stream(caller), stream(to)])?;
+    has_room(turn, to, scope)?;
     let mine = state(turn, caller)?;
-    if !mine.evidence().any(|piece| piece.scope == scope && piece.counts_at(turn.now())) {
+    if !mine.has_shown(scope) {
         return Err(Code::NoEvidenceOfOwn.into());
     }
-    let since = |days: i64| Time::from_micros(turn.now().micros() - days * DAY_MICROS);
-    if mine.gave(to, scope, kind).is_some_and(|last| last > since(OPINION_DAYS)) {
+    let lately = before(turn.now(), OPINION_DAYS);
+    if mine.opinions().last(to, scope).is_some_and(|last| last > lately) {
         return Err(Code::OpinionGiven.into());
     }
-    let in_circle = kind == EvidenceType::PeerEndorsed && is_circle(turn, caller, to, scope, since(CIRCLE_DAYS))?;
+    if mine.opinions().given_after(lately) >= MOST_OPINIONS {
+        return Err(Code::TooManyOpinions.into());
+    }
+    let in_circle = kind == EvidenceType::PeerEndorsed && is_circle(turn, caller, to)?;
     turn.record(stream(caller), ReputationEvent::OpinionGiven { giver: caller, to, kind, scope })?;
     let recorded = ReputationEvent::EvidenceRecorded {
         evidence: EvidenceId::from_bits(turn.fresh_id()),
@@ -159,20 +176,21 @@ fn opine(
     Ok(Outcome::Done)
 }
 
-/// Whether an endorsement from one to the other closes a circle of at most four: the other reaches the one in at most three steps.
-/// From both ends at once: whom `to` endorsed, and who endorsed `from`.
-fn is_circle(turn: &Turn<'_>, from: CitizenId, to: CitizenId, scope: GuildId, since: Time) -> Result<bool, Stop> {
-    let first: Vec<CitizenId> = state(turn, to)?.endorsed_since(scope, since).collect();
+/// Whether an endorsement from one to the other closes a circle of at most four, through whatever scopes: the other reaches the one in
+/// at most three steps. From both ends at once: whom `to` endorsed, and who endorsed `from`.
+fn is_circle(turn: &Turn<'_>, from: CitizenId, to: CitizenId) -> Result<bool, Stop> {
+    let since = before(turn.now(), CIRCLE_DAYS);
+    let first: BTreeSet<CitizenId> = state(turn, to)?.opinions().endorsed_since(since).collect();
     if first.contains(&from) {
         return Ok(true);
     }
-    let last: Vec<CitizenId> = state(turn, from)?.endorsers_since(scope, since).collect();
-    if first.iter().any(|one| last.contains(one)) {
+    let last = state(turn, from)?.opinions();
+    if first.iter().any(|one| last.was_endorsed_by(*one, since)) {
         return Ok(true);
     }
     turn.need(first.iter().map(|one| stream(*one)))?;
     for one in first {
-        if state(turn, one)?.endorsed_since(scope, since).any(|next| last.contains(&next)) {
+        if state(turn, one)?.opinions().endorsed_since(since).any(|next| last.was_endorsed_by(next, since)) {
             return Ok(true);
         }
     }

@@ -54,12 +54,22 @@ def volatility(phi, sigma, v, delta):
     return (low / 2).exp()
 
 
+def played(evidence):
+    """Thousandths of games: an endorsement is as many as the newer ones of its scope leave of 1500."""
+    def newer(piece, place):
+        return sum(w for other, (k, w, s, at) in enumerate(evidence)
+                   if (k, s) == ("peer_endorsed", piece[2]) and (at, w, other) > (piece[3], piece[1], place))
+
+    return [max(0, min(w, 1500 - newer((k, w, s, at), place))) if k == "peer_endorsed" else abs(w)
+            for place, (k, w, s, at) in enumerate(evidence)]
+
+
 def rating(evidence, as_of):
     mu, phi, sigma = D(0), START_PHI, D("0.06")
-    days = sorted({at // int(DAY) for _, _, _, at in evidence})
-    day = days[0]
+    counted = [(at, D(n) / 1000, D(1 if w > 0 else 0)) for (_, w, _, at), n in zip(evidence, played(evidence)) if n]
+    day = min(at for at, _, _ in counted) // int(DAY)
     while day <= as_of // int(DAY):
-        games = [(D(abs(w)) / 1000, D(1 if w > 0 else 0)) for _, w, _, at in evidence if at // int(DAY) == day]
+        games = [(n, s) for at, n, s in counted if at // int(DAY) == day]
         if games:
             e = 1 / (1 + (-mu).exp())
             v = 1 / sum(n * e * (1 - e) for n, _ in games)
@@ -90,9 +100,12 @@ CASES = {
         ("task_abandoned", -75, "b", at(40)),
     ],
     "praised": [("peer_endorsed", 500, "a", at(day)) for day in range(5)] + [("peer_endorsed", 500, "b", at(4))],
+    "flattered": [("peer_endorsed", 500, "a", at(day)) for day in (0, 1, 2)]
+    + [("peer_endorsed", 125, "a", at(day)) for day in (2, 3)] + [("peer_endorsed", 500, "a", at("3.5"))] * 2
+    + [("peer_flagged", -1000, "a", at(1)), ("task_failed", -800, "b", at(3))],
     "long ago": [("verification_failed", -1200, "a", at(0)), ("verification_passed", 375, "a", at(800))],
 }
-TIMES = {"one": [0, 30, 60, 3650], "mixed": ["11.5", 40, 100], "praised": [4, 34], "long ago": [801]}
+TIMES = {"one": [0, 30, 60, 3650], "mixed": ["11.5", 40, 100], "praised": [4, 34], "flattered": [2, 4, 90], "long ago": [801]}
 
 for name, evidence in CASES.items():
     for kind, weight, scope, when in evidence:

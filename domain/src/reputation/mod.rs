@@ -7,6 +7,7 @@ pub mod decide;
 pub mod event;
 pub mod evidence;
 mod figures;
+pub mod opinions;
 pub mod questions;
 pub mod rating;
 pub mod score;

@@ -4,13 +4,15 @@
 use serde::Serialize;
 
 use super::evidence::{Evidence, EvidenceType, Figure};
-use super::rating::{Rating, rating};
-use super::score::{decay, nine};
+use super::rating::{Rating, games, rating};
+use super::score::{decay, nine, shares};
 use crate::ids::{CitizenId, EvidenceId, GuildId};
 use crate::time::{DAY_MICROS, Time};
 
-/// Games below which somebody is new.
-const NEWCOMER_GAMES: usize = 5;
+/// Games below which somebody is new, in thousandths.
+const NEWCOMER_GAMES: i64 = 5000;
+/// Most that somebody new has claimed at a time.
+const NEWCOMER_CLAIMS: u32 = 2;
 const ACTIVE_DAYS: i64 = 30;
 /// Days after a violation in which nothing is claimed in its scope.
 const COOLING_DAYS: i64 = 7;
@@ -19,7 +21,7 @@ const COOLING_DAYS: i64 = 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Band {
-    /// Fewer than five pieces of evidence.
+    /// Fewer than five games.
     New,
     /// Not surely above a beginner yet.
     Building,
@@ -39,11 +41,20 @@ pub struct Shown {
 pub enum Denied {
     HolderNotActive,
     CoolingOff,
+    NewcomerCap,
     NoEvidenceHere,
     BelowThreshold,
 }
 
-/// A piece of evidence, and what it is worth now.
+/// What else is known of somebody who would claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimant {
+    pub is_active: bool,
+    /// What they have claimed and not finished.
+    pub open_claims: u32,
+}
+
+/// A piece of evidence: what it weighs, what is left of that, and how much of the figure it is. All of these together are the score.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explained {
     pub evidence: EvidenceId,
@@ -51,6 +62,7 @@ pub struct Explained {
     pub scope: GuildId,
     pub weight: String,
     pub effective: String,
+    pub moved: String,
     pub attested_by: CitizenId,
     pub effective_at: Time,
     pub recorded_at: Time,
@@ -81,9 +93,19 @@ pub fn is_cooling_off(known: &[Evidence], as_of: Time) -> bool {
         .any(|piece| piece.kind == EvidenceType::AuditViolation && within(piece.effective_at, COOLING_DAYS, as_of))
 }
 
+/// Fewer games than it takes to be known: for games as for ratings only so many endorsements of a scope count.
+fn is_new(known: &[Evidence]) -> bool {
+    games(known).iter().sum::<i64>() < NEWCOMER_GAMES
+}
+
+/// Somebody new, of whom no violation is known.
+fn is_newcomer(known: &[Evidence]) -> bool {
+    is_new(known) && !known.iter().any(|piece| piece.kind == EvidenceType::AuditViolation)
+}
+
 /// What everybody may know of evidence that is [`known`].
 pub fn shown(known: &[Evidence], as_of: Time) -> Shown {
-    let band = if known.len() < NEWCOMER_GAMES {
+    let band = if is_new(known) {
         Band::New
     } else if rating(known, as_of).lower() >= 0.0 {
         Band::Proven
@@ -95,11 +117,13 @@ pub fn shown(known: &[Evidence], as_of: Time) -> Shown {
 }
 
 /// Why the holder of evidence that is [`known`] in a scope cannot claim what asks for this much, if so.
-pub fn denied(known: &[Evidence], is_active: bool, threshold: f64, as_of: Time) -> Option<Denied> {
-    if !is_active {
+pub fn denied(known: &[Evidence], claimant: Claimant, threshold: f64, as_of: Time) -> Option<Denied> {
+    if !claimant.is_active {
         Some(Denied::HolderNotActive)
     } else if is_cooling_off(known, as_of) {
         Some(Denied::CoolingOff)
+    } else if is_newcomer(known) && claimant.open_claims >= NEWCOMER_CLAIMS {
+        Some(Denied::NewcomerCap)
     } else if known.is_empty() {
         Some(Denied::NoEvidenceHere)
     } else if rating(known, as_of).lower() < threshold {
@@ -114,10 +138,11 @@ pub fn overall(known: &[Evidence], as_of: Time) -> Rating {
     rating(known, as_of)
 }
 
-/// Every piece with what it is worth, the newest first.
+/// Every piece with what it is worth, the last recorded first: ids begin with their time.
 pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explained> {
-    let counted = known.iter().rev().filter(|piece| figure.counts(piece.kind));
-    let explain = |piece: &Evidence| {
+    let shares = shares(figure, known, as_of);
+    let counted = known.iter().zip(shares).filter(|(piece, _)| figure.counts(piece.kind));
+    let explain = |(piece, moved): (&Evidence, f64)| {
         #[expect(clippy::cast_precision_loss, reason = "at most a million thousandths")]
         let weight = piece.weight.0 as f64 / 1000.0;
         Explained {
@@ -126,6 +151,7 @@ pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explain
             scope: piece.scope,
             weight: piece.weight.to_string(),
             effective: nine(weight * decay(piece.effective_at, as_of)),
+            moved: nine(moved),
             attested_by: piece.attested_by,
             effective_at: piece.effective_at,
             recorded_at: piece.recorded_at,
@@ -133,5 +159,7 @@ pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explain
             reversed_at: piece.reversed_at,
         }
     };
-    counted.map(explain).collect()
+    let mut explained: Vec<Explained> = counted.map(explain).collect();
+    explained.sort_by_key(|piece| std::cmp::Reverse(piece.evidence));
+    explained
 }

@@ -1,7 +1,10 @@
 //! Glicko-2 (Glickman, "Example of the Glicko-2 system", 2013): how good, and how sure we are.
 #![allow(clippy::float_arithmetic, reason = "the formula is one of real numbers; libm gives the same bits everywhere")]
 
-use super::evidence::Evidence;
+use std::collections::BTreeMap;
+
+use super::evidence::{Evidence, EvidenceType};
+use crate::ids::GuildId;
 use crate::time::Time;
 
 /// What a rating is before any evidence: 350 on Glicko's own scale.
@@ -12,6 +15,8 @@ const TOLERANCE: f64 = 1e-6;
 const MOST_STEPS: u32 = 100;
 /// What lies between the rating and its bounds, in deviations.
 pub const BOUND: f64 = 1.5;
+/// Most games that endorsements are in one scope, in thousandths. Alone they lift no lower bound to zero, however many and however often.
+const MOST_ENDORSED: i64 = 1500;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rating {
@@ -102,34 +107,61 @@ fn volatility(phi: f64, sigma: f64, v: f64, delta: f64, tau: f64) -> f64 {
 
 /// So many periods without games: less sure, and never less than at the start.
 pub fn rest(rating: Rating, periods: i64) -> Rating {
+    if periods <= 0 {
+        return rating;
+    }
     #[expect(clippy::cast_precision_loss, reason = "a number of days")]
     let grown = libm::sqrt(rating.phi * rating.phi + periods as f64 * rating.sigma * rating.sigma);
     Rating { phi: libm::fmin(grown, START_PHI), ..rating }
 }
 
-/// The rating from evidence in its order: periods are UTC days from that of the first piece, the last one ends at `as_of`.
+/// How many games each piece is, in thousandths: what it weighs, except that in each scope only the newest endorsements count.
+///
+/// The oldest would not do: whoever is endorsed early could not be endorsed again. Neither would those that have decayed least: what is
+/// old would count in full again, and waiting would be a way around the limit.
+pub fn games(evidence: &[Evidence]) -> Vec<i64> {
+    let mut left: BTreeMap<GuildId, i64> = BTreeMap::new();
+    let mut games: Vec<i64> = evidence
+        .iter()
+        .rev()
+        .map(|piece| {
+            let size = piece.weight.0.saturating_abs();
+            if piece.kind != EvidenceType::PeerEndorsed {
+                return size;
+            }
+            let left = left.entry(piece.scope).or_insert(MOST_ENDORSED);
+            let counted = size.min(*left);
+            *left -= counted;
+            counted
+        })
+        .collect();
+    games.reverse();
+    games
+}
+
+/// The rating from evidence in its order: periods are UTC days from that of the first game, the last one ends at `as_of`.
 pub fn rating(evidence: &[Evidence], as_of: Time) -> Rating {
-    let Some(first) = evidence.first() else { return Rating::START };
-    let mut rating = Rating::START;
-    let mut next = first.effective_at.day();
-    let mut rest_of = evidence;
-    while let Some(piece) = rest_of.first() {
-        let day = piece.effective_at.day();
-        let length = rest_of.iter().take_while(|piece| piece.effective_at.day() == day).count();
-        let (today, later) = rest_of.split_at(length);
-        if day > next {
-            rating = self::rest(rating, day - next);
-        }
-        let games: Vec<Games> = today.iter().map(games).collect();
+    let games = games(evidence);
+    let played: Vec<(i64, Games)> = evidence
+        .iter()
+        .zip(games)
+        .filter(|(_, number)| *number > 0)
+        .map(|(piece, number)| (piece.effective_at.day(), against_nobody(number, piece.weight.0 > 0)))
+        .collect();
+    let Some((first, _)) = played.first() else { return Rating::START };
+    let (mut rating, mut next) = (Rating::START, *first);
+    for period in played.chunk_by(|(one, _), (other, _)| one == other) {
+        let day = period[0].0;
+        rating = rest(rating, day - next);
+        let games: Vec<Games> = period.iter().map(|(_, games)| *games).collect();
         rating = update(rating, &games, TAU);
-        (next, rest_of) = (day + 1, later);
+        next = day + 1;
     }
-    let last = as_of.day() + 1;
-    if last > next { self::rest(rating, last - next) } else { rating }
+    rest(rating, as_of.day() + 1 - next)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "at most a million thousandths")]
-fn games(piece: &Evidence) -> Games {
-    let number = piece.weight.0.unsigned_abs() as f64 / 1000.0;
-    Games { number, opponent_mu: 0.0, opponent_phi: 0.0, result: if piece.weight.0 > 0 { 1.0 } else { 0.0 } }
+fn against_nobody(thousandths: i64, won: bool) -> Games {
+    let number = thousandths as f64 / 1000.0;
+    Games { number, opponent_mu: 0.0, opponent_phi: 0.0, result: if won { 1.0 } else { 0.0 } }
 }

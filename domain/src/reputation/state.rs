@@ -3,17 +3,24 @@
 use imbl::{OrdMap, Vector};
 
 use super::event::{ReputationEvent, Row};
-use super::evidence::{Evidence, EvidenceType};
-use crate::ids::{CitizenId, EvidenceId, GuildId};
+use super::evidence::Evidence;
+use super::opinions::Opinions;
+use crate::ids::{EvidenceId, GuildId};
 use crate::time::Time;
+
+/// Most scopes in which there is evidence of one citizen: all figures of one are one entry.
+const MAX_SCOPES: usize = 300;
 
 /// The default is a citizen of whom nothing is known.
 #[derive(Debug, Clone, Default)]
 pub struct Reputation {
     evidence: Vector<Evidence>,
     places: OrdMap<EvidenceId, usize>,
-    /// When this citizen last gave an opinion of that kind of somebody in a scope.
-    given: OrdMap<(CitizenId, GuildId, EvidenceType), Time>,
+    /// How many pieces of each scope were not reversed.
+    standing: OrdMap<GuildId, usize>,
+    opinions: Opinions,
+    /// When evidence was last recorded or reversed.
+    changed_at: Option<Time>,
     computed: Option<Computed>,
 }
 
@@ -22,12 +29,12 @@ pub struct Reputation {
 pub struct Computed {
     pub as_of: Time,
     pub rows: Vec<Row>,
-    /// Evidence was recorded or reversed since.
+    /// Evidence was recorded or reversed after `as_of`, or after this was computed.
     pub outdated: bool,
 }
 
 impl Reputation {
-    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+    pub fn evidence(&self) -> impl ExactSizeIterator<Item = &Evidence> {
         self.evidence.iter()
     }
 
@@ -35,29 +42,22 @@ impl Reputation {
         self.places.get(&id).and_then(|place| self.evidence.get(*place))
     }
 
+    /// Whether there is evidence in a scope that was not reversed.
+    pub fn has_shown(&self, scope: GuildId) -> bool {
+        self.standing.get(&scope).is_some_and(|pieces| *pieces > 0)
+    }
+
+    /// Whether evidence in this scope can be recorded.
+    pub fn has_room_for(&self, scope: GuildId) -> bool {
+        self.standing.contains_key(&scope) || self.standing.len() < MAX_SCOPES
+    }
+
+    pub const fn opinions(&self) -> &Opinions {
+        &self.opinions
+    }
+
     pub const fn computed(&self) -> Option<&Computed> {
         self.computed.as_ref()
-    }
-
-    /// When this citizen last gave that opinion.
-    pub fn gave(&self, to: CitizenId, scope: GuildId, kind: EvidenceType) -> Option<Time> {
-        self.given.get(&(to, scope, kind)).copied()
-    }
-
-    /// Whom this citizen endorsed in a scope since a time.
-    pub fn endorsed_since(&self, scope: GuildId, since: Time) -> impl Iterator<Item = CitizenId> {
-        let fresh = self.given.iter().filter(move |((_, place, kind), at)| {
-            *place == scope && *kind == EvidenceType::PeerEndorsed && **at >= since
-        });
-        fresh.map(|((to, ..), _)| *to)
-    }
-
-    /// Who endorsed this citizen in a scope since a time.
-    pub fn endorsers_since(&self, scope: GuildId, since: Time) -> impl Iterator<Item = CitizenId> {
-        let fresh = self.evidence.iter().filter(move |piece| {
-            piece.scope == scope && piece.kind == EvidenceType::PeerEndorsed && piece.recorded_at >= since
-        });
-        fresh.map(|piece| piece.attested_by)
     }
 
     pub fn evolve(&mut self, event: &ReputationEvent, at: Time) {
@@ -75,18 +75,25 @@ impl Reputation {
                     disputed: false,
                     reversed_at: None,
                 });
-                self.outdate();
+                *self.standing.entry(*scope).or_default() += 1;
+                self.opinions.receive(*attested_by, *kind, at);
+                self.outdate(at);
             }
-            ReputationEvent::OpinionGiven { to, kind, scope, .. } => {
-                self.given.insert((*to, *scope, *kind), at);
-            }
+            ReputationEvent::OpinionGiven { to, kind, scope, .. } => self.opinions.give(*to, *scope, *kind, at),
             ReputationEvent::EvidenceDisputed { evidence, .. } => self.change(*evidence, |piece| piece.disputed = true),
             ReputationEvent::EvidenceReversed { evidence, .. } => {
                 self.change(*evidence, |piece| piece.reversed_at = Some(at));
-                self.outdate();
+                if let Some(scope) = self.piece(*evidence).map(|piece| piece.scope)
+                    && let Some(pieces) = self.standing.get_mut(&scope)
+                {
+                    *pieces = pieces.saturating_sub(1);
+                }
+                self.outdate(at);
             }
             ReputationEvent::Recomputed { as_of, rows, .. } => {
-                self.computed = Some(Computed { as_of: *as_of, rows: rows.clone(), outdated: false });
+                // It may have been computed as of a time before what is known by now.
+                let outdated = self.changed_at.is_some_and(|changed| changed > *as_of);
+                self.computed = Some(Computed { as_of: *as_of, rows: rows.clone(), outdated });
             }
         }
     }
@@ -99,7 +106,8 @@ impl Reputation {
         }
     }
 
-    fn outdate(&mut self) {
+    fn outdate(&mut self, at: Time) {
+        self.changed_at = Some(at);
         if let Some(computed) = &mut self.computed {
             computed.outdated = true;
         }

@@ -1,135 +1,29 @@
-//! Reputation by its formulas and its rules.
+//! Reputation by its rules; by its formulas below.
 #![allow(clippy::unwrap_used, clippy::float_arithmetic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod formulas;
 
-use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 use super::command::*;
+use super::event::ReputationEvent;
 use super::evidence::*;
 use super::figures;
-use super::rating::{Games, Rating, TAU, update};
-use super::score::{lambda, nine};
+use super::opinions::MOST_OPINIONS;
 use super::state::Reputation;
 use crate::citizen::command::AssignRole;
-use crate::ids::{CitizenId, EvidenceId, GuildId, ReputationId, Stream};
+use crate::event::Event;
+use crate::guild::command::{FinalizeDissolution, InitiateDissolution, MarkDormant, WakeGuild};
+use crate::ids::{CitizenId, GuildId, ReputationId, Stream, TreasuryId};
+use crate::money::{Account, Share};
 use crate::party::Tier;
 use crate::rejection::Code;
-use crate::testing::{World, reference, slug};
+use crate::testing::{World, join, reference, slug};
 use crate::text::Digest;
 use crate::time::Time;
 use crate::turn::{Outcome, State};
 
 const DONE: Result<Outcome, Code> = Ok(Outcome::Done);
-
-fn piece(kind: &str, weight: i64, scope: u128, at: i64) -> Evidence {
-    Evidence {
-        id: EvidenceId::from_bits(1),
-        kind: serde_json::from_value(kind.into()).unwrap(),
-        weight: Weight(weight),
-        scope: GuildId::from_bits(scope),
-        attested_by: CitizenId::from_bits(9),
-        effective_at: Time::from_micros(at),
-        recorded_at: Time::from_micros(at),
-        disputed: false,
-        reversed_at: None,
-    }
-}
-
-/// Within one unit of the ninth place; of the volatility, within the tolerance of how it is found.
-fn near(ours: &str, golden: &str, tolerance: f64) -> bool {
-    (ours.parse::<f64>().unwrap() - golden.parse::<f64>().unwrap()).abs() <= tolerance
-}
-
-#[test]
-fn the_golden_table_is_reproduced() {
-    let mut evidence: BTreeMap<&str, Vec<Evidence>> = BTreeMap::new();
-    let scope = |name: &str| u128::from(name.as_bytes()[0]);
-    let mut rows = 0;
-    for line in include_str!("golden.txt").lines() {
-        let parts: Vec<&str> = line.split('\t').collect();
-        match parts.as_slice() {
-            ["evidence", name, kind, weight, place, at] => {
-                let piece = piece(kind, weight.parse().unwrap(), scope(place), at.parse().unwrap());
-                evidence.entry(name).or_default().push(piece);
-            }
-            ["row", name, as_of, figure, place, count, score, mu, phi, sigma] => {
-                let as_of = Time::from_micros(as_of.parse().unwrap());
-                let figure: Figure = serde_json::from_value((*figure).into()).unwrap();
-                let place = (*place != "-").then(|| GuildId::from_bits(scope(place)));
-                let all = figures(&evidence[name], as_of);
-                let row = &all[&(figure, place)];
-                assert_eq!(row.evidence.to_string(), **count, "{line}");
-                assert!(near(&row.score, score, 1e-9), "{line}: {row:?}");
-                // The paper's algorithm stops within 1e-6 of the logarithm of the volatility.
-                let fits = near(&row.mu, mu, 1e-6) && near(&row.phi, phi, 1e-6) && near(&row.sigma, sigma, 1e-6);
-                assert!(fits, "{line}: {row:?}");
-                rows += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(rows > 40, "{rows}");
-}
-
-#[test]
-fn half_is_left_after_thirty_days_and_a_quarter_after_sixty() {
-    let day = |days: i64| Time::from_micros(1_767_225_600_000_000 + days * 86_400_000_000);
-    let one = [piece("task_completed", 1000, 1, day(0).micros())];
-    let score = |days| figures(&one, day(days))[&(Figure::Reliability, None)].score.clone();
-    assert_eq!((score(0), score(30), score(60)), ("1.000000000".into(), "0.500000000".into(), "0.250000000".into()));
-    assert_eq!(format!("{:.4}", lambda()), "0.0231");
-}
-
-/// Glickman, "Example of the Glicko-2 system": a player of 1500 (deviation 200) against three others.
-#[test]
-fn the_worked_example_of_the_paper_is_reproduced() {
-    let scale = 173.7178;
-    let game = |rating: f64, deviation: f64, result: f64| Games {
-        number: 1.0,
-        opponent_mu: (rating - 1500.0) / scale,
-        opponent_phi: deviation / scale,
-        result,
-    };
-    let before = Rating { mu: 0.0, phi: 200.0 / scale, sigma: 0.06 };
-    let games = [game(1400.0, 30.0, 1.0), game(1550.0, 100.0, 0.0), game(1700.0, 300.0, 0.0)];
-    let after = update(before, &games, TAU);
-    assert_eq!(format!("{:.4} {:.4}", after.mu, after.phi), "-0.2069 0.8722");
-    // 0.059996: the paper prints five digits and rounds none.
-    assert!((after.sigma - 0.059_996).abs() < 1e-6, "{}", after.sigma);
-    let (rating, deviation) = (after.mu.mul_add(scale, 1500.0), after.phi * scale);
-    assert!((rating - 1464.06).abs() < 0.02 && (deviation - 151.52).abs() < 0.01, "{rating} {deviation}");
-}
-
-#[test]
-fn numbers_are_written_in_one_way() {
-    assert_eq!([nine(-0.0), nine(0.5), nine(-1e-12)], ["0.000000000", "0.500000000", "0.000000000"]);
-    // Exactly between two: to the even one.
-    assert_eq!(nine(0.000_000_000_5), "0.000000001");
-    assert_eq!(nine(2.0_f64.powi(-10)), "0.000976562");
-}
-
-proptest! {
-    #[test]
-    fn the_order_of_evidence_does_not_matter(
-        pieces in proptest::collection::vec((0_usize..9, 1_i64..2000, 0_u128..3, 0_i64..5), 1..40),
-        turns in 0_usize..40,
-    ) {
-        let kinds = ["task_completed", "task_failed", "task_abandoned", "verification_passed", "verification_failed",
-            "audit_clean", "audit_violation", "peer_endorsed", "peer_flagged"];
-        let day = 86_400_000_000_i64;
-        let make = |(kind, size, scope, at): &(usize, i64, u128, i64)| {
-            let sign = if kinds[*kind].ends_with("ed") && !kinds[*kind].ends_with("failed") && !kinds[*kind].ends_with("flagged") { 1 } else { -1 };
-            piece(kinds[*kind], sign * size, *scope, 20_000 * day + at * day / 2)
-        };
-        let evidence: Vec<Evidence> = pieces.iter().map(make).collect();
-        let mut turned = evidence.clone();
-        turned.rotate_left(turns % evidence.len());
-        turned.reverse();
-        let as_of = Time::from_micros(20_010 * day);
-        prop_assert_eq!(figures(&evidence, as_of), figures(&turned, as_of));
-    }
-}
 
 /// A guild with a gate, two members who answer for themselves, and a holder.
 struct Hall {
@@ -231,7 +125,72 @@ fn opinions_need_something_of_ones_own_and_time_between_them() {
     hall.world.pass_days(31);
     assert_eq!(hall.endorse(ann, ben), DONE);
     assert_eq!(hall.weights(ben), ["0.500", "0.500"]);
-    assert_eq!(hall.world.send(ann, Flag { to: ben, scope: hall.guild.into(), note: None }), DONE, "another opinion");
+    let flag = Flag { to: ben, scope: hall.guild.into(), note: None };
+    assert_eq!(hall.world.send(ann, flag.clone()), Err(Code::OpinionGiven), "of one kind or the other");
+    hall.world.pass_days(30);
+    assert_eq!(hall.world.send(ann, flag), DONE);
+    assert_eq!(hall.endorse(ann, ben), Err(Code::OpinionGiven));
+    hall.world.check_replay();
+}
+
+#[test]
+fn nobody_speaks_of_more_than_a_hundred_in_a_month() {
+    let mut hall = Hall::new();
+    let (gate, ann) = (hall.gate, hall.ann);
+    hall.attest(gate, ann).unwrap();
+    let crowd: Vec<CitizenId> = (0..=MOST_OPINIONS).map(|_| hall.world.human()).collect();
+    for one in &crowd[1..] {
+        assert_eq!(hall.endorse(ann, *one), DONE);
+    }
+    assert_eq!(hall.endorse(ann, crowd[0]), Err(Code::TooManyOpinions));
+    hall.world.pass_days(30);
+    assert_eq!(hall.endorse(ann, crowd[0]), DONE);
+    hall.world.check_replay();
+}
+
+#[test]
+fn what_no_rule_asks_for_any_more_is_forgotten() {
+    let mut hall = Hall::new();
+    let (gate, ann, ben) = (hall.gate, hall.ann, hall.ben);
+    hall.attest(gate, ann).unwrap();
+    for _ in 0..40 {
+        assert_eq!(hall.endorse(ann, ben), DONE);
+        let stranger = hall.world.human();
+        assert_eq!(hall.endorse(ann, stranger), DONE);
+        hall.world.pass_days(30);
+    }
+    let size = |citizen| format!("{:?}", hall.reputation(citizen).opinions()).len();
+    assert!(size(ann) < 1000 && size(ben) < 1000, "{} {}", size(ann), size(ben));
+    hall.world.check_replay();
+}
+
+#[test]
+fn a_scope_is_an_active_guild() {
+    let mut hall = Hall::new();
+    let (gate, ann, ben, founder) = (hall.gate, hall.ann, hall.ben, hall.founder);
+    hall.attest(gate, ann).unwrap();
+    let evidence = hall.reputation(ann).evidence().next().unwrap().id;
+    let guild = || hall.guild.into();
+    let (fallback, flag) = (TreasuryId::of_citizen(founder), Flag { to: ben, scope: guild(), note: None });
+    let shares = vec![Share { to: Account::Treasury(fallback), basis_points: 10_000 }];
+    let steps: [(crate::Command, Code); 3] = [
+        (MarkDormant { guild: guild() }.into(), Code::GuildDormant),
+        (InitiateDissolution { guild: guild(), shares, fallback }.into(), Code::GuildDissolving),
+        (FinalizeDissolution { guild: guild() }.into(), Code::GuildDissolved),
+    ];
+    for (step, code) in steps {
+        assert_eq!(hall.world.send(founder, step), DONE);
+        assert_eq!(hall.attest(gate, ann), Err(code));
+        assert_eq!(hall.endorse(ann, ben), Err(code));
+        assert_eq!(hall.world.send(ann, flag.clone()), Err(code));
+        if code == Code::GuildDormant {
+            hall.world.send(founder, WakeGuild { guild: hall.guild.into() }).unwrap();
+        }
+    }
+    // What was said there stays open to question.
+    assert_eq!(hall.world.send(ann, DisputeEvidence { holder: ann, piece: evidence, reason: None }), DONE);
+    let other = hall.other_gate;
+    assert_eq!(hall.world.send(other, ReverseEvidence { holder: ann, piece: evidence, reason: None }), DONE);
     hall.world.check_replay();
 }
 
@@ -253,14 +212,33 @@ fn those_who_praise_each_other_in_a_circle_count_a_quarter() {
         let closing = hall.weights(people[0]).pop().unwrap();
         assert_eq!(closing, if length <= 4 { "0.125" } else { "0.500" }, "a circle of {length}");
     }
+    for (days, closing) in [(90, "0.125"), (91, "0.500")] {
+        let mut hall = Hall::new();
+        let (ann, ben) = (hall.ann, hall.ben);
+        hall.attest(hall.gate, ann).unwrap();
+        hall.attest(hall.gate, ben).unwrap();
+        hall.endorse(ann, ben).unwrap();
+        hall.world.pass_days(days);
+        hall.endorse(ben, ann).unwrap();
+        assert_eq!(hall.weights(ann).pop().unwrap(), closing, "after {days} days");
+    }
+}
+
+#[test]
+fn praise_that_comes_back_in_another_guild_is_a_circle_too() {
     let mut hall = Hall::new();
-    let (ann, ben) = (hall.ann, hall.ben);
-    hall.attest(hall.gate, ann).unwrap();
-    hall.attest(hall.gate, ben).unwrap();
+    let (gate, ann, ben, founder) = (hall.gate, hall.ann, hall.ben, hall.founder);
+    let other = hall.world.guild(founder, "coopers");
+    for citizen in [gate, ben] {
+        hall.world.send(founder, join(other, citizen, "member", None)).unwrap();
+    }
+    hall.attest(gate, ann).unwrap();
     hall.endorse(ann, ben).unwrap();
-    hall.world.pass_days(91);
-    hall.endorse(ben, ann).unwrap();
-    assert_eq!(hall.weights(ann).pop().unwrap(), "0.500", "that was long ago");
+    hall.guild = other;
+    hall.attest(gate, ben).unwrap();
+    assert_eq!(hall.endorse(ben, ann), DONE);
+    assert_eq!(hall.weights(ann).pop().unwrap(), "0.125");
+    hall.world.check_replay();
 }
 
 #[test]
@@ -310,5 +288,49 @@ fn only_the_city_computes_and_the_same_twice_is_nothing() {
     assert_eq!(hall.world.send_system(recompute(hall.world.now)), Ok(Outcome::AlreadyDone), "a second moves nothing");
     hall.world.pass_days(1);
     assert_eq!(hall.world.send_system(recompute(hall.world.now)), DONE, "a day does");
+    hall.world.check_replay();
+}
+
+#[test]
+fn what_is_attested_while_figures_are_computed_is_computed_next() {
+    let mut hall = Hall::new();
+    let (gate, ann) = (hall.gate, hall.ann);
+    let recompute = |as_of| RecomputeReputation { holder: ann, as_of };
+    hall.attest(gate, ann).unwrap();
+    let begun = hall.world.now;
+    hall.world.now = Time::from_micros(begun.micros() + 1_000_000);
+    let meanwhile = hall.outcome(ann, EvidenceType::AuditClean);
+    hall.world.send(gate, meanwhile).unwrap();
+    hall.world.now = Time::from_micros(begun.micros() + 2_000_000);
+    assert_eq!(hall.world.send_system(recompute(begun)), DONE);
+    assert!(hall.reputation(ann).computed().unwrap().outdated, "one piece is newer than that");
+    assert_eq!(hall.world.send_system(recompute(hall.world.now)), DONE);
+    assert!(!hall.reputation(ann).computed().unwrap().outdated);
+    // In the same instant, but after it.
+    hall.attest(gate, ann).unwrap();
+    assert!(hall.reputation(ann).computed().unwrap().outdated);
+    hall.world.check_replay();
+}
+
+/// Rows that have nothing behind them any more are named, and no others.
+#[test]
+fn rows_without_evidence_are_gone() {
+    let mut hall = Hall::new();
+    let (gate, other, ann) = (hall.gate, hall.other_gate, hall.ann);
+    let clean = hall.outcome(ann, EvidenceType::AuditClean);
+    hall.world.send(gate, clean).unwrap();
+    hall.attest(gate, ann).unwrap();
+    hall.world.send_system(RecomputeReputation { holder: ann, as_of: hall.world.now }).unwrap();
+    let piece = hall.reputation(ann).evidence().next().unwrap().id;
+    hall.world.send(ann, DisputeEvidence { holder: ann, piece, reason: None }).unwrap();
+    hall.world.send(other, ReverseEvidence { holder: ann, piece, reason: None }).unwrap();
+    hall.world.pass_days(1);
+    hall.world.send_system(RecomputeReputation { holder: ann, as_of: hall.world.now }).unwrap();
+    let gone = hall.world.find(|_, event| match event {
+        Event::Reputation(ReputationEvent::Recomputed { gone, .. }) => Some(gone.clone()),
+        _ => None,
+    });
+    let gone: BTreeSet<_> = gone.unwrap().into_iter().map(|row| (row.figure, row.scope)).collect();
+    assert_eq!(gone, BTreeSet::from([(Figure::Compliance, None), (Figure::Compliance, Some(hall.guild))]));
     hall.world.check_replay();
 }

@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod entry;
 pub mod hash;
+pub mod heads;
 pub mod hex;
 pub mod key;
 pub mod note;
@@ -17,6 +18,7 @@ pub mod receipt;
 mod text;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 pub use hash::Hash;
 pub use text::MAX_SIZE;

@@ -22,6 +22,8 @@ pub struct Policy {
 pub struct Witness {
     pub name: String,
     pub key: VerifierKey,
+    /// Where checkpoints are submitted to it ([`crate::witness`]), without a slash at the end. Who only verifies has no use for it.
+    pub url: Option<String>,
 }
 
 /// A group and how many of its members it takes.
@@ -179,7 +181,8 @@ impl Reader {
             return Err(PolicyRule::DuplicateKey);
         }
         self.name(name, Member::Witness(self.witnesses.len()))?;
-        self.witnesses.push(Witness { name: name.to_owned(), key });
+        let url = url.map(|url| url.trim_end_matches('/').to_owned());
+        self.witnesses.push(Witness { name: name.to_owned(), key, url });
         Ok(())
     }
 
@@ -244,7 +247,7 @@ impl Reader {
     }
 }
 
-/// The key of a line; the url is nothing to us, but a stray word in its place is a mistake to report.
+/// The key of a line. A stray word in the place of a url is a mistake to report.
 fn key(vkey: &str, expected: Algorithm, url: Option<&str>) -> Result<VerifierKey, PolicyRule> {
     if url.is_some_and(|url| !url.contains("://")) {
         return Err(PolicyRule::Url);

@@ -1,6 +1,8 @@
 //! What is made live and what is made again are the same, whatever the batches were.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use eventlog::sql::{self, Cell};
 use tokio::sync::watch;
 
@@ -53,6 +55,17 @@ async fn live_is_what_the_log_says(mut town: Town, seed: u64) {
     .unwrap();
     town.catch_up().await;
     assert_eq!(differences(&town).await, []);
+}
+
+/// What is not lived through is not compared.
+#[test]
+fn a_life_holds_everything_that_happens_to_a_reputation() {
+    let mut life = Life::new(1, 5, 3);
+    let lived: BTreeSet<String> = (0..1_000).flat_map(|_| life.act()).map(|(_, event)| event.to_parts().0).collect();
+    let source = include_str!("../../../domain/src/reputation/event.rs");
+    let declared = source.split("rename = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let missing: Vec<&str> = declared.filter(|kind| !lived.contains(*kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

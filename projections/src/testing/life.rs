@@ -1,5 +1,7 @@
 //! Random commands, each lawful after those before it.
 
+mod reputation;
+
 use std::collections::HashMap;
 
 use domain::citizen::event::CitizenEvent;
@@ -9,12 +11,10 @@ use domain::grant::kind::{CapabilityKind, Source};
 use domain::grant::scope::Scope;
 use domain::guild::event::{Ending, GuildEvent, Spend, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{EvidenceId, GrantId, HoldId, KeyId, ProposalId, ReputationId, Stream, TreasuryId};
+use domain::ids::{EvidenceId, GrantId, HoldId, KeyId, ProposalId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
 use domain::party::{HolderKind, MemberId, MemberKind};
-use domain::reputation::event::{Gone, ReputationEvent, Row};
-use domain::reputation::evidence::{EvidenceType, Figure, Weight};
 use domain::text::Digest;
 use domain::time::Time;
 use domain::treasury::event::{FreezeSide, HoldLeg, MovementKind, TreasuryEvent};
@@ -35,6 +35,8 @@ pub struct Life {
     /// Living grants with their holders, and the ended.
     grants: Vec<(u128, GrantId)>,
     ended: Vec<(u128, GrantId)>,
+    /// Evidence that nobody took back, with its holders.
+    evidence: Vec<(u128, EvidenceId)>,
     citizens: u128,
     guilds: u128,
 }
@@ -55,6 +57,7 @@ impl Life {
             keys: Vec::new(),
             grants: Vec::new(),
             ended: Vec::new(),
+            evidence: Vec::new(),
             citizens,
             guilds,
         }
@@ -319,7 +322,12 @@ impl Life {
             0 => GrantEvent::Verified { grant },
             1 => GrantEvent::VerificationFailed { grant, failure: FailureKind::TimedOut },
             2 => GrantEvent::WentStale { grant },
-            3 => GrantEvent::Attenuated { grant, scope: Scope::default(), expires_at: Some(Time::from_micros(9)) },
+            3 => GrantEvent::Attenuated {
+                grant,
+                scope: Scope::default(),
+                expires_at: Some(Time::from_micros(9)),
+                told: false,
+            },
             4 => GrantEvent::ReverificationRequested { grant },
             end => {
                 self.grants.swap_remove(place);
@@ -331,47 +339,6 @@ impl Life {
             }
         };
         vec![in_inventory(person, event)]
-    }
-
-    fn reputation(&mut self) -> Act {
-        let (person, evidence) = (1 + self.below(self.citizens), EvidenceId::from_bits(self.id()));
-        let holder = citizen(person);
-        let row = |figure, scope, score: &str| Row {
-            figure,
-            scope,
-            evidence: 1,
-            score: score.to_owned(),
-            mu: "0.100000000".to_owned(),
-            phi: "1.500000000".to_owned(),
-            sigma: "0.060000000".to_owned(),
-        };
-        let (figure, scope) = (Figure::Quality, Some(guild(1)));
-        let event = match self.below(4) {
-            0 | 1 => ReputationEvent::EvidenceRecorded {
-                evidence,
-                holder,
-                kind: EvidenceType::AuditViolation,
-                weight: Weight(-3000),
-                scope: guild(1),
-                attested_by: citizen(1),
-                effective_at: Time::from_micros(1),
-                stake: None,
-                work_lookup: None,
-                work: None,
-                proof: None,
-                note: None,
-            },
-            2 => {
-                let rows = vec![row(figure, scope, "1.000000000"), row(Figure::Overall, None, "0.500000000")];
-                ReputationEvent::Recomputed { holder, as_of: Time::from_micros(2), rows, gone: Vec::new() }
-            }
-            _ => {
-                let gone = vec![Gone { figure, scope }];
-                let rows = vec![row(Figure::Overall, None, "0.400000000")];
-                ReputationEvent::Recomputed { holder, as_of: Time::from_micros(3), rows, gone }
-            }
-        };
-        vec![(Stream::Reputation(ReputationId::of(holder)), event.into())]
     }
 
     fn standing(&mut self, treasury: TreasuryId) -> Act {

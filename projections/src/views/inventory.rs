@@ -68,7 +68,7 @@ pub(super) fn fold(grants: &mut Sheet<HeldGrant>, recorded: &Recorded, event: &G
     };
     match event {
         GrantEvent::Granted(begun) => grants.put(begin(begun, recorded)),
-        GrantEvent::Attenuated { grant, scope, expires_at } => change(grant, &|row| {
+        GrantEvent::Attenuated { grant, scope, expires_at, .. } => change(grant, &|row| {
             row.scope = Json(scope.clone());
             row.expires_at = *expires_at;
         }),

@@ -10,7 +10,8 @@ use crate::recorded::Recorded;
 use crate::sheet::Sheet;
 
 record! {
-    /// Times are those of recording. `violated_at`: the last violation that nobody took back may be older.
+    /// Times are those of recording. `last_at`: when evidence was last recorded or taken back. `violated_at`: the last violation that
+    /// nobody took back may be older.
     Reputed in "reputation_holders" by (holder: CitizenId) {
         evidence: u64,
         first_at: Time,
@@ -40,10 +41,14 @@ pub(super) fn fold(holders: &mut Sheet<Reputed>, recorded: &Recorded, holder: Ci
                 }
             });
         }
-        ReputationEvent::EvidenceReversed { .. } => holders.change(&(holder,), |row| row.outdated = true),
+        ReputationEvent::EvidenceReversed { .. } => holders.change(&(holder,), |row| {
+            row.last_at = at;
+            row.outdated = true;
+        }),
         ReputationEvent::Recomputed { as_of, .. } => holders.change(&(holder,), |row| {
             row.as_of = Some(*as_of);
-            row.outdated = false;
+            // It may have been computed as of a time before what is known by now.
+            row.outdated = row.last_at > *as_of;
         }),
         ReputationEvent::OpinionGiven { .. } | ReputationEvent::EvidenceDisputed { .. } => {}
     }

@@ -5,10 +5,12 @@ use domain::citizen::event::{AgentFacts, CitizenEvent, SuspensionCause};
 use domain::event::Event;
 use domain::guild::event::{Ending, GuildEvent, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{HoldId, KeyId, MovementId, ProposalId, Stream, TreasuryId};
+use domain::ids::{EvidenceId, HoldId, KeyId, MovementId, ProposalId, ReputationId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
 use domain::party::{CitizenKind, MemberId, MemberKind};
+use domain::reputation::event::ReputationEvent;
+use domain::reputation::evidence::{EvidenceType, Stake};
 use domain::text::Digest;
 use domain::time::Time;
 use domain::treasury::event::{MovementKind, TreasuryEvent};
@@ -77,6 +79,41 @@ fn a_founder_who_is_appointed_is_raised_or_joins_at_the_founder_rank() {
         (bob.joined_position, bob.rank.as_str(), bob.scopes.as_ref().unwrap().0.len()),
         (5, "founder", Class::ALL.len())
     );
+}
+
+#[test]
+fn figures_computed_as_of_a_time_before_what_is_known_are_outdated() {
+    let holder = citizen(1);
+    let about = |event: ReputationEvent| (Stream::Reputation(ReputationId::of(holder)), Event::from(event));
+    let evidence = EvidenceId::from_bits(1);
+    let attested = about(ReputationEvent::EvidenceRecorded {
+        evidence,
+        holder,
+        kind: EvidenceType::AuditClean,
+        weight: EvidenceType::AuditClean.weight(Stake::T3),
+        scope: guild(1),
+        attested_by: citizen(2),
+        effective_at: Time::from_micros(1),
+        stake: Some(Stake::T3),
+        work_lookup: None,
+        work: None,
+        proof: None,
+        note: None,
+    });
+    let reversed = about(ReputationEvent::EvidenceReversed { evidence, by: citizen(3), reason: None });
+    let computed = |as_of| {
+        let as_of = Time::from_micros(as_of);
+        about(ReputationEvent::Recomputed { holder, as_of, rows: Vec::new(), gone: Vec::new() })
+    };
+    // The first event is recorded at 1000, the next at 1001, and so on.
+    let outdated = |events: &[(Stream, Event)]| after(events.to_vec()).reputed.get(&(holder,)).unwrap().outdated;
+    assert!(outdated(std::slice::from_ref(&attested)));
+    assert!(!outdated(&[attested.clone(), computed(1_000)]));
+    assert!(outdated(&[attested.clone(), computed(999)]), "recorded while it was computed");
+    assert!(outdated(&[attested.clone(), computed(1_000), attested.clone()]));
+    assert!(outdated(&[attested.clone(), computed(1_000), reversed.clone()]));
+    assert!(outdated(&[attested.clone(), reversed.clone(), computed(1_000)]), "taken back while it was computed");
+    assert!(!outdated(&[attested, reversed, computed(1_001)]));
 }
 
 #[test]

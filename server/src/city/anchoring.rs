@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anchor::{AnchorError, Config, Directory, EntryReceipt, Layout, Prover, Service, Verdict};
+use anchor::{AnchorError, Config, Directory, EntryReceipt, Layout, Proved, Prover, Service, Verdict};
 use anyhow::Context as _;
 use chain::key::SigningKey;
 use chain::proof::TlogProof;
@@ -13,6 +13,8 @@ use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::standing::Standing;
+use super::witnesses;
 use crate::config::Settings;
 
 /// How often a server that waits for its turn at publishing tries.
@@ -54,6 +56,7 @@ impl Anchoring {
         let config = Config {
             checkpoint_every: Duration::from_secs(settings.anchor.checkpoint_seconds),
             anchor_every: Duration::from_secs(settings.anchor.anchor_seconds),
+            witnesses: witnesses::of(settings)?,
             ..Config::new(&settings.data_dir)
         };
         let store = Arc::new(Directory::new(settings.worm_dir()));
@@ -88,7 +91,7 @@ impl Anchoring {
             Some(service) => service.startup_check().await,
             None => {
                 let Opener { config, log, key, store, .. } = &self.opener;
-                anchor::compare(&config.data_dir, log, key, store.as_ref()).await
+                anchor::compare(config, log, key, store.as_ref()).await
             }
         };
         Ok(match verdict.context("comparing the log with what was published")? {
@@ -112,8 +115,21 @@ impl Anchoring {
             }
         }
         if let Some(service) = self.opened() {
-            service.run(stopping).await;
+            tokio::select! {
+                () = self.only_read_after_a_fork(service.fork()) => {}
+                () = service.run(stopping) => {}
+            }
         }
+    }
+
+    /// Never ends. Once a witness has shown a history of this log that the log contradicts, nothing is written any more.
+    async fn only_read_after_a_fork(&self, fork: Option<watch::Receiver<Option<String>>>) {
+        if let Some(mut fork) = fork
+            && let Ok(found) = fork.wait_for(Option::is_some).await
+        {
+            self.opener.recorder.set_read_only(found.clone());
+        }
+        std::future::pending::<()>().await;
     }
 
     async fn take_over(&self) -> anyhow::Result<bool> {
@@ -168,6 +184,11 @@ impl Anchoring {
         Ok(serde_json::to_value(service.export(out, with_packs, progress).await?)?)
     }
 
+    /// Writes one stream to the file `out`, with what proves that it is whole.
+    pub async fn export_stream(&self, stream: &str, out: &Path) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.service()?.export_stream(stream, out).await?)?)
+    }
+
     fn service(&self) -> anyhow::Result<Arc<Service>> {
         self.opened().context("another server publishes this log, from this data directory: ask there")
     }
@@ -177,18 +198,32 @@ impl Anchoring {
         self.blocking(|layout| layout.checkpoint()).await
     }
 
+    /// What auditors without a policy of their own are shown.
+    pub async fn policy(&self) -> Result<Option<String>, AnchorError> {
+        self.blocking(|layout| Ok(layout.read("policy")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
+            .await
+    }
+
+    /// How what is published stands with its witnesses and its store, for the page.
+    pub async fn standing(&self) -> Result<Standing, AnchorError> {
+        let note = self.blocking(|layout| Ok((layout.checkpoint()?, layout.age("checkpoint")))).await?;
+        let Opener { config, key, store, .. } = &self.opener;
+        let statuses = self.opened().map(|service| service.witnesses()).unwrap_or_default();
+        Standing::of(note, &config.policy(key)?, statuses, store.as_ref())
+    }
+
     /// The bytes of a published tile or bundle.
     pub async fn file(&self, path: String) -> Result<Option<Vec<u8>>, AnchorError> {
         self.blocking(move |layout| layout.read(&path)).await
     }
 
     /// The proof of a position, when a checkpoint covers it.
-    pub async fn proof(&self, position: u64) -> Result<Option<TlogProof>, AnchorError> {
+    pub async fn proof(&self, position: u64) -> Result<Option<Proved<TlogProof>>, AnchorError> {
         self.blocking(move |layout| Prover::new(layout.clone()).prove(position)).await
     }
 
     /// The same with the entry.
-    pub async fn receipt(&self, position: u64) -> Result<Option<EntryReceipt>, AnchorError> {
+    pub async fn receipt(&self, position: u64) -> Result<Option<Proved<EntryReceipt>>, AnchorError> {
         self.blocking(move |layout| Prover::new(layout.clone()).receipt(position)).await
     }
 

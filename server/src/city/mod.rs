@@ -9,10 +9,14 @@ mod anchoring;
 mod expiry;
 mod files;
 mod founding;
+mod listing;
+mod on_record;
 mod recheck;
 pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
+mod standing;
+pub mod witnesses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +36,7 @@ use tokio::task::JoinHandle;
 pub use anchoring::Anchoring;
 pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
 pub use founding::FirstPrincipal;
+pub use on_record::OnRecord;
 
 use crate::config::Settings;
 use crate::http::Standing;

@@ -3,30 +3,31 @@
 //!
 //! Invariant: with healthy sources no grant is ever older than a day: it is due after eighteen hours, and an hour later it was asked for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commands::Request;
+use commands::{Request, SubmitError};
 use domain::Time;
-use domain::grant::command::{Finding, RecordVerifications, Verdict};
-use domain::grant::event::FailureKind;
+use domain::grant::command::{ExpireGrant, Finding, RecordVerifications, Verdict};
 use domain::grant::kind::{CapabilityKind, Source};
-use domain::party::HolderId;
+use domain::ids::GrantId;
 use identity::Credential;
-use queries::due::Unverified;
+use queries::due::DueGrant;
 use serde::Serialize;
-use sources::{Item, KeyedHash, Life, Map, Sink};
-use tokio::sync::mpsc;
 
 use super::City;
-use crate::http::now;
+use super::listing::Listing;
 
 const EVERY: Duration = Duration::from_secs(3600);
 /// After a start, and after a round that left something: soon enough for what somebody asked for.
 const SOON: Duration = Duration::from_secs(60);
 /// Grants of one batch.
 const BATCH: u32 = 1000;
+/// Grants of holders who are gone: each may have many below it.
+const LEFT: u32 = 100;
+/// How long the tables may take to follow.
+const VIEWS: Duration = Duration::from_secs(60);
 
 /// Who can say whether a capability of a kind is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Round {
     pub unknown: u64,
     /// Why, by source.
     pub trouble: BTreeMap<String, String>,
+    /// Rows that were not understood, by source: `guildhall import --dry-run` shows them.
+    pub wrong: BTreeMap<String, u64>,
     pub dry_run: bool,
 }
 
@@ -77,7 +80,7 @@ impl Round {
     }
 }
 
-/// Runs until the city ends.
+/// Runs until the city ends, in the middle of a round as well.
 pub async fn run(city: Arc<City>) {
     let mut stopping = city.stopping();
     let mut wait = SOON;
@@ -90,15 +93,27 @@ pub async fn run(city: Arc<City>) {
         if city.pipeline.read_only().is_some() {
             continue;
         }
-        match round(&city, now(), false).await {
-            Ok(round) if round.due == 0 => {}
-            Ok(round) => tracing::info!(?round, "grants were verified"),
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "grants cannot be verified");
-                wait = SOON;
-            }
+        let worked = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            worked = hourly(&city) => worked,
+        };
+        if let Err(error) = worked {
+            tracing::warn!(error = format!("{error:#}"), "grants cannot be verified");
+            wait = SOON;
         }
     }
+}
+
+async fn hourly(city: &City) -> anyhow::Result<()> {
+    // The clock that entries are dated by: what was verified is due no more by the same clock.
+    let now = Time::from_micros(city.log.clock());
+    let round = round(city, now, false).await?;
+    if round.due > 0 {
+        tracing::info!(?round, "grants were verified");
+    }
+    end_what_is_left(city).await?;
+    city.uses.prune(now).await?;
+    Ok(())
 }
 
 /// Verifies everything that is due, a thousand at a time.
@@ -112,13 +127,16 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
         }
         let mut findings = Vec::with_capacity(due.len());
         for grant in &due {
-            let name = grant.source.to_string();
+            let kind = grant.kind.parse()?;
+            let Verifier::Source(source) = verifier(kind) else { continue };
+            let name = source.to_string();
             if !listings.contains_key(&name) {
-                let listing = Listing::of(city, grant.source).await?;
-                round.trouble.extend(listing.trouble.as_ref().map(|(_, what)| (name.clone(), what.clone())));
+                let listing = Listing::of(city, source, now).await?;
+                round.trouble.extend(listing.trouble.as_ref().map(|what| (name.clone(), what.clone())));
+                round.wrong.extend((listing.wrong > 0).then(|| (name.clone(), listing.wrong)));
                 listings.insert(name.clone(), listing);
             }
-            let verdict = listings[&name].verdict(grant);
+            let verdict = listings[&name].account.verdict(grant.holder, kind, &grant.reference);
             round.count(verdict);
             findings.push(Finding { holder: grant.holder, grant: grant.grant_id, verdict });
         }
@@ -126,94 +144,56 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
             // The rest of what is due would be read as the same again.
             return Ok(round);
         }
-        let answer = city.pipeline.submit(Request::of(Credential::System, RecordVerifications { findings })).await?;
-        anyhow::ensure!(!answer.is_rejected(), "findings were refused: {:?}", answer.verdict);
-        if let Some(position) = answer.position() {
-            // What was verified is due no more, once the tables know it.
-            city.views_reach(position, Duration::from_secs(60)).await?;
-        }
+        let Recorded { position, refused } = record(city, findings).await?;
+        anyhow::ensure!(refused.is_empty(), "findings were refused: {refused:?}");
+        // What was verified is due no more, once the tables know it. Without news they are behind: next time.
+        let Some(position) = position else { return Ok(round) };
+        anyhow::ensure!(city.views_reach(position, VIEWS).await?, "the tables do not follow");
     }
 }
 
-type Key = (HolderId, String, String);
-
-/// One source as it is now.
-struct Listing {
-    lives: HashMap<Key, Life>,
-    /// Why nothing can be said of what is not in it.
-    trouble: Option<(FailureKind, String)>,
+/// What became of findings.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The last entry, if there is any.
+    pub position: Option<u64>,
+    /// Findings that the rules refuse, and why.
+    pub refused: Vec<(GrantId, String)>,
 }
 
-impl Listing {
-    async fn of(city: &City, source: Source) -> anyhow::Result<Self> {
-        let trouble = |kind, what: String| Self { lives: HashMap::new(), trouble: Some((kind, what)) };
-        let Some(path) = city.settings.sources.map(source) else {
-            return Ok(trouble(FailureKind::Unreachable, "no mapping file is configured (sources)".to_owned()));
-        };
-        let map = match Map::read(source, path) {
-            Ok(map) => map,
-            Err(error) => return Ok(trouble(FailureKind::Unreachable, error.to_string())),
-        };
-        let mut listing = Self::read(city, Arc::new(map)).await?;
-        if listing.trouble.is_none() {
-            listing.trouble = listing.loss(city, source).await?;
-        }
-        Ok(listing)
-    }
-
-    async fn read(city: &City, map: Arc<Map>) -> anyhow::Result<Self> {
-        let (sender, mut items) = mpsc::channel(1000);
-        let keyed = keyed(city);
-        let listed = {
-            let map = Arc::clone(&map);
-            tokio::spawn(async move { sources::list(&map, &keyed, &Sink::new(sender)).await })
-        };
-        let mut lives = HashMap::new();
-        let mut guilds = HashMap::new();
-        while let Some(item) = items.recv().await {
-            let Item::Listed(listed) = item else { continue };
-            if let Some(holder) = crate::importing::holder(city, &map, &listed.names, &mut guilds).await? {
-                lives.insert((holder, listed.kind.to_string(), listed.reference.to_string()), listed.life);
-            }
-        }
-        let trouble = listed.await?.err().map(|unlisted| (unlisted.kind, unlisted.to_string()));
-        Ok(Self { lives, trouble })
-    }
-
-    /// A source that lost a fifth of what it had, or all of it, is not believed.
-    async fn loss(&self, city: &City, source: Source) -> anyhow::Result<Option<(FailureKind, String)>> {
-        let (mut all, mut lost, mut after) = (0_u64, 0_u64, None);
-        loop {
-            let page = queries::inventory::of_source(&mut city.views.reader().await?, source, after).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.grant_id);
-            for held in page {
-                all += 1;
-                let key = (held.holder, held.kind, held.reference.to_string());
-                lost += u64::from(!self.lives.contains_key(&key));
-            }
-        }
-        let too_much = lost > 0 && (lost == all || lost * 5 > all);
-        let what = format!("lists {lost} of {all} living grants no more: `guildhall import --confirm-loss` ends them");
-        Ok(too_much.then_some((FailureKind::Malformed, what)))
-    }
-
-    fn verdict(&self, grant: &Unverified) -> Verdict {
-        let key = (grant.holder, grant.kind.clone(), grant.reference.to_string());
-        match (self.lives.get(&key), &self.trouble) {
-            // What was read is so, whatever came after it.
-            (Some(Life::Living), _) => Verdict::Alive,
-            (Some(Life::Revoked), _) => Verdict::Revoked,
-            (Some(Life::Expired), _) => Verdict::Expired,
-            (None, Some((failure, _))) => Verdict::Unknown(*failure),
-            (None, None) => Verdict::Gone,
+/// Records findings in as many acts as it takes: one that would change too much is halved, and so is one that is refused for one finding
+/// among many. One alone is never too much.
+pub async fn record(city: &City, findings: Vec<Finding>) -> Result<Recorded, SubmitError> {
+    let mut recorded = Recorded::default();
+    let mut waiting = vec![findings];
+    while let Some(mut findings) = waiting.pop() {
+        let Some(first) = findings.first().map(|finding| finding.grant) else { continue };
+        let command = RecordVerifications { findings: findings.clone() };
+        let answer = city.pipeline.submit(Request::of(Credential::System, command)).await?;
+        recorded.position = recorded.position.max(answer.position());
+        let commands::Verdict::Rejected { code, .. } = answer.verdict else { continue };
+        if findings.len() == 1 {
+            recorded.refused.push((first, code));
+        } else {
+            waiting.push(findings.split_off(findings.len() / 2));
+            waiting.push(findings);
         }
     }
+    Ok(recorded)
 }
 
-fn keyed(city: &City) -> KeyedHash {
-    let pepper = city.standing.shared_pepper();
-    Arc::new(move |bytes: &[u8]| pepper.keyed_hash(bytes).to_string())
+/// Of holders who are gone: what had no room in the append of their end.
+pub async fn end_what_is_left(city: &City) -> anyhow::Result<()> {
+    loop {
+        let left = queries::due::grants_of_the_gone(&mut city.views.reader().await?, LEFT).await?;
+        let mut position = None;
+        for DueGrant { grant_id: grant, holder } in left {
+            let answer = city.pipeline.submit(Request::of(Credential::System, ExpireGrant { holder, grant })).await?;
+            position = position.max(answer.position());
+        }
+        let Some(position) = position else { return Ok(()) };
+        anyhow::ensure!(city.views_reach(position, VIEWS).await?, "the tables do not follow");
+    }
 }
 
 #[cfg(test)]

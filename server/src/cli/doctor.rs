@@ -202,7 +202,19 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
     let Ok(seed) = dir.secret("signing.key", false) else { return };
     let key = SigningKey::from_seed(log.origin(), *seed);
     let store = anchor::Directory::new(settings.worm_dir());
-    match anchor::compare(dir.path(), log, &key, &store).await {
+    let witnesses = match city::witnesses::of(settings) {
+        Ok(witnesses) => witnesses,
+        Err(error) => {
+            findings.wrong(
+                "witnesses",
+                format!("{error:#}"),
+                "set witness.policy to a policy file that names witnesses",
+            );
+            None
+        }
+    };
+    let config = anchor::Config { witnesses, ..anchor::Config::new(dir.path()) };
+    match anchor::compare(&config, log, &key, &store).await {
         Ok(Verdict::Good) => findings.ok("published", "the log is what was signed and anchored"),
         Ok(Verdict::ReadOnly { position, reason }) => {
             findings.wrong("published", format!("from position {position} on: {reason}"), ADVICE);

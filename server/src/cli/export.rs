@@ -1,4 +1,4 @@
-//! `guildhall export`: what an auditor needs, in a folder.
+//! `guildhall export`: what an auditor needs, in a folder; or one stream with what proves it, in a file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,13 +17,19 @@ Examples:
   guildhall export --out ./export
   guildhall export --out ./hashes --no-packs  # how many entries there are, and none of them
   guildhall export --out ./export --published # without database and keys
+  guildhall export --out ./treasury.jsonl --stream try_01ARZ3NDEKTSV4RRFFQ69G5FAV
   auditor verify ./export --policy policy.txt # what to do with it
+  auditor stream ./treasury.jsonl --policy policy.txt
 
-Publishes a checkpoint first, through the running server if there is one. The folder must be empty, or a former export of this log.")]
+Publishes a checkpoint first, through the running server if there is one. The folder must be empty, or a former export of this log; the
+file of a stream must not be there yet. A stream is told up to the log's last commitment to its heads, which is made anew when any moved.")]
 pub struct ExportArgs {
-    /// The folder to write
-    #[arg(long, value_name = "DIR")]
+    /// The folder to write; with --stream the file
+    #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Only this stream: that nothing of it is missing is then proved without the rest of the log
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["no_packs", "published"])]
+    stream: Option<String>,
     /// Leave out the entries, of which the hashes then still speak
     #[arg(long)]
     no_packs: bool,
@@ -38,6 +44,9 @@ pub struct ExportArgs {
 pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCode> {
     // The server has another working directory.
     let out = std::path::absolute(&args.out).with_context(|| args.out.display().to_string())?;
+    if let Some(stream) = args.stream {
+        return run_stream(settings, stream, out, args.json).await;
+    }
     let with_packs = !args.no_packs;
     let bar = Bar::new("export", "files");
     let ending = if args.published {
@@ -57,6 +66,20 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
             told["files"],
             told["bytes"],
             told["anchors"]
+        );
+    })
+}
+
+async fn run_stream(settings: &Settings, stream: String, out: PathBuf, json: bool) -> anyhow::Result<ExitCode> {
+    let ending = control::ask(settings, Ask::ExportStream { stream, out: out.clone() }, &mut |_, _| {}).await?;
+    conclude(ending, json, |told| {
+        println!(
+            "{} entries of {} up to position {} in {}: {} bytes",
+            told["entries"],
+            told["stream"].as_str().unwrap_or_default(),
+            told["as_of"],
+            out.display(),
+            told["bytes"]
         );
     })
 }

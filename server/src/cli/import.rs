@@ -15,7 +15,8 @@ use super::keys::credential;
 use super::output::{Bar, print_json};
 use crate::city::DataDir;
 use crate::config::Settings;
-use crate::control::{ImportDesk, Secret};
+use crate::control::Secret;
+use crate::importing::desk::ImportDesk;
 use crate::importing::{self, Options, Report};
 
 #[derive(Args)]
@@ -29,13 +30,17 @@ A mapping file, for d1:tokens, plugin:yaml and fs:skills:
   paths = ['tokens.json', 'edge.sqlite']      # all of the domain: what none of them lists is gone
   default = 'gld_01J...'                      # whoever has what no name is mapped for
   [holders]
-  loom = 'cit_01J...'
+  loom = 'cit_01J...'                         # an agent, a plugin, a workflow's id, a skill's folder, a profile
+  'workspace:gaf' = 'gld_01J...'              # of edge.sqlite; likewise 'owner:...' of plugins, 'author:...' of skills
+
+Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs.
 
 For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.
 
-A second run adds nothing. What somebody revoked here is withheld. When more than a fifth of a domain is missing, the source is not
-believed: nothing ends until you say --confirm-loss. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
+A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
+listed. A row that is wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is
+gone. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
 pub struct ImportArgs {
     /// Which source
     #[arg(value_enum)]
@@ -112,7 +117,7 @@ fn show(report: &Report) {
     for change in &report.changes {
         let sign = match change.what {
             "added" => '+',
-            "gone" | "revoked" | "expired" => '-',
+            "gone" | "narrowed" | "revoked" | "expired" => '-',
             _ => '!',
         };
         let because = change.because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
@@ -129,8 +134,19 @@ fn show(report: &Report) {
     }
     let numbers = serde_json::to_value(report).unwrap_or_default();
     let number = |name: &str| numbers[name].as_u64().unwrap_or_default();
-    let parts =
-        ["listed", "added", "confirmed", "ended", "gone", "withheld", "ignored", "unmapped", "refused", "wrong"];
+    let parts = [
+        "listed",
+        "added",
+        "confirmed",
+        "ended",
+        "gone",
+        "unknown",
+        "withheld",
+        "ignored",
+        "unmapped",
+        "refused",
+        "wrong",
+    ];
     let parts: Vec<String> = parts.iter().map(|name| format!("{} {name}", number(name))).collect();
     let dry = if report.dry_run { " (dry run: nothing changed)" } else { "" };
     println!("{}{dry}", parts.join(", "));

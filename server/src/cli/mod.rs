@@ -14,6 +14,7 @@ mod output;
 mod reconcile;
 mod replay;
 mod reputation;
+mod witness;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ In the environment a setting is GUILDHALL_ and its name, with __ for a dot: GUIL
 Besides the flags there are: listen, log.format, log.filter, limits.body_bytes, limits.json_depth, limits.page,
 limits.request_seconds, limits.wait_seconds, limits.requests_per_second, limits.burst, limits.strangers_per_second,
 limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.directory,
+witness.policy (a policy file with the witnesses that are asked to cosign), witness.deadline_ms,
 and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
 sources.skills, sources.connections.
 GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory.
@@ -70,6 +72,9 @@ enum Command {
     /// Pin the log where we cannot change it
     #[command(subcommand)]
     Anchor(anchor::AnchorCommand),
+    /// Cosign the checkpoints of logs, so that nobody can be shown another history
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -118,7 +123,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(cli));
+            // A file that hangs does not keep the process.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => Err(error.into()),
     };
     ended.unwrap_or_else(|error| {
@@ -141,6 +151,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Replay(args) => replay::run(&settings()?, args).await,
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
+        Command::Witness(command) => witness::run(command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
         Command::Inventory(command) => inventory::run(&settings()?, command).await,

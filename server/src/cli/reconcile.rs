@@ -32,6 +32,9 @@ pub async fn run(settings: &Settings, args: ReconcileArgs) -> anyhow::Result<Exi
         let parts =
             ["due", "alive", "gone", "revoked", "expired", "unknown"].map(|name| format!("{} {name}", round[name]));
         println!("{}", parts.join(", "));
+        for (source, wrong) in round["wrong"].as_object().into_iter().flatten() {
+            println!("! {source}: {wrong} rows were not understood; `guildhall import --dry-run` shows them");
+        }
         for (source, what) in round["trouble"].as_object().into_iter().flatten() {
             println!("! {source}: {}", what.as_str().unwrap_or_default());
         }

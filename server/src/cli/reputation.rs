@@ -9,7 +9,7 @@ use domain::event::Event;
 use domain::ids::{CitizenId, ReputationId};
 use domain::reputation::evidence::{Evidence, Figure};
 use domain::reputation::questions::{explained, known, shown};
-use domain::reputation::score::{nine, score};
+use domain::reputation::score::{self, nine};
 use domain::reputation::{Reputation, figures};
 use domain::time::DAY_MICROS;
 use eventlog::Log;
@@ -129,15 +129,11 @@ fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
     let at = |column: usize| Time::from_micros(from + span * (column as i64 + 1) / WIDTH as i64);
     // As it is known now: by when things happened, not by when they were recorded.
     let evidence = known(reputation.evidence(), None, until);
-    let scores: Vec<f64> = (0..WIDTH)
-        .map(|column| {
-            let at = at(column);
-            let by_then: Vec<Evidence> = evidence.iter().filter(|piece| piece.effective_at <= at).copied().collect();
-            score(Figure::Overall, &by_then, at)
-        })
-        .collect();
-    let top = scores.iter().copied().fold(0.0_f64, f64::max).max(0.001);
-    let bottom = scores.iter().copied().fold(0.0_f64, f64::min);
+    let scores = score::curve(Figure::Overall, &evidence, (0..WIDTH).map(at));
+    let (highest, bottom) =
+        scores.iter().fold((0.0_f64, 0.0_f64), |(high, low), score| (high.max(*score), low.min(*score)));
+    // A picture has a height, also of nothing.
+    let top = if highest - bottom < 0.001 { bottom + 1.0 } else { highest };
     let row_of = |score: f64| (((top - score) / (top - bottom)) * (HEIGHT - 1) as f64).round() as usize;
     let zero = row_of(0.0);
     let mut picture = String::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use domain::turn::Permit;
 use eventlog::{Follower, Stored};
 use futures::stream;
 use identity::Credential;
@@ -46,6 +47,7 @@ pub async fn stream(mut asked: Asked) -> Result<Response, Problem> {
         follower: app.city.log.follow(start),
         stopping: app.city.stopping(),
         credential: asked.caller.credential,
+        permit: asked.caller.permit,
         checked: Instant::now(),
         waiting: VecDeque::new(),
         ended: false,
@@ -69,6 +71,7 @@ struct Feed {
     follower: Follower,
     stopping: watch::Receiver<bool>,
     credential: Credential,
+    permit: Permit,
     checked: Instant,
     waiting: VecDeque<Stored>,
     ended: bool,
@@ -90,7 +93,7 @@ impl Feed {
                 self.checked = Instant::now();
             }
             if let Some(stored) = self.waiting.pop_front() {
-                return Some(event(&stored));
+                return Some(self.event(&stored));
             }
             let batch = tokio::select! {
                 _ = self.stopping.wait_for(|stop| *stop) => None,
@@ -108,12 +111,21 @@ impl Feed {
         }
     }
 
-    async fn refused(&self) -> Option<String> {
+    async fn refused(&mut self) -> Option<String> {
         match self.app.city.standing.still(&self.credential, "query.feed").await {
-            Ok(_) => None,
+            Ok(permit) => {
+                self.permit = permit;
+                None
+            }
             Err(Refusal::Rejected(rejection)) => Some(rejection.code.to_string()),
             Err(Refusal::Failure(_)) => Some("unavailable".to_owned()),
         }
+    }
+
+    fn event(&self, stored: &Stored) -> Event {
+        let shown = Shown::to(&self.permit, stored);
+        let event = Event::default().id(stored.position.to_string()).event(shown.kind());
+        event.json_data(&shown).unwrap_or_else(|_| Event::default().comment("an entry that cannot be shown"))
     }
 
     /// Says why, so that a reader knows whether to come back.
@@ -121,10 +133,4 @@ impl Feed {
         self.ended = true;
         Event::default().event("end").data(why)
     }
-}
-
-fn event(stored: &Stored) -> Event {
-    let shown = Shown::of(stored);
-    let event = Event::default().id(stored.position.to_string()).event(shown.kind());
-    event.json_data(&shown).unwrap_or_else(|_| Event::default().comment("an entry that cannot be shown"))
 }

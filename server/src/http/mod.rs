@@ -15,6 +15,7 @@ pub mod listener;
 mod observe;
 mod opened;
 mod ops;
+mod page;
 pub mod problem;
 mod questions;
 mod rate;
@@ -62,6 +63,8 @@ pub struct App {
     /// Places to wait for such a turn.
     waiting: Semaphore,
     feeds: Arc<Semaphore>,
+    /// What `/audit` shows.
+    shown: page::Glass,
     metrics: PrometheusHandle,
     started: Instant,
 }
@@ -75,6 +78,7 @@ impl App {
             lookups: Semaphore::new(LOOKUPS),
             waiting: Semaphore::new(WAITING),
             feeds: Arc::new(Semaphore::new(limits.feeds)),
+            shown: page::Glass::default(),
             metrics,
             started: Instant::now(),
             city,
@@ -101,6 +105,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(ops::metrics))
         .route("/checkpoint", get(statics::checkpoint))
         .route("/tile/{*path}", get(statics::tile))
+        .route("/policy", get(page::policy))
+        .route("/proof/{position}", get(page::proof))
+        .route("/audit", get(page::page))
+        .route("/audit.json", get(page::state))
+        .route("/audit/{file}", get(page::file))
         .fallback(|| async { Problem::new(problem::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { Problem::new(problem::METHOD_NOT_ALLOWED) })
         .layer(CatchPanicLayer::custom(|_| Problem::new(problem::INTERNAL).into_response()))

@@ -178,6 +178,11 @@ pub const OPEN: &[(&str, &str)] = &[
     ("/metrics", "loopback only, or with admin.metrics; numbers, never names"),
     ("/checkpoint", "a signed tree head: public by design"),
     ("/tile/{*path}", "hashes: public by design"),
+    ("/policy", "public keys and addresses of witnesses: what a stranger compares with their own"),
+    ("/proof/{position}", "hashes and signatures: public by design, and as slow as strangers may be"),
+    ("/audit", "a page that checks receipts in the visitor's browser"),
+    ("/audit.json", "sizes, hashes, and how it stands with witnesses and anchors; never names"),
+    ("/audit/{file}", "what that page is made of"),
 ];
 
 /// Where an action is taken, as `METHOD /path`; none for what has no address of its own.

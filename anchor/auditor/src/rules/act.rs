@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::governance::Class;
 use super::grant::{Holder, HolderKind};
-use super::reputation::Kind as OpinionKind;
+use super::reputation::Opinion;
 use super::treasury::{Movement, Role};
 use super::values::{
     Account, CitizenId, GrantId, GuildId, HoldId, KeyId, Member, ProposalId, Slug, Stream, TreasuryId,
@@ -65,8 +65,6 @@ pub enum Due {
         guild: GuildId,
         holder: Holder,
     },
-    /// Whoever is gone has no capability left.
-    NothingHeld(Holder),
 }
 
 /// Money that left a hold and must leave the balance in the same act.
@@ -97,8 +95,8 @@ pub struct Act {
     pub passed: Vec<ProposalId>,
     /// Proposals closed as passed: what they asked for.
     pub closed: Vec<(ProposalId, Box<str>, Class)>,
-    /// Opinions that were given: who, of whom, where, which.
-    pub opinions: Vec<(CitizenId, CitizenId, GuildId, OpinionKind)>,
+    /// Opinions that were given and are not evidence yet, with where they were given.
+    pub opinions: Vec<(u64, Opinion)>,
     /// Grants that another says hang on it.
     pub delegated: BTreeSet<GrantId>,
     /// Guilds whose members, ranks or proposals changed.
@@ -173,6 +171,9 @@ impl World {
         for capture in &self.act.captures {
             notes.at(capture.position, format!("{} of {} is captured but never paid", capture.hold, capture.treasury));
         }
+        for (position, Opinion { giver, to, .. }) in &self.act.opinions {
+            notes.at(*position, format!("the opinion that {giver} gave of {to} is no evidence"));
+        }
         if self.act.principal_left && self.principals.is_empty() {
             notes.add("the city is left without a principal");
         }
@@ -223,7 +224,6 @@ impl World {
             }
             Due::DescendantsEnded(grants) => self.settle_descendants(grants, notes),
             Due::Inside { guild, holder } => self.settle_inside(*guild, *holder, notes),
-            Due::NothingHeld(holder) => self.settle_nothing_held(*holder, notes),
             Due::Dissolved(guild) => {
                 let treasury = self.treasuries.get(&TreasuryId { 0: guild.0 });
                 let empty = treasury.is_none_or(|treasury| treasury.is_empty());

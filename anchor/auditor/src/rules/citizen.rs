@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Deserialize;
 
 use super::act::Due;
-use super::grant::Holder;
 use super::values::{CitizenId, Currency, Digest, GuildId, KeyId, Slug, TreasuryId};
 use super::{Notes, Nothing, World, city, events};
 
@@ -155,7 +154,6 @@ pub fn apply(event: &Event, id: CitizenId, world: &mut World, notes: &mut Notes)
             citizen.deprovisioned = true;
             let due = citizen.roles.iter().map(|role| (position, Due::DataAccess { citizen: id, role: role.clone() }));
             world.act.due.extend(due);
-            world.act.due.push((position, Due::NothingHeld(Holder::Citizen(id))));
             world.act.deprovisioned.push(id);
         }
         Event::RoleAssigned(Role { role }) => {

@@ -6,8 +6,18 @@ use super::grant::{CapabilityKind, Source};
 use super::values::{CitizenId, Currency, Slug};
 use super::{Notes, World, events};
 
-const SEED_ROLES: [&str; 9] =
-    ["observer", "customer", "partner", "worker", "knight", "builder", "gate", "coordinator", "principal"];
+/// One per tier, under its name, from the lowest.
+const SEED_ROLES: [(&str, Tier); 9] = [
+    ("observer", Tier::Observer),
+    ("customer", Tier::Customer),
+    ("partner", Tier::Partner),
+    ("worker", Tier::Worker),
+    ("knight", Tier::Knight),
+    ("builder", Tier::Builder),
+    ("gate", Tier::Gate),
+    ("coordinator", Tier::Coordinator),
+    ("principal", Tier::Principal),
+];
 
 events! {
     "city.founded.v1" => Founded(Founded), [], "once, first in the stream, by a citizen registered in the same act";
@@ -31,7 +41,8 @@ pub struct CurrencyRegistered {
     scale: u8,
 }
 
-#[derive(Debug, Deserialize)]
+/// From the lowest to the highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     Observer,
@@ -87,7 +98,18 @@ pub struct ActionRegistered {
 
 /// Whether a role of this name can be held.
 pub fn role_exists(world: &World, role: &Slug) -> bool {
-    SEED_ROLES.contains(&role.as_str()) || world.roles.contains(role)
+    tier_of_role(world, role).is_some()
+}
+
+fn tier_of_role(world: &World, role: &Slug) -> Option<Tier> {
+    let seed = SEED_ROLES.iter().find(|(name, _)| *name == role.as_str()).map(|(_, tier)| *tier);
+    seed.or_else(|| world.roles.get(role).copied())
+}
+
+/// The highest tier among a citizen's roles, if they have any.
+pub fn tier_of(world: &World, citizen: CitizenId) -> Option<Tier> {
+    let roles = world.citizens.get(&citizen).map(|citizen| &citizen.roles);
+    roles.into_iter().flatten().filter_map(|role| tier_of_role(world, role)).max()
 }
 
 pub fn apply(event: &Event, world: &mut World, notes: &mut Notes) {
@@ -103,10 +125,12 @@ pub fn apply(event: &Event, world: &mut World, notes: &mut Notes) {
             let known = world.currencies.insert(*currency, *scale);
             notes.expect(known.is_none(), || format!("the currency {currency} is registered twice"));
         }
-        Event::RoleDefined(RoleDefined { role, .. }) => {
+        Event::RoleDefined(RoleDefined { role, tier, .. }) => {
             let exists = role_exists(world, role);
             notes.expect(!exists, || format!("the role {role} is defined twice"));
-            world.roles.insert(role.clone());
+            if !exists {
+                world.roles.insert(role.clone(), *tier);
+            }
         }
         Event::SourceAssigned(SourceAssigned { source, owner }) => {
             notes.expect(source.is_imported(), || "a source that is not imported has an owner".to_owned());

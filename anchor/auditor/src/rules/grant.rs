@@ -257,6 +257,8 @@ pub struct Attenuated {
     grant: GrantId,
     scope: Scope,
     expires_at: Option<Time>,
+    #[serde(default)]
+    told: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -322,7 +324,6 @@ struct Grant {
 /// What is counted of a holder's living grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Counted {
-    All,
     /// Roles in guilds: while a squad has one, it is there.
     GuildRoles,
     /// Granted by this guild.
@@ -337,7 +338,7 @@ impl Grant {
             Source::Guild(guild) if self.parent.is_none() => Some(Counted::From(guild)),
             _ => None,
         };
-        [Some(Counted::All), role, from].into_iter().flatten().map(move |counted| (holder, counted))
+        [role, from].into_iter().flatten().map(move |counted| (holder, counted))
     }
 }
 
@@ -424,10 +425,13 @@ impl World {
         notes.expect(inside, || format!("{guild} grants to {holder}, who is no active member"));
     }
 
-    /// Whoever is gone has nothing.
-    pub fn settle_nothing_held(&self, holder: Holder, notes: &mut Notes) {
-        let left = self.inventories.count(holder, Counted::All);
-        notes.expect(left == 0, || format!("{holder} is gone and has {left} living grants"));
+    /// Whoever is gone gets nothing any more.
+    fn is_gone(&self, holder: Holder) -> bool {
+        match holder {
+            Holder::Citizen(id) => self.citizens.get(&id).is_some_and(|citizen| citizen.deprovisioned),
+            Holder::Guild(id) => self.guilds.get(&id).is_some_and(|guild| guild.is_dissolved()),
+            Holder::Squad(_) => false,
+        }
     }
 
     /// A citizen who has a role has its data access.

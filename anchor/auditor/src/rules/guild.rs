@@ -301,6 +301,11 @@ impl Guild {
         self.status == Status::Dissolved
     }
 
+    /// Neither asleep nor ending.
+    pub fn is_awake(&self) -> bool {
+        self.status == Status::Active
+    }
+
     pub fn is_living_member(&self, citizen: CitizenId) -> bool {
         self.members.get(&Member::Citizen(citizen)).is_some_and(|member| member.standing != Standing::Gone)
     }

@@ -3,12 +3,14 @@
 use serde::Deserialize;
 
 use chain::Hash;
+use chain::heads::Commitment;
 
 use super::values::Stream;
 use super::{Entry, Notes, World, events};
 
 events! {
     "log.anchored.v1" => Anchored(AnchoredData), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet";
+    "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
@@ -63,6 +65,11 @@ impl Anchored {
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
     match (event, stream) {
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
+        (Event::HeadsCommitted(said), Stream::Log) => {
+            notes.expect(said.as_of <= entry.position, || {
+                format!("it commits to heads at size {}, which was not there yet", said.as_of)
+            });
+        }
         (Event::SecretsNamed(named), Stream::Log) => {
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());

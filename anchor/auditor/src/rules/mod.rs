@@ -194,7 +194,8 @@ impl Notes {
 pub struct World {
     pub founded: bool,
     pub currencies: HashMap<Currency, u8>,
-    pub roles: HashSet<Slug>,
+    /// The defined roles, beside those every city has.
+    pub roles: HashMap<Slug, city::Tier>,
     pub principals: HashSet<CitizenId>,
     pub citizens: HashMap<CitizenId, citizen::Citizen>,
     pub guilds: HashMap<GuildId, guild::Guild>,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::citizen::command::{AssignRole, UnassignRole};
-use crate::guild::command::{AddMember, ChangeRank, FinalizeDissolution, InitiateDissolution, LeaveGuild};
+use crate::grant::decide::MAX_GUILD_GRANTS;
+use crate::guild::command::{AddMember, ChangeRank, FinalizeDissolution, FoundGuild, InitiateDissolution, LeaveGuild};
+use crate::guild::event::GuildKind;
+use crate::guild::membership::MAX_GUILDS;
 use crate::ids::{GuildId, SquadId, TreasuryId};
 use crate::money::{Account, Share};
 use crate::party::MemberId;
@@ -124,4 +127,41 @@ fn a_dissolved_guild_has_given_nothing_and_has_nothing() {
     assert_eq!(kinds, [CapabilityKind::DataAccess], "neither the guild's role nor what it granted");
     assert!(inventory(&world, guild).living().is_empty());
     world.check_replay();
+}
+
+#[test]
+fn nobody_is_kept_because_their_end_were_too_much_at_once() {
+    let mut world = World::new();
+    let (ann, ben) = (world.human(), world.human());
+    let guilds: Vec<GuildId> = (0..MAX_GUILDS).map(|number| world.guild(ann, &format!("guild-{number}"))).collect();
+    let found = |name: &str| FoundGuild {
+        slug: slug(name),
+        kind: GuildKind::Project,
+        name: text(name),
+        ranks: None,
+        governance: None,
+    };
+    assert_eq!(world.send(ann, found("one-more")), Err(Code::TooManyGuilds));
+    let lathe = |guild: GuildId, number: usize| GrantCapability {
+        source: Source::Guild(guild),
+        ..skill(ann, &format!("{guild}/lathe-{number}"))
+    };
+    let mut given = 0;
+    for guild in guilds.iter().take(MAX_GUILD_GRANTS / 20) {
+        for number in 0..19 {
+            assert_eq!(world.send(ann, lathe(*guild, number)), DONE);
+        }
+        let first = named(&world, ann, &format!("{guild}/lathe-0")).unwrap();
+        assert_eq!(world.send(ann, hand_on(ann, first, ben)), DONE);
+        given += 20;
+    }
+    assert_eq!(given, MAX_GUILD_GRANTS);
+    assert_eq!(world.send(ann, lathe(guilds[0], 99)), Err(Code::TooManyGuildGrants));
+    let second = named(&world, ann, &format!("{}/lathe-1", guilds[0])).unwrap();
+    assert_eq!(world.send(ann, hand_on(ann, second, ben)), Err(Code::TooManyGuildGrants));
+    assert_eq!(world.send(world.principal, SuspendCitizen { citizen: ann, reason: None }), DONE);
+    assert_eq!(refs(&world, ann, CapabilityKind::GuildRole), BTreeSet::new());
+    assert_eq!(world.send(world.principal, ReinstateCitizen { citizen: ann }), DONE);
+    assert_eq!(world.send(world.principal, DeprovisionCitizen { citizen: ann, reason: None }), DONE);
+    assert!(inventory(&world, ann).living().is_empty());
 }

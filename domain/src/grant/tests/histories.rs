@@ -126,9 +126,9 @@ impl Told {
     fn hear(&mut self, event: &GrantEvent) {
         match event {
             GrantEvent::Granted(begun) => self.begin(begun),
-            GrantEvent::Attenuated { grant, expires_at, .. } => {
+            GrantEvent::Attenuated { grant, expires_at, told, .. } => {
                 let lives = self.living.get_mut(grant).unwrap();
-                lives.limited |= lives.parent.is_none() && lives.expires_at != *expires_at;
+                lives.limited |= !told && lives.parent.is_none() && lives.expires_at != *expires_at;
                 lives.expires_at = *expires_at;
             }
             GrantEvent::Revoked { grant, by, .. } => self.end(*grant, |_| *by == EndedBy::Actor),

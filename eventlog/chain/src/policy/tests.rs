@@ -42,6 +42,7 @@ fn the_parts_of_a_file_are_read() {
     let policy = Policy::parse(&text).unwrap();
     assert_eq!(policy.logs, [log().verifier()]);
     assert_eq!(policy.witnesses[0].name, "w1");
+    assert_eq!(policy.witnesses[0].url.as_deref(), Some("https://w1.example"), "without its last slash");
     assert_eq!(policy.groups[0].members, [Member::Witness(0)]);
     assert_eq!(policy.quorum, Some(Member::Group(0)));
     assert_eq!(policy.keys().count(), 2);

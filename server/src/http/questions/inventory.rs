@@ -114,6 +114,10 @@ struct Asserted {
 pub async fn assert(mut asked: Asked) -> Result<Response, Problem> {
     let question = question(&mut asked)?;
     may_use(&asked, question.holder).await?;
+    // What was taken away before anybody asked is not used any more.
+    if let Some(newest) = asked.app.city.log.head().await?.size.checked_sub(1) {
+        asked.reach(newest, "at_least").await?;
+    }
     let now = now();
     let mut checked = checked(&asked, &question, now).await?;
     let mut free_at = None;

@@ -2,25 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use anchor::{EntryReceipt, OpenedText};
-use axum::http::header;
+use anchor::{EntryReceipt, OpenedText, Proved};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chain::Hash;
+use chain::proof::TlogProof;
+use domain::{Code, Rejection};
 use serde_json::{Value, json};
 
 use crate::city::City;
 use crate::http::asked::{self, Asked};
 use crate::http::opened;
 use crate::http::problem::{NOT_FOUND, PUBLISHED_ELSEWHERE, Problem, not_yet};
+use crate::http::questions::entries::may_see;
 use crate::http::standing::Refusal;
 
 /// A checkpoint is made every second while the log grows.
 const RETRY_SECONDS: u64 = 1;
 
-/// `GET /v1/receipts/{position}?form=proof|entry`
+/// Whether the checkpoint that a proof leads to has its quorum of witnesses.
+const WITNESSED: HeaderName = HeaderName::from_static("guildhall-witnessed");
+
+/// `GET /v1/receipts/{position}?form=proof|entry&witnessed=required`
 pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     let position: u64 = asked.path("position")?;
     let form = asked.take::<String>("form")?;
+    let required = match asked.take::<String>("witnessed")?.as_deref() {
+        None => false,
+        Some("required") => true,
+        Some(_) => return Err(Problem::invalid("witnessed", "required, or nothing")),
+    };
     asked.nothing_else()?;
     let city = &asked.app.city;
     let size = city.log.head().await?.size;
@@ -29,31 +40,53 @@ pub async fn receipt(mut asked: Asked) -> Result<Response, Problem> {
     }
     let whole = match form.as_deref() {
         Some("proof") => false,
-        Some("entry") => permitted(&asked).await.map(|()| true)?,
-        None => permitted(&asked).await.is_ok(),
+        Some("entry") => permitted(&asked, position).await.map(|()| true)?,
+        None => permitted(&asked, position).await.is_ok(),
         Some(_) => return Err(Problem::invalid("form", "proof or entry")),
     };
     if whole {
         return match city.anchoring.receipt(position).await? {
-            Some(mut receipt) => {
+            Some(Proved { what: mut receipt, witnessed }) if witnessed || !required => {
                 receipt.opened = opened_texts(&asked, &receipt).await?;
-                asked::json(&receipt)
+                Ok(marked(witnessed, asked::json(&receipt)?))
             }
-            None => pending(city, position),
+            proved => pending(city, position, proved.is_some()),
         };
     }
     match city.anchoring.proof(position).await? {
-        Some(proof) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.format()).into_response()),
-        None => pending(city, position),
+        Some(proved) if proved.witnessed || !required => Ok(proof_file(&proved)),
+        proved => pending(city, position, proved.is_some()),
     }
 }
 
-fn pending(city: &City, position: u64) -> Result<Response, Problem> {
+/// The proof alone, for everybody.
+pub async fn bare(city: &City, position: u64) -> Result<Response, Problem> {
+    let size = city.log.head().await?.size;
+    if position >= size {
+        return Err(Problem::new(NOT_FOUND).field("position").detail(format!("the log has {size} entries")));
+    }
+    match city.anchoring.proof(position).await? {
+        Some(proved) => Ok(proof_file(&proved)),
+        None => pending(city, position, false),
+    }
+}
+
+fn proof_file(proved: &Proved<TlogProof>) -> Response {
+    let file = ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proved.what.format()).into_response();
+    marked(proved.witnessed, file)
+}
+
+fn marked(witnessed: bool, mut response: Response) -> Response {
+    let value = HeaderValue::from_static(if witnessed { "yes" } else { "no" });
+    response.headers_mut().insert(WITNESSED, value);
+    response
+}
+
+fn pending(city: &City, position: u64, covered: bool) -> Result<Response, Problem> {
     here(city)?;
-    Ok(not_yet(
-        RETRY_SECONDS,
-        axum::Json(json!({ "status": "pending", "position": position, "because": "no checkpoint covers it yet" })),
-    ))
+    let because = if covered { "no witnessed checkpoint covers it yet" } else { "no checkpoint covers it yet" };
+    let body = json!({ "status": "pending", "position": position, "witnessed": false, "because": because });
+    Ok(not_yet(RETRY_SECONDS, axum::Json(body)))
 }
 
 /// Where another place publishes, waiting for it here leads to nothing.
@@ -61,9 +94,15 @@ pub fn here(city: &City) -> Result<(), Problem> {
     if city.anchoring.is_elsewhere() { Err(Problem::new(PUBLISHED_ELSEWHERE)) } else { Ok(()) }
 }
 
-async fn permitted(asked: &Asked) -> Result<(), Problem> {
-    match asked.app.city.standing.still(&asked.caller.credential, "query.entry").await {
-        Ok(_) => Ok(()),
+async fn permitted(asked: &Asked, position: u64) -> Result<(), Problem> {
+    let city = &asked.app.city;
+    match city.standing.still(&asked.caller.credential, "query.entry").await {
+        Ok(permit) => {
+            let found = city.log.read(position, 1).await?;
+            let seen = found.iter().all(|stored| may_see(&permit, &stored.stream));
+            let detail = "what is attested of others is theirs to see, and the city's gate's";
+            if seen { Ok(()) } else { Err(Problem::rejected(&Rejection::new(Code::NotPermitted).detail(detail))) }
+        }
         Err(Refusal::Rejected(rejection)) => Err(Problem::rejected(&rejection)),
         Err(Refusal::Failure(failure)) => Err(failure.into()),
     }

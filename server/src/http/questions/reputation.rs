@@ -1,11 +1,12 @@
 //! Questions about reputation: figures now and as of any time, what they are made from, whether somebody can claim, and a curve.
 
 use axum::response::Response;
-use domain::ids::{CitizenId, GuildId, GuildRef, ReputationId, Stream};
-use domain::party::Tier;
-use domain::reputation::evidence::{Evidence, Figure};
-use domain::reputation::questions::{Explained, Shown, denied, explained, known, overall, shown};
-use domain::reputation::score::{nine, score};
+use domain::guild::Status;
+use domain::ids::{CitizenId, EvidenceId, GuildId, GuildRef, ReputationId, Stream};
+use domain::party::{MemberId, Tier};
+use domain::reputation::evidence::Figure;
+use domain::reputation::questions::{Claimant, Explained, Shown, denied, explained, known, overall, shown};
+use domain::reputation::score::{curve, nine};
 use domain::reputation::{Reputation, figures};
 use domain::time::DAY_MICROS;
 use domain::turn::State;
@@ -15,10 +16,10 @@ use serde_json::json;
 
 use crate::http::asked::{self, Asked};
 use crate::http::now;
-use crate::http::problem::Problem;
+use crate::http::problem::{INTERNAL, Problem};
 
-/// Ranks of a guild that see the scoped numbers of its members.
-const SEEING_RANKS: [&str; 3] = ["founder", "gate", "coordinator"];
+/// Ranks of a guild that see the scoped numbers of its members. Founders make somebody a gate when they want to know.
+const SEEING_RANKS: [&str; 2] = ["coordinator", "gate"];
 const MOST_POINTS: u32 = 500;
 
 #[derive(Serialize)]
@@ -32,30 +33,54 @@ struct Answer {
     figures: Vec<domain::reputation::event::Row>,
 }
 
+/// A page of evidence, the last recorded first.
+#[derive(Serialize)]
+struct Pieces {
+    holder: CitizenId,
+    as_of: Time,
+    items: Vec<Explained>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<EvidenceId>,
+}
+
 /// `GET /v1/citizens/{citizen}/reputation?scope=&as_of=`: a band for everybody; figures for the holder, the city's gate, and, with a
 /// scope, for its gate and coordinators.
 pub async fn reputation(mut asked: Asked) -> Result<Response, Problem> {
     let (scope, as_of) = (scope(&mut asked).await?, as_of(&mut asked)?);
     asked.nothing_else()?;
     let (holder, reputation, _) = of(&asked).await?;
-    let known = known(reputation.evidence(), scope, as_of);
-    let figures = if sees(&asked, holder, scope).await? {
-        figures(&known, as_of).into_values().filter(|row| scope.is_none() || row.scope == scope).collect()
-    } else {
-        Vec::new()
-    };
-    asked::json(&Answer { holder, as_of, shown: shown(&known, as_of), figures })
+    let sees = sees(&asked, holder, scope).await?;
+    let answer = worked_out(move || {
+        let known = known(reputation.evidence(), scope, as_of);
+        let figures = if sees {
+            figures(&known, as_of).into_values().filter(|row| scope.is_none() || row.scope == scope).collect()
+        } else {
+            Vec::new()
+        };
+        Answer { holder, as_of, shown: shown(&known, as_of), figures }
+    });
+    asked::json(&answer.await?)
 }
 
-/// `GET /v1/citizens/{citizen}/reputation/evidence?scope=&figure=&as_of=`: each piece, and what it is worth. For those who see figures.
+/// `GET /v1/citizens/{citizen}/reputation/evidence?scope=&figure=&as_of=&after=&limit=`: each piece, what is left of it and how much of
+/// the figure it is. For those who see figures.
 pub async fn evidence(mut asked: Asked) -> Result<Response, Problem> {
     let (scope, as_of) = (scope(&mut asked).await?, as_of(&mut asked)?);
     let figure = figure(&mut asked)?;
+    let (after, limit) = (asked.take::<EvidenceId>("after")?, asked.limit()? as usize);
     asked.nothing_else()?;
     let (holder, reputation, _) = of(&asked).await?;
     must_see(&asked, holder, scope).await?;
-    let items: Vec<Explained> = explained(&known(reputation.evidence(), scope, as_of), figure, as_of);
-    asked::json(&json!({ "holder": holder, "as_of": as_of, "items": items }))
+    let answer = worked_out(move || {
+        let explained = explained(&known(reputation.evidence(), scope, as_of), figure, as_of);
+        let rest = explained.into_iter().skip_while(|piece| after.is_some_and(|after| piece.evidence >= after));
+        let mut items: Vec<Explained> = rest.take(limit + 1).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|piece| piece.evidence);
+        Pieces { holder, as_of, items, next }
+    });
+    asked::json(&answer.await?)
 }
 
 /// `GET /v1/citizens/{citizen}/reputation/can-claim?scope=&threshold=`: whether the overall lower bound in a scope reaches so far, and
@@ -70,10 +95,15 @@ pub async fn can_claim(mut asked: Asked) -> Result<Response, Problem> {
     let (holder, reputation, is_active) = of(&asked).await?;
     must_see(&asked, holder, None).await?;
     let as_of = now();
-    let known = known(reputation.evidence(), Some(scope), as_of);
-    let because = denied(&known, is_active, threshold, as_of);
-    let lower = nine(overall(&known, as_of).lower());
-    asked::json(&json!({ "can": because.is_none(), "because": because, "lower_bound": lower }))
+    // There is nothing to claim yet but by a threshold: nobody has a claim open.
+    let claimant = Claimant { is_active, open_claims: 0 };
+    let answer = worked_out(move || {
+        let known = known(reputation.evidence(), Some(scope), as_of);
+        let because = denied(&known, claimant, threshold, as_of);
+        let lower = nine(overall(&known, as_of).lower());
+        json!({ "can": because.is_none(), "because": because, "lower_bound": lower })
+    });
+    asked::json(&answer.await?)
 }
 
 /// `GET /v1/citizens/{citizen}/reputation/history?scope=&figure=&days=&points=`: a score at equal distances, from evidence known now.
@@ -92,16 +122,24 @@ pub async fn history(mut asked: Asked) -> Result<Response, Problem> {
     let (holder, reputation, _) = of(&asked).await?;
     must_see(&asked, holder, scope).await?;
     let (until, step) = (now().micros(), i64::from(days) * DAY_MICROS / i64::from(points - 1));
-    let evidence: Vec<Evidence> = known(reputation.evidence(), scope, Time::from_micros(until));
-    let items: Vec<_> = (0..i64::from(points))
-        .map(|place| Time::from_micros(until - step * (i64::from(points) - 1 - place)))
-        .map(|at| {
-            let counts = |piece: &&Evidence| piece.effective_at <= at && figure.counts(piece.kind);
-            let by_then: Vec<Evidence> = evidence.iter().filter(counts).copied().collect();
-            json!({ "at": at, "score": nine(score(figure, &by_then, at)) })
-        })
-        .collect();
-    asked::json(&json!({ "holder": holder, "figure": figure, "items": items }))
+    let answer = worked_out(move || {
+        let evidence = known(reputation.evidence(), scope, Time::from_micros(until));
+        let times = (1..=i64::from(points)).map(|place| Time::from_micros(until - step * (i64::from(points) - place)));
+        let times: Vec<Time> = times.collect();
+        let scores = curve(figure, &evidence, times.iter().copied());
+        let items: Vec<_> =
+            times.iter().zip(scores).map(|(at, score)| json!({ "at": at, "score": nine(score) })).collect();
+        json!({ "holder": holder, "figure": figure, "items": items })
+    });
+    asked::json(&answer.await?)
+}
+
+/// Works on all the evidence somebody has, beside the threads that serve everybody else.
+async fn worked_out<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "figures could not be worked out");
+        Problem::new(INTERNAL)
+    })
 }
 
 async fn scope(asked: &mut Asked) -> Result<Option<GuildId>, Problem> {
@@ -151,9 +189,10 @@ async fn sees(asked: &Asked, holder: CitizenId, scope: Option<GuildId>) -> Resul
     }
     let Some(scope) = scope else { return Ok(false) };
     Ok(match asked.app.city.standing.state(Stream::Guild(scope)).await?.as_ref() {
-        State::Guild(guild) if guild.exists() => {
-            let rank = guild.active_member(caller).map(|member| member.rank.as_str().to_owned());
-            rank.is_some_and(|rank| SEEING_RANKS.contains(&rank.as_str())) && guild.active_member(holder).is_some()
+        State::Guild(guild) if guild.exists() && guild.status() != Status::Dissolved => {
+            let rank = guild.active_member(caller).map(|member| member.rank.as_str());
+            let is_member = guild.member(MemberId::Citizen(holder)).is_some();
+            is_member && rank.is_some_and(|rank| SEEING_RANKS.contains(&rank))
         }
         _ => false,
     })

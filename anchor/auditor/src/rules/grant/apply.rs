@@ -50,6 +50,8 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
                 _ => *by == By::Source,
             };
             notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
+            let asked = grant.source.is_imported() && grant.parent.is_none();
+            notes.expect(*by != By::Source || asked, || format!("{which} has no source that ends it"));
             end(which, event, *by, entry, world, notes);
         }
         _ => change(which, event, entry, world, notes),
@@ -78,19 +80,24 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
     let Some(grant) = world.inventories.living.get_mut(&which) else { return };
     let asked = grant.source.is_imported() && grant.parent.is_none();
     match event {
-        Event::Attenuated(Attenuated { scope, expires_at, .. }) => {
+        Event::Attenuated(Attenuated { scope, expires_at, told, .. }) => {
             let later = grant.expires_at.is_some_and(|end| expires_at.is_none_or(|wanted| wanted > end));
             notes.expect(scope.is_within(&grant.scope) && !later, || format!("{which} gets wider"));
             notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
-            grant.limited |= grant.parent.is_none() && grant.expires_at != *expires_at;
+            notes.expect(!told || asked, || format!("{which} has no source that narrows it"));
+            grant.limited |= !told && grant.parent.is_none() && grant.expires_at != *expires_at;
             grant.scope = scope.clone();
             grant.expires_at = *expires_at;
         }
         Event::ReverificationRequested(_) => {
             notes.expect(asked, || format!("{which} has no source to ask"));
         }
+        Event::VerificationFailed(_) => {
+            notes.expect(asked, || format!("{which} has no source to ask"));
+        }
         Event::Verified(_) => {
             notes.expect(verifier, || "only verifiers say what a source has".to_owned());
+            notes.expect(asked, || format!("{which} has no source to ask"));
             grant.fresh_since = entry.at;
             grant.stale = false;
         }
@@ -116,6 +123,7 @@ fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes:
     notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
     notes.expect(expires_at.is_none_or(|end| end > entry.at), || format!("{which} begins after its end"));
     world.act.due.push((position, Due::HolderOf { holder: *holder, kind: granted.holder_kind }));
+    notes.expect(!world.is_gone(*holder), || format!("{which} begins for {holder}, who is gone"));
     match parent {
         Some(parent) => delegate(granted, parent, name, entry, world, notes),
         None => authorize(granted, name, entry, world, notes),

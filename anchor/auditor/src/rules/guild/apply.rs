@@ -10,7 +10,6 @@ use super::{
 use crate::rules::act::Due;
 use crate::rules::citizen::Kind as CitizenKind;
 use crate::rules::governance::{Class, Ground, Tier, within};
-use crate::rules::grant::Holder;
 use crate::rules::values::{CitizenId, GuildId, Member, ProposalId, Slug, TreasuryId};
 use crate::rules::{Actor, Entry, Notes, World};
 
@@ -186,7 +185,6 @@ impl Case<'_> {
             Event::Dissolved(_) => {
                 self.turn(Status::Dissolving, Status::Dissolved);
                 self.due(Due::Dissolved(self.id));
-                self.due(Due::NothingHeld(Holder::Guild(self.id)));
             }
             Event::GovernanceSet(GovernanceSet { governance }) => {
                 self.decided_first(Class::Governance);

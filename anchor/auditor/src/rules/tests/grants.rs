@@ -159,6 +159,25 @@ fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify(
 }
 
 #[test]
+fn a_source_speaks_only_of_what_it_told_of() {
+    let said = |grant: &str, data: Value, kind: &str| {
+        let (mut city, citizen, other, given, child) = handed_on(|_| ());
+        let (holder, grant) = if grant == "given" { (citizen, given) } else { (other, child) };
+        let mut all = json!({"grant": grant});
+        all.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        city.act(None).add(&inv(&holder), kind, all);
+        city
+    };
+    for grant in ["given", "handed on"] {
+        said(grant, json!({}), "grant.verified.v1").refused("has no source to ask");
+        said(grant, json!({"failure": "unreachable"}), "grant.verification_failed.v1").refused("has no source to ask");
+        for kind in ["grant.revoked.v1", "grant.expired.v1", "grant.orphaned.v1"] {
+            said(grant, json!({"by": "source"}), kind).refused("has no source that ends it");
+        }
+    }
+}
+
+#[test]
 fn roles_and_memberships_have_their_grants_once_there_are_any() {
     let (mut city, citizen, _, _) = equipped();
     city.act(Some(&citizen)).add(&citizen, "citizen.role_assigned.v1", json!({"role": "knight"}));
@@ -199,20 +218,14 @@ fn whoever_leaves_has_nothing_left_of_the_guild() {
 }
 
 #[test]
-fn whoever_is_deprovisioned_has_nothing_at_all() {
-    let gone = |ended: bool| {
-        let (mut city, citizen, _) = City::founded();
-        let other = city.citizen(&citizen);
-        city.act(None);
-        let grant = imported(&mut city, &other);
-        city.act(Some(&citizen)).add(&other, "citizen.deprovisioned.v1", json!({}));
-        if ended {
-            city.add(&inv(&other), "grant.revoked.v1", json!({"grant": grant, "by": "city"}));
-        }
-        city
-    };
-    gone(true).clean();
-    gone(false).refused("is gone and has 1 living grants");
+fn whoever_is_gone_gets_nothing() {
+    let (mut city, citizen, _) = City::founded();
+    let other = city.citizen(&citizen);
+    city.act(Some(&citizen)).add(&other, "citizen.deprovisioned.v1", json!({}));
+    city.clean();
+    city.act(None);
+    imported(&mut city, &other);
+    city.refused("who is gone");
 }
 
 #[test]
@@ -245,19 +258,22 @@ fn nothing_begins_below_a_grant_whose_time_is_over() {
 
 #[test]
 fn an_end_that_somebody_set_binds_importers_and_only_its_source_lifts_it() {
-    let told = |limit: bool, lifted_by: &str| {
+    let ended = |limit: bool, told: bool, lifted_by: &str| {
         let (mut city, citizen, _) = City::founded();
         city.act(None);
         let grant = imported(&mut city, &citizen);
         city.act(Some(&citizen));
         let end = city.now();
         if limit {
-            let sooner = json!({"grant": grant, "scope": {}, "expires_at": end});
+            let mut sooner = json!({"grant": grant, "scope": {}, "expires_at": end});
+            if told {
+                sooner["told"] = json!(true);
+            }
             city.add(&inv(&citizen), "grant.attenuated.v1", sooner);
         }
-        let ended = if limit { "grant.expired.v1" } else { "grant.orphaned.v1" };
+        let kind = if limit { "grant.expired.v1" } else { "grant.orphaned.v1" };
         let by = if limit { "city" } else { "source" };
-        city.act(None).add(&inv(&citizen), ended, json!({"grant": grant, "by": by}));
+        city.act(None).add(&inv(&citizen), kind, json!({"grant": grant, "by": by}));
         if !lifted_by.is_empty() {
             city.act(Some(&citizen));
             let given = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
@@ -272,8 +288,9 @@ fn an_end_that_somebody_set_binds_importers_and_only_its_source_lifts_it() {
         imported(&mut city, &citizen);
         city
     };
-    told(false, "").clean();
-    told(true, "").refused("is imported again");
-    told(true, "fs:skills").clean();
-    told(true, "city").refused("is imported again");
+    ended(false, false, "").clean();
+    ended(true, false, "").refused("is imported again");
+    ended(true, true, "").clean();
+    ended(true, false, "fs:skills").clean();
+    ended(true, false, "city").refused("is imported again");
 }

@@ -1,0 +1,89 @@
+//! How what is published stands with its witnesses and its store, in what everybody may know.
+
+use std::time::Duration;
+
+use anchor::{AnchorError, Store, WitnessStatus};
+use chain::Hash;
+use chain::checkpoint::{self, Examined};
+use chain::policy::Policy;
+use serde::Serialize;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    pub checkpoint: Option<Shown>,
+    pub quorum: Quorum,
+    pub witnesses: Vec<Seen>,
+    pub store: Kept,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    pub size: u64,
+    pub root: Hash,
+    /// Since it was written here.
+    pub age_seconds: u64,
+}
+
+/// Whether the quorum cosigned what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quorum {
+    Met,
+    Missed,
+    /// No quorum is asked for.
+    Unasked,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Seen {
+    pub name: String,
+    pub key: String,
+    /// Whether its line stands on what is shown.
+    pub cosigned: bool,
+    pub cosigned_at: Option<u64>,
+    pub trouble: Option<String>,
+}
+
+/// Where anchors go, and what that is worth.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kept {
+    pub name: &'static str,
+    pub guarantee: &'static str,
+}
+
+impl Standing {
+    pub fn of(
+        (note, age): (Option<String>, Option<Duration>),
+        policy: &Policy,
+        statuses: Vec<WitnessStatus>,
+        store: &dyn Store,
+    ) -> Result<Self, AnchorError> {
+        let examined = note.and_then(|note| checkpoint::examine(&note, policy).ok());
+        let seen = policy.witnesses.iter().map(|witness| {
+            let (key, status) = (witness.key.name(), statuses.iter().find(|status| status.name == witness.name));
+            let line = examined.as_ref().and_then(|shown| shown.cosigned.iter().find(|(name, _)| name == key));
+            Seen {
+                name: witness.name.clone(),
+                key: key.to_owned(),
+                cosigned: line.is_some(),
+                cosigned_at: line.map(|line| line.1).or(status.and_then(|status| status.cosigned_at)),
+                trouble: status.and_then(|status| status.trouble.clone()),
+            }
+        });
+        let quorum = match &examined {
+            _ if policy.quorum.is_none() => Quorum::Unasked,
+            Some(Examined { witnessed: true, .. }) => Quorum::Met,
+            _ => Quorum::Missed,
+        };
+        Ok(Self {
+            witnesses: seen.collect(),
+            quorum,
+            checkpoint: examined.map(|Examined { checkpoint, .. }| Shown {
+                size: checkpoint.size,
+                root: checkpoint.root,
+                age_seconds: age.unwrap_or_default().as_secs(),
+            }),
+            store: Kept { name: store.name(), guarantee: store.guarantee() },
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! What an import came to, and the difference that it made.
+
+use domain::grant::kind::{CapabilityKind, CapabilityRef};
+use domain::party::HolderId;
+use serde::Serialize;
+use sources::shown;
+
+use super::work::Named;
+
+/// Most lines of one kind that a report keeps; the numbers count all.
+const MOST_LINES: usize = 10_000;
+
+/// One line of the difference that an import makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub what: &'static str,
+    pub holder: HolderId,
+    pub kind: CapabilityKind,
+    #[serde(rename = "ref")]
+    pub reference: CapabilityRef,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// A row that cost itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub place: String,
+    pub what: String,
+}
+
+/// What an import came to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub listed: u64,
+    pub added: u64,
+    pub confirmed: u64,
+    /// The source gives less than before: so does the grant.
+    pub narrowed: u64,
+    pub ended: u64,
+    pub gone: u64,
+    pub withheld: u64,
+    pub unmapped: u64,
+    pub refused: u64,
+    pub wrong: u64,
+    /// What the source lists as ended, and is not held.
+    pub ignored: u64,
+    /// Held here and not listed, where a row that was not understood may be it: nothing is said of these.
+    pub unknown: u64,
+    /// Why the source could not be listed to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<String>,
+    /// Living grants that the source does not list, too many to believe it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    pub dry_run: bool,
+    pub changes: Vec<Change>,
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// Whether somebody should look.
+    pub fn is_clean(&self) -> bool {
+        self.unmapped + self.refused + self.wrong == 0 && self.unlisted.is_none() && self.lost.is_none()
+    }
+
+    pub(super) fn change(&mut self, what: &'static str, import: &Named, because: Option<String>) {
+        if self.changes.len() < MOST_LINES {
+            let Named { holder, kind, reference } = import.clone();
+            self.changes.push(Change { what, holder, kind, reference, because });
+        }
+    }
+
+    pub(super) fn row(&mut self, place: String, what: String) {
+        if self.rows.len() < MOST_LINES {
+            self.rows.push(Row { place: shown(&place), what: shown(&what) });
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One import under way: what is met is compared with what is held, and settled piece by piece.
+
+use std::collections::HashMap;
+
+use domain::grant::command::{Finding, Verdict};
+use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::grant::terms::narrowed;
+use domain::ids::GrantId;
+use domain::party::HolderId;
+use sources::{About, Account, Listed, Map, Met, Wrong, is_too_much};
+
+use crate::http::now;
+
+use super::{CHUNK, CHUNK_BYTES, Desk, Holders, Holding, Import, Report, Settled};
+
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub holder: HolderId,
+    pub kind: CapabilityKind,
+    pub reference: CapabilityRef,
+}
+
+/// An import on its way, and whether it is one of terms that got narrower.
+struct Pending {
+    import: Import,
+    narrows: bool,
+}
+
+pub(super) struct Work {
+    source: Source,
+    /// Living here, and not met in the source yet.
+    held: HashMap<u128, Holding>,
+    /// How many were living here when it began.
+    all: u64,
+    account: Account,
+    holders: Holders,
+    imports: Vec<Pending>,
+    findings: Vec<Finding>,
+    bytes: usize,
+    pub report: Report,
+}
+
+impl Work {
+    pub fn new(source: Source, held: Vec<Holding>, report: Report) -> Self {
+        let key = |held: &Holding| Account::key(held.holder, held.kind, &held.reference);
+        Self {
+            source,
+            all: held.len() as u64,
+            held: held.into_iter().map(|holding| (key(&holding), holding)).collect(),
+            account: Account::new(now()),
+            holders: Holders::default(),
+            imports: Vec::new(),
+            findings: Vec::new(),
+            bytes: 0,
+            report,
+        }
+    }
+
+    /// Whether it is time to settle.
+    pub fn is_full(&self) -> bool {
+        self.imports.len() + self.findings.len() >= CHUNK || self.bytes >= CHUNK_BYTES
+    }
+
+    pub fn wrong(&mut self, wrong: Wrong) {
+        self.account.misses(&wrong.about);
+        self.report.wrong += 1;
+        self.report.row(wrong.place, wrong.what);
+    }
+
+    pub async fn meet(&mut self, listed: Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<()> {
+        let Some(holder) = self.holders.of(map, &listed, desk).await? else {
+            self.account.misses(&About::Refs(vec![listed.reference]));
+            self.report.unmapped += 1;
+            let names = listed.names.join(", ");
+            self.report.row(listed.place, format!("unmapped_holder: the map names none of {names}"));
+            return Ok(());
+        };
+        let named = Named { holder, kind: listed.kind, reference: listed.reference.clone() };
+        let Met::First(verdict) = self.account.meet(holder, &listed) else {
+            self.report.wrong += 1;
+            let what = format!("a second {} {} of {holder}: the first counts", named.kind, named.reference);
+            self.report.row(listed.place, what);
+            return Ok(());
+        };
+        let held = self.held.remove(&Account::key(holder, listed.kind, &listed.reference));
+        match (verdict, held) {
+            (Verdict::Alive, Some(held)) => {
+                self.report.confirmed += 1;
+                self.find(held.holder, held.grant, Verdict::Alive);
+                let import = self.import(holder, listed);
+                let told = import.scope();
+                if narrowed((&held.scope, held.expires_at), (&told, import.expires_at)).is_some() {
+                    self.imports.push(Pending { import: Import { details: None, ..import }, narrows: true });
+                }
+            }
+            (Verdict::Alive, None) => {
+                self.bytes += listed.details.as_ref().map_or(0, String::len) + 300;
+                let import = self.import(holder, listed);
+                self.imports.push(Pending { import, narrows: false });
+            }
+            (ended, Some(held)) => {
+                self.report.ended += 1;
+                let what = if ended == Verdict::Expired { "expired" } else { "revoked" };
+                self.report.change(what, &named, None);
+                self.find(held.holder, held.grant, ended);
+            }
+            (_, None) => self.report.ignored += 1,
+        }
+        Ok(())
+    }
+
+    fn import(&self, holder: HolderId, listed: Listed) -> Import {
+        let Listed { kind, reference, read_only, expires_at, details, .. } = listed;
+        Import { holder, kind, reference, source: self.source, read_only, expires_at, details }
+    }
+
+    fn find(&mut self, holder: HolderId, grant: GrantId, verdict: Verdict) {
+        self.bytes += 100;
+        self.findings.push(Finding { holder, grant, verdict });
+    }
+
+    /// What was not met is gone, if all that was listed was understood; unless that is so much that the source is not to be believed.
+    pub async fn missing(&mut self, confirmed: bool, desk: &mut impl Desk) -> anyhow::Result<()> {
+        if confirmed {
+            self.account.overlook();
+        }
+        let missing = std::mem::take(&mut self.held).into_values();
+        let is_gone = |held: &Holding| self.account.verdict(held.holder, held.kind, &held.reference) == Verdict::Gone;
+        let (mut gone, unknown): (Vec<Holding>, Vec<Holding>) = missing.partition(is_gone);
+        self.report.unknown = unknown.len() as u64;
+        if !confirmed && is_too_much(gone.len() as u64, self.all) {
+            self.report.lost = Some(gone.len() as u64);
+            return Ok(());
+        }
+        gone.sort_by_key(|holding| holding.grant);
+        for Holding { grant, holder, kind, reference, .. } in gone {
+            self.report.gone += 1;
+            self.report.change("gone", &Named { holder, kind, reference }, None);
+            self.find(holder, grant, Verdict::Gone);
+            if self.is_full() {
+                self.settle(desk).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn settle(&mut self, desk: &mut impl Desk) -> anyhow::Result<()> {
+        let (pending, findings) = (std::mem::take(&mut self.imports), std::mem::take(&mut self.findings));
+        self.bytes = 0;
+        if pending.is_empty() && findings.is_empty() {
+            return Ok(());
+        }
+        let (mut named, mut imports) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
+        for Pending { import, narrows } in pending {
+            named.push((
+                Named { holder: import.holder, kind: import.kind, reference: import.reference.clone() },
+                narrows,
+            ));
+            imports.push(import);
+        }
+        let settled = desk.settle(self.source, imports, findings, self.report.dry_run).await?;
+        anyhow::ensure!(settled.imports.len() == named.len(), "the city answered otherwise than it was asked");
+        for ((named, narrows), settled) in named.iter().zip(settled.imports) {
+            self.count(named, *narrows, settled);
+        }
+        for (grant, code) in settled.refused {
+            self.report.refused += 1;
+            self.report.row(grant.to_string(), code);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, named: &Named, narrows: bool, settled: Settled) {
+        match settled {
+            Settled::Done if narrows => {
+                self.report.narrowed += 1;
+                self.report.change("narrowed", named, None);
+            }
+            Settled::Done => {
+                self.report.added += 1;
+                self.report.change("added", named, None);
+            }
+            Settled::AlreadyDone if narrows => {}
+            Settled::AlreadyDone => self.report.confirmed += 1,
+            Settled::Withheld => {
+                self.report.withheld += 1;
+                self.report.change("withheld", named, None);
+            }
+            Settled::Refused(code) => {
+                self.report.refused += 1;
+                self.report.change("refused", named, Some(code));
+            }
+        }
+    }
+}

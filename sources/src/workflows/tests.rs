@@ -1,0 +1,221 @@
+//! The service in its moods: a local server that answers as it is told to.
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::extract::Query;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{Item, Wrong};
+
+/// What the service answers to the next requests, in order; the last one again and again.
+type Script = Vec<(u16, &'static str, String)>;
+
+/// A variable of every environment; what it holds is the token.
+const TOKEN: &str = "HOME";
+
+async fn serve(script: Script) -> String {
+    let script = Arc::new(Mutex::new(script));
+    let answer = move |Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap| {
+        let script = Arc::clone(&script);
+        async move {
+            assert_eq!(headers["version"], VERSION);
+            assert_eq!(headers["authorization"], format!("Bearer {}", std::env::var(TOKEN).unwrap()));
+            assert!(query.contains_key("locationId") || query.contains_key("cursor"), "{query:?}");
+            let (status, retry_after, body) = {
+                let mut script = script.lock().unwrap();
+                if script.len() > 1 { script.remove(0) } else { script[0].clone() }
+            };
+            let status = StatusCode::from_u16(status).unwrap();
+            if status == StatusCode::REQUEST_TIMEOUT {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            (status, [("retry-after", retry_after), ("location", "http://127.0.0.1:9/elsewhere")], body).into_response()
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/workflows/", axum::routing::get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+fn map(url: &str, allow_private: bool) -> Map {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("map.toml");
+    let text = format!(
+        "url = '{url}'\nlocation = 'loc'\ncredential_env = '{TOKEN}'\nallow_private = {allow_private}\ntimeout_seconds = 1"
+    );
+    std::fs::write(&path, text).unwrap();
+    Map::read(domain::grant::kind::Source::GhlWorkflows, &path).unwrap()
+}
+
+async fn listed(script: Script) -> (Result<(), Unlisted>, Vec<String>) {
+    list_at(&serve(script).await, true).await
+}
+
+async fn list_at(url: &str, allow_private: bool) -> (Result<(), Unlisted>, Vec<String>) {
+    let (sender, mut items) = mpsc::channel(1000);
+    let done = list(&map(url, allow_private), &Sink::new(sender)).await;
+    let tell = |item: Item| match item {
+        Item::Listed(listed) => format!("{} {:?}", listed.reference, listed.life),
+        Item::Wrong(Wrong { place, what, about }) => format!("{place}: {what}; {about:?}"),
+    };
+    (done, std::iter::from_fn(|| items.try_recv().ok()).map(tell).collect())
+}
+
+fn page(range: std::ops::Range<u32>, meta: Value) -> String {
+    let workflows: Vec<Value> =
+        range.map(|number| json!({"id": format!("w{number}"), "name": "n", "status": "published"})).collect();
+    json!({"workflows": workflows, "meta": meta}).to_string()
+}
+
+fn ok(body: String) -> (u16, &'static str, String) {
+    (200, "", body)
+}
+
+#[tokio::test]
+async fn pages_are_followed_by_number_and_by_link() {
+    let (done, items) = listed(vec![ok(page(0..100, json!({}))), ok(page(100..130, json!({})))]).await;
+    done.unwrap();
+    assert_eq!(items.len(), 130);
+    let next = json!({"nextPageUrl": "/workflows/?cursor=2"});
+    let (done, items) = listed(vec![ok(page(0..2, next)), ok(page(2..3, json!({})))]).await;
+    done.unwrap();
+    assert_eq!(items, ["w0 Living", "w1 Living", "w2 Living"]);
+    let short = vec![ok(page(0..50, json!({}))), ok(page(50..60, json!({}))), ok(page(0..0, json!({})))];
+    let (done, items) = listed(short).await;
+    done.unwrap();
+    assert_eq!(items.len(), 60, "a service may give fewer at a time than it was asked for");
+    let (done, items) = listed(vec![ok(page(0..50, json!({})))]).await;
+    done.unwrap();
+    assert_eq!(items.len(), 50, "one that knows of no pages gives all at once");
+}
+
+#[tokio::test]
+async fn a_workflow_that_is_wrong_costs_itself() {
+    let body = json!({"workflows": [
+        {"id": "a", "name": "x", "status": "draft"}, {"id": 7, "name": "x", "status": "active"}, {"id": "c", "name": "x", "status": "odd"}, 3,
+    ]});
+    let (done, items) = listed(vec![ok(body.to_string())]).await;
+    done.unwrap();
+    assert_eq!(items[0], "a Revoked");
+    assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty; Anything");
+    assert!(items[2].contains("status is not") && items[2].ends_with("Refs([c])"), "{items:?}");
+    assert!(items[3].ends_with("is no object; Anything"), "{items:?}");
+    assert_eq!(items.len(), 4, "the same page again tells nothing more");
+    let (done, items) = listed(vec![ok(json!({"workflows": [7]}).to_string())]).await;
+    done.unwrap();
+    assert_eq!(items.len(), 1);
+}
+
+#[tokio::test]
+async fn each_way_in_which_a_service_fails_is_told_apart() {
+    for (script, kind) in [
+        (vec![(401, "", String::new())], FailureKind::Unauthorized),
+        (vec![(403, "", String::new())], FailureKind::Unauthorized),
+        (vec![(404, "", String::new())], FailureKind::Malformed),
+        (vec![(422, "", String::new())], FailureKind::Malformed),
+        (vec![ok(format!("{{\"workflows\":[],\"more\":\"{}\"}}", "x".repeat(MAX_BODY)))], FailureKind::Malformed),
+        (vec![(302, "", String::new())], FailureKind::Malformed),
+        (vec![(429, "3600", String::new())], FailureKind::RateLimited),
+        (vec![(503, "", String::new())], FailureKind::Unreachable),
+        (vec![(408, "", String::new())], FailureKind::TimedOut),
+        (vec![ok("{\"workflows\":[{\"id\":".to_owned())], FailureKind::Malformed),
+        (vec![ok("{}".to_owned())], FailureKind::Malformed),
+        (vec![ok(page(0..100, json!({})))], FailureKind::Malformed),
+        (vec![ok(page(0..1, json!({"nextPageUrl": "https://elsewhere.example/workflows/"})))], FailureKind::Forbidden),
+    ] {
+        let (done, _) = listed(script.clone()).await;
+        let status = script[0].0;
+        assert_eq!(done.unwrap_err().kind, kind, "{status}: {:.100}", script[0].2);
+    }
+    let (closed, _) = list_at("http://127.0.0.1:9", true).await;
+    assert_eq!(closed.unwrap_err().kind, FailureKind::Unreachable);
+}
+
+#[tokio::test]
+async fn a_service_that_asks_for_patience_gets_it() {
+    let started = std::time::Instant::now();
+    let (done, items) =
+        listed(vec![(429, "2", String::new()), (502, "", String::new()), ok(page(0..1, json!({})))]).await;
+    done.unwrap();
+    assert_eq!(items, ["w0 Living"]);
+    assert!(started.elapsed() >= Duration::from_secs(2), "as long as it asked for: {:?}", started.elapsed());
+}
+
+#[test]
+fn patience_is_asked_for_in_seconds_or_by_a_date() {
+    assert_eq!(patience(" 7 "), Some(Duration::from_secs(7)));
+    assert_eq!(patience("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+    let soon = patience("Wed, 21 Oct 2105 07:28:00 GMT").unwrap();
+    assert!(soon > Duration::from_secs(365 * 86_400), "{soon:?}");
+    assert_eq!(patience("later"), None);
+}
+
+/// Answers with these bytes, one connection after the other, the last ones again and again; then hangs up, or hangs.
+async fn raw(answers: Vec<String>, hangs: bool) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = &answers[number.min(answers.len() - 1)];
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            if hangs {
+                open.push(stream);
+            }
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again_and_never_believed() {
+    let answer = |length: usize, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+    let whole = page(0..2, json!({}));
+    let half = answer(whole.len(), &whole[..whole.len() / 2]);
+    let (done, items) = list_at(&raw(vec![half.clone()], false).await, true).await;
+    assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Unreachable, 0));
+    let (done, items) = list_at(&raw(vec![half.clone(), answer(whole.len(), &whole)], false).await, true).await;
+    done.unwrap();
+    assert_eq!(items.len(), 2);
+    let (done, items) = list_at(&raw(vec![half], true).await, true).await;
+    assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::TimedOut, 0), "it hangs in the middle");
+}
+
+#[tokio::test]
+async fn pages_that_overlap_are_listed_once_and_pages_that_repeat_are_no_list() {
+    let next = |page| json!({"nextPageUrl": format!("/workflows/?cursor={page}")});
+    let overlapping = vec![ok(page(0..3, next(2))), ok(page(2..5, json!({})))];
+    let (done, items) = listed(overlapping).await;
+    done.unwrap();
+    assert_eq!(items.len(), 5);
+    let (done, items) = listed(vec![ok(page(0..3, next(2))), ok(page(3..5, next(1))), ok(page(0..3, next(2)))]).await;
+    let unlisted = done.unwrap_err();
+    assert_eq!((unlisted.kind, items.len()), (FailureKind::Malformed, 5));
+    assert!(unlisted.what.contains("repeats"), "{unlisted}");
+}
+
+#[tokio::test]
+async fn private_networks_are_not_called_unless_it_says_so() {
+    for url in [
+        "https://127.0.0.1:1",
+        "https://[::1]:1",
+        "https://169.254.169.254",
+        "https://localhost:1",
+        "ftp://x.example",
+        "http://x.example",
+    ] {
+        let (done, _) = list_at(url, false).await;
+        assert_eq!(done.unwrap_err().kind, FailureKind::Forbidden, "{url}");
+    }
+}
