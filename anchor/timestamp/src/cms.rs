@@ -85,6 +85,10 @@ struct EssCertIdV2<'a> {
     issuer_serial: Option<AnyRef<'a>>,
 }
 
+/// Most certificates in a token: the signer's, the six that a path may have between, a root. What tries paths through more takes
+/// long to find that there is none.
+const MOST_CERTIFICATES: usize = 8;
+
 /// A token taken apart. Nothing in it is trusted yet.
 pub(crate) struct Signed<'a> {
     /// The DER of the time stamp.
@@ -134,6 +138,10 @@ pub(crate) fn open(token: &[u8]) -> Result<Signed<'_>, Fault> {
     let content = data.encap_content_info.content.as_bytes();
     let attributes = Attributes::read(signer.signed_attributes)?;
     attributes.check(content, digest)?;
+    let count = data.certificates.as_ref().map_or(0, SetOfVec::len);
+    if count > MOST_CERTIFICATES {
+        return Err(Fault::TooManyCertificates(count));
+    }
     let certificates = data.certificates.iter().flat_map(|set| set.iter()).map(|certificate| certificate.to_der());
     Ok(Signed {
         content,
@@ -163,7 +171,12 @@ impl<'a> Attributes<'a> {
         let set = AnyRef::new(Tag::Set, tagged.value()).map_err(&malformed)?;
         let elements: SetOfVec<AnyRef<'a>> = set.decode_as().map_err(&malformed)?;
         let all = elements.iter().map(|element| element.decode_as()).collect::<Result<_, _>>().map_err(&malformed)?;
-        Ok(Self { all, message: set.to_der().map_err(&malformed)? })
+        let message = set.to_der().map_err(&malformed)?;
+        // The decoder has sorted them. In another order they are no DER, and others would verify the signature over other bytes.
+        if elements.to_der().map_err(&malformed)? != message {
+            return Err(Fault::Malformed { what: "its signed attributes", why: "they are not in order".to_owned() });
+        }
+        Ok(Self { all, message })
     }
 
     /// The one value of the one attribute of this type.

@@ -27,7 +27,9 @@ pub enum Fault {
     OtherNonce,
     #[error("it does not hold the certificate that it says it was signed with")]
     NoCertificate,
-    #[error("it holds a certificate that leads from the signer's to no configured root")]
+    #[error("it holds {0} certificates, which is more than any path needs")]
+    TooManyCertificates(usize),
+    #[error("it holds a certificate that leads from the signer's to no configured root, or one twice")]
     CertificateTooMany,
     #[error("{0}")]
     Usage(&'static str),

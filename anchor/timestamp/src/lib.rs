@@ -3,7 +3,8 @@
 //! Invariants:
 //! - Nothing here reads a clock, a file, a socket or chance. A certificate is judged at the time that the token itself names.
 //! - A token proves nothing by itself, only under roots that somebody else brings.
-//! - No byte of an accepted token is left unexplained: it is signed, compared with what is signed, or the only one possible.
+//! - No byte of an accepted token is left unexplained: it is signed, compared with what is signed, or one of the few spellings
+//!   that say the same.
 
 mod certificate;
 mod cms;

@@ -87,7 +87,8 @@ fn leads_to_a_root(
         certificate::may_certify(&above.der())?;
     }
     let needed = |der: &CertificateDer<'_>| path.intermediate_certificates().any(|above| above.der() == *der);
-    match others.iter().all(|der| needed(der) || roots.contain(der)) {
+    let once = |index: usize, der| !others[..index].contains(der);
+    match others.iter().enumerate().all(|(index, der)| once(index, der) && (needed(der) || roots.contain(der))) {
         true => Ok(()),
         false => Err(Fault::CertificateTooMany),
     }

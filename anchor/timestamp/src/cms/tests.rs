@@ -5,10 +5,22 @@
 use super::*;
 
 const TOKEN: &[u8] = include_bytes!("../../vectors/accept/direct.der");
+const CHAINED: &[u8] = include_bytes!("../../vectors/accept/chained.der");
 
-/// What is found in the good token after `change`, encoded again.
+/// What is found in the good token after `change`, without a look at certificates and signature.
 fn changed(change: impl FnOnce(&mut SignedData<'_>, &mut SignerInfo<'_>)) -> Option<Fault> {
-    let mut envelope = ContentInfo::from_der(TOKEN).unwrap();
+    open(&rebuilt(TOKEN, change)).err()
+}
+
+/// What comes of a token under the right root and over the right imprint.
+fn judge(token: &[u8]) -> Result<crate::Stamp, Fault> {
+    let imprint = Digest::Sha256.of(include_bytes!("../../vectors/stamped.json")).try_into().unwrap();
+    crate::verify(token, &imprint, &crate::Roots::from_pem(include_bytes!("../../vectors/root.pem")).unwrap())
+}
+
+/// A token after `change`, encoded again.
+fn rebuilt(token: &[u8], change: impl FnOnce(&mut SignedData<'_>, &mut SignerInfo<'_>)) -> Vec<u8> {
+    let mut envelope = ContentInfo::from_der(token).unwrap();
     let mut data: SignedData<'_> = envelope.content.decode_as().unwrap();
     let mut signer: SignerInfo<'_> = data.signer_infos.get(0).unwrap().decode_as().unwrap();
     // The parts borrow what they hold, and these outlive the test.
@@ -17,7 +29,7 @@ fn changed(change: impl FnOnce(&mut SignedData<'_>, &mut SignerInfo<'_>)) -> Opt
     data.signer_infos = SetOfVec::try_from(vec![AnyRef::from_der(&signer).unwrap()]).unwrap();
     let data = data.to_der().unwrap();
     envelope.content = AnyRef::from_der(&data).unwrap();
-    open(&envelope.to_der().unwrap()).err()
+    envelope.to_der().unwrap()
 }
 
 fn leaked(bytes: Vec<u8>) -> &'static [u8] {
@@ -28,8 +40,9 @@ fn leaked(bytes: Vec<u8>) -> &'static [u8] {
 fn attributes(signer: &SignerInfo<'_>, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> AnyRef<'static> {
     let set = AnyRef::new(Tag::Set, signer.signed_attributes.value()).unwrap();
     let all: SetOfVec<AnyRef<'_>> = set.decode_as().unwrap();
-    let mut all = all.iter().map(|attribute| attribute.to_der().unwrap()).collect();
+    let mut all = all.iter().map(|attribute| attribute.to_der().unwrap()).collect::<Vec<_>>();
     change(&mut all);
+    all.sort();
     AnyRef::new(signer.signed_attributes.tag(), leaked(all.concat())).unwrap()
 }
 
@@ -40,6 +53,41 @@ fn kind(attribute: &[u8]) -> ObjectIdentifier {
 #[test]
 fn a_token_survives_being_taken_apart_and_put_together() {
     assert_eq!(changed(|_, _| {}), None);
+    assert!(judge(&rebuilt(TOKEN, |_, _| {})).is_ok());
+}
+
+#[test]
+fn signed_attributes_are_in_the_order_in_which_they_were_signed() {
+    let unordered = changed(|_, signer| {
+        let set = AnyRef::new(Tag::Set, signer.signed_attributes.value()).unwrap();
+        let all: SetOfVec<AnyRef<'_>> = set.decode_as().unwrap();
+        let mut all: Vec<_> = all.iter().map(|attribute| attribute.to_der().unwrap()).collect();
+        all.reverse();
+        signer.signed_attributes = AnyRef::new(signer.signed_attributes.tag(), leaked(all.concat())).unwrap();
+    });
+    assert!(matches!(unordered, Some(Fault::Malformed { what: "its signed attributes", .. })), "{unordered:?}");
+}
+
+#[test]
+fn certificates_come_in_any_order_each_once_and_no_more_than_a_path_has() {
+    // As the authority sent them, and as DER sorts them.
+    let sorted = rebuilt(CHAINED, |_, _| {});
+    assert_ne!(sorted, CHAINED);
+    assert!(judge(CHAINED).is_ok() && judge(&sorted).is_ok());
+
+    let with = |certificate: usize, times: usize| {
+        judge(&rebuilt(CHAINED, |data, _| {
+            let all = data.certificates.as_ref().unwrap();
+            let more = std::iter::repeat_n(all.get(certificate).unwrap(), times);
+            data.certificates = Some(SetOfVec::try_from(all.iter().chain(more).copied().collect::<Vec<_>>()).unwrap());
+        }))
+    };
+    let certificates = open(CHAINED).unwrap_or_else(|fault| panic!("{fault}")).certificates;
+    let signers = certificates.iter().position(|der| crate::certificate::may_stamp(der).is_ok()).unwrap();
+    assert_eq!(with(signers, 1), Err(Fault::NoCertificate), "which of the two is the signer's?");
+    assert_eq!(with(1 - signers, 1), Err(Fault::CertificateTooMany));
+    assert_eq!(with(1 - signers, 6), Err(Fault::CertificateTooMany));
+    assert_eq!(with(1 - signers, 7), Err(Fault::TooManyCertificates(9)));
 }
 
 #[test]
