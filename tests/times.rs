@@ -12,7 +12,7 @@ use chain::hash::sha256;
 use guildhall_tests::authority::{Answer, Authority, FOR_STAMPS, P256, P384, RSA, serve, vectors};
 use guildhall_tests::block_on;
 use reqwest::Url;
-use timestamp::{Fault, Roots, Stamp, verify};
+use timestamp::{Fault, Roots, Stamp, accept, request, verify};
 
 const STAMPED: &[u8] = br#"{"at":"2026-07-04T09:10:00.000000Z","v":2}"#;
 
@@ -173,9 +173,14 @@ fn ask(url: &str, root: &[u8]) -> HttpAuthority {
     HttpAuthority::new(client, Url::parse(url).unwrap(), roots, Duration::from_secs(5))
 }
 
+/// So a client that waits for ever fails, and does not hang.
+fn within_a_minute<T>(work: impl Future<Output = T>) -> T {
+    block_on(async { tokio::time::timeout(Duration::from_secs(60), work).await.unwrap() })
+}
+
 /// What comes of asking somebody who answers like this.
 fn asked(root: Vec<u8>, answer: impl Fn(&[u8]) -> Answer + Send + Sync + 'static) -> Result<Stamp, TimeFailure> {
-    block_on(async move {
+    within_a_minute(async move {
         let url = serve(answer).await;
         ask(&url, &root).stamp(imprint()).await.map(|answered| answered.stamp)
     })
@@ -189,7 +194,7 @@ fn imprint() -> Hash {
 fn an_authority_over_http_stamps_what_it_is_sent() {
     let authority = Arc::new(Authority::new());
     let root = authority.certificate("root");
-    let answered = block_on(async {
+    let answered = within_a_minute(async {
         let server = Arc::clone(&authority);
         let url = serve(move |query| Answer::Body(server.reply(query, "authority", &[]))).await;
         let asking = ask(&url, &root);
@@ -202,6 +207,19 @@ fn an_authority_over_http_stamps_what_it_is_sent() {
 }
 
 #[test]
+fn every_nonce_comes_back() {
+    let authority = Authority::new();
+    let roots = Roots::from_pem(&authority.certificate("root")).unwrap();
+    let imprint = imprint();
+    for nonce in [0, 1, 0x7f, 0x80, 0xff00, 0x00ff_ffff_ffff_ffff, 1 << 63, u64::MAX] {
+        let query = request(imprint.as_bytes(), nonce).unwrap();
+        let answer = authority.reply(&query, "authority", &[]);
+        let answered = accept(&answer, imprint.as_bytes(), nonce, &roots);
+        assert!(answered.is_ok_and(|answered| answered.stamp.nonce == Some(nonce)), "{nonce:x}");
+    }
+}
+
+#[test]
 fn an_old_answer_played_back_is_refused() {
     let authority = Authority::new();
     let first = Mutex::new(None);
@@ -210,7 +228,7 @@ fn an_old_answer_played_back_is_refused() {
         let mut first = first.lock().unwrap();
         Answer::Body(first.get_or_insert_with(|| authority.reply(query, "authority", &[])).clone())
     };
-    block_on(async move {
+    within_a_minute(async move {
         let url = serve(played).await;
         let asking = ask(&url, &root);
         assert!(asking.stamp(imprint()).await.is_ok());
@@ -247,7 +265,8 @@ fn an_authority_that_refuses_is_heard_and_one_that_is_gone_is_named_without_its_
     let refusal = authority.refusal();
     let failure = asked(root.clone(), move |_| Answer::Body(refusal.clone())).unwrap_err().to_string();
     assert!(failure.contains("the authority refuses: status 2: unknown hash function"), "{failure}");
-    let gone = block_on(async { ask("http://name:secret@127.0.0.1:9/key", &root).stamp(imprint()).await.unwrap_err() });
+    let gone =
+        within_a_minute(async { ask("http://name:secret@127.0.0.1:9/key", &root).stamp(imprint()).await.unwrap_err() });
     assert!(gone.to_string().starts_with("the time authority http://127.0.0.1:9: "), "{gone}");
     assert!(!gone.to_string().contains("secret"), "{gone}");
 }

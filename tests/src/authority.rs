@@ -217,7 +217,9 @@ async fn one<A: Fn(&[u8]) -> Answer + Send + Sync + 'static>(
 async fn query(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let end = loop {
-        stream.read_buf(&mut bytes).await?;
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
         }
