@@ -27,6 +27,7 @@ mod stream_package;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod time;
 pub mod witness;
 mod witnessing;
 
@@ -44,4 +45,5 @@ pub use startup::{Verdict, compare};
 pub use store::{Directory, Store};
 pub use stream_package::StreamExported;
 pub use tiles::CachedTiles;
+pub use time::{Authority, HttpAuthority, TimeFailure};
 pub use witnessing::{Carrier, Reply, WitnessStatus, Witnesses};

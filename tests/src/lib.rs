@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a helper that cannot help ends the test")]
 
+pub mod authority;
 pub mod cluster;
 pub mod courier;
 pub mod days;

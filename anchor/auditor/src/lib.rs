@@ -20,6 +20,7 @@ mod tampering;
 #[cfg(test)]
 mod testkit;
 mod tiles;
+pub mod times;
 mod verify;
 
 pub use report::{Check, Finding, Report};
