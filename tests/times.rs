@@ -13,6 +13,8 @@ use guildhall_tests::authority::{Answer, Authority, FOR_STAMPS, P256, P384, RSA,
 use guildhall_tests::block_on;
 use reqwest::Url;
 use timestamp::{Fault, Roots, Stamp, accept, request, verify};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const STAMPED: &[u8] = br#"{"at":"2026-07-04T09:10:00.000000Z","v":2}"#;
 
@@ -160,10 +162,11 @@ fn a_root_that_has_ended_counts_no_more() {
 
 /// The same time stamp in another year.
 fn moved(content: &[u8], from: u32, to: u32) -> Vec<u8> {
-    // Behind the tag and the length of the only time in it.
-    let (from, to) = (format!("\x18\x16{from}"), format!("\x18\x16{to}"));
-    let place = content.windows(6).position(|window| window == from.as_bytes()).unwrap();
-    [&content[..place], to.as_bytes(), &content[place + 6..]].concat()
+    let (from, to) = (from.to_string(), to.to_string());
+    // Behind the tag and the length of the only time in it, which is shorter when its fraction ends in 0.
+    let is_time = |window: &[u8]| window[0] == 0x18 && &window[2..] == from.as_bytes();
+    let place = 2 + content.windows(6).position(is_time).unwrap();
+    [&content[..place], to.as_bytes(), &content[place + 4..]].concat()
 }
 
 fn ask(url: &str, root: &[u8]) -> HttpAuthority {
@@ -204,6 +207,19 @@ fn an_authority_over_http_stamps_what_it_is_sent() {
     });
     // What is kept is the token, and it stands without the answer around it.
     assert_eq!(both(&authority, &answered.token, &root), Ok(answered.stamp));
+}
+
+#[test]
+fn whoever_hangs_up_before_they_have_asked_is_let_go() {
+    within_a_minute(async {
+        let url = Url::parse(&serve(|_| Answer::Nothing).await).unwrap();
+        let mut stream = TcpStream::connect(&*url.socket_addrs(|| None).unwrap()).await.unwrap();
+        stream.write_all(b"POST /stamp HTTP/1.1\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
+    });
 }
 
 #[test]
