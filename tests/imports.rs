@@ -251,6 +251,25 @@ fn what_got_narrower_at_the_source_gets_narrower_here_and_never_wider() {
 }
 
 #[test]
+fn an_import_right_after_another_starts_from_what_that_one_did() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['tokens.json']\n[holders]\nloom = '{loom}'\n"));
+        let list = |count: usize| {
+            let token = |number| json!({"token_hash": hash(&format!("t{number}")), "agent": "loom", "active": true});
+            yard.write("tokens.json", &Value::from((0..count).map(token).collect::<Vec<Value>>()).to_string());
+            counts(&yard.import("d1:tokens", "map.toml", &[], 0))
+        };
+        assert_eq!(list(600), json!([600, 0, 0, 0, 0, 0, 0]));
+        for _ in 0..4 {
+            assert_eq!(list(500), json!([0, 500, 0, 100, 0, 0, 0]));
+            assert_eq!(list(600), json!([100, 500, 0, 0, 0, 0, 0]));
+        }
+    });
+}
+
+#[test]
 fn an_import_says_nothing_about_what_another_source_told_of() {
     block_on(async {
         let yard = Yard::open(Engine::Sqlite).await;

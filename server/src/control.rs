@@ -189,6 +189,9 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
+            if after.is_none() {
+                up_to_date(city).await?;
+            }
             let mut conn = city.views.reader().await?;
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
@@ -205,6 +208,17 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
         }
     }
+}
+
+/// What an import compares its source with is all that was recorded when it began: what another import did just now is not done twice,
+/// and what it ended is not confirmed.
+async fn up_to_date(city: &City) -> anyhow::Result<()> {
+    let Some(newest) = city.log.head().await?.size.checked_sub(1) else { return Ok(()) };
+    anyhow::ensure!(
+        city.views_reach(newest, Duration::from_secs(city.settings.limits.wait_seconds)).await?,
+        "the tables are behind the log: try again when they have caught up (guildhall doctor says how far they are)"
+    );
+    Ok(())
 }
 
 /// The same door as over HTTP: the socket says which machine, the key says who.
