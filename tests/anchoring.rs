@@ -296,8 +296,10 @@ fn who_owns_the_bucket_can_lay_something_over_an_anchor_and_take_nothing_away() 
         let (code, report) = city.audit("covered");
         assert_eq!(code, 0, "what is recorded is still there: {report:#}");
         city.town.fund(&city.http, "second", "10").await;
-        let seq = anchored["seq"].as_u64().unwrap();
-        assert_eq!(city.json(&["anchor", "now"])["seq"], seq + 1, "and anchoring goes on");
+        // The server anchors at its own times as well.
+        let anchor_now = || city.json(&["anchor", "now"])["seq"].as_u64().unwrap();
+        let seq = anchor_now();
+        assert!(seq > anchored["seq"].as_u64().unwrap(), "and anchoring goes on");
         let said = city.server.said();
         assert!(said.contains("somebody touched an anchor") && said.contains("alarm=true"), "{said}");
 
@@ -307,7 +309,7 @@ fn who_owns_the_bucket_can_lay_something_over_an_anchor_and_take_nothing_away() 
         assert!(blind.stderr.contains("AccessDenied"), "{}", blind.stderr);
         city.s3.let_the_writer_see(&city.bucket).await;
         city.town.fund(&city.http, "third", "10").await;
-        assert_eq!(city.json(&["anchor", "now"])["seq"], seq + 2);
+        assert!(anchor_now() > seq);
         let (code, report) = city.audit("after");
         assert_eq!(code, 0, "{report:#}");
     });
