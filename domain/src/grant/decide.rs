@@ -92,10 +92,6 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
             Err(Rejection::new(Code::GrantExists).field("ref").into())
         };
     }
-    let (scope, expires_at) = match inventory.limits(c.kind, &c.reference) {
-        Some(limits) => (limits.scope.meet(&c.scope), limits.until.into_iter().chain(c.expires_at).min()),
-        None => (c.scope.clone(), c.expires_at),
-    };
     free_name(turn, c.holder, c.kind, &c.reference)?;
     let granted = Granted {
         grant: GrantId::from_bits(turn.fresh_id()),
@@ -104,10 +100,10 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
         kind: c.kind,
         reference: c.reference.clone(),
         source: c.source,
-        scope,
+        scope: c.scope.clone(),
         delegable: false,
         granted_by: None,
-        expires_at,
+        expires_at: c.expires_at,
         parent: None,
         verified: true,
         details: c.details.as_ref().map(Text::sealed),

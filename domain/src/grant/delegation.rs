@@ -21,9 +21,6 @@ pub(super) fn attenuate(turn: &mut Turn<'_>, c: &AttenuateGrant, command: &Comma
         return Err(Rejection::new(Code::ScopeTooLong).field("scope").into());
     }
     let grant = unexpired(turn, Link { holder: c.holder, grant: c.grant })?;
-    if grant.kind().is_computed() {
-        return Err(Rejection::new(Code::ComputedCapability).field("grant").into());
-    }
     let expires_at = c.expires_at.or(grant.expires_at);
     narrower(&c.scope, expires_at, &grant.scope, grant.expires_at)?;
     if c.scope == grant.scope && expires_at == grant.expires_at {

@@ -78,16 +78,6 @@ impl Grant {
 
 type Name = (CapabilityKind, CapabilityRef);
 
-/// What actors narrowed of a name: an importer that begins it again gives no more than that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    pub scope: Scope,
-    /// Where somebody gave it an end.
-    pub until: Option<Time>,
-    /// Which sources were told, and have not given it anew with their authority.
-    sources: OrdSet<Source>,
-}
-
 /// The default is a holder who never held anything.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -98,8 +88,6 @@ pub struct Inventory {
     dead: OrdMap<GrantId, Time>,
     /// What an actor took away, and from which source: importers leave it so.
     withheld: OrdMap<Name, OrdSet<Source>>,
-    /// What an actor left of it, while it lives and after: a source that loses and finds a row gives no more.
-    limits: OrdMap<Name, Limits>,
 }
 
 impl Inventory {
@@ -134,12 +122,6 @@ impl Inventory {
     pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef, now: Time) -> bool {
         self.withheld.contains_key(&(kind, reference.clone()))
             || self.named(kind, reference).is_some_and(|grant| grant.is_withdrawn(now))
-            || self.limits(kind, reference).and_then(|limits| limits.until).is_some_and(|until| until <= now)
-    }
-
-    /// What an importer may give of this at most.
-    pub fn limits(&self, kind: CapabilityKind, reference: &CapabilityRef) -> Option<&Limits> {
-        self.limits.get(&(kind, reference.clone()))
     }
 
     pub fn evolve(&mut self, event: &GrantEvent, at: Time) {
@@ -153,16 +135,11 @@ impl Inventory {
                     grant.children.remove(child);
                 });
             }),
-            GrantEvent::Attenuated { grant, scope, expires_at, told } => {
-                self.change(*grant, |grant| {
-                    grant.limited |= !told && grant.parent().is_none() && grant.expires_at != *expires_at;
-                    grant.scope = scope.clone();
-                    grant.expires_at = *expires_at;
-                });
-                if !told {
-                    self.limit(*grant);
-                }
-            }
+            GrantEvent::Attenuated { grant, scope, expires_at, told } => self.change(*grant, |grant| {
+                grant.limited |= !told && grant.parent().is_none() && grant.expires_at != *expires_at;
+                grant.scope = scope.clone();
+                grant.expires_at = *expires_at;
+            }),
             GrantEvent::ReverificationRequested { grant } => self.change(*grant, |grant| grant.reverify = true),
             GrantEvent::Verified { grant } => self.change(*grant, |grant| {
                 grant.last_verified_at = Some(at);
@@ -211,30 +188,11 @@ impl Inventory {
 
     /// Whoever has the source's authority gave it again.
     fn lift(&mut self, name: &Name, source: Source) {
-        if let Some(sources) = self.withheld.get_mut(name) {
-            sources.remove(&source);
-            if sources.is_empty() {
-                self.withheld.remove(name);
-            }
+        let Some(sources) = self.withheld.get_mut(name) else { return };
+        sources.remove(&source);
+        if sources.is_empty() {
+            self.withheld.remove(name);
         }
-        if let Some(limits) = self.limits.get_mut(name) {
-            limits.sources.remove(&source);
-            if limits.sources.is_empty() {
-                self.limits.remove(name);
-            }
-        }
-    }
-
-    /// An actor narrowed this: what is left of it now is the most that importers give of its name.
-    fn limit(&mut self, id: GrantId) {
-        let Some(grant) = self.living.get(&id).filter(|grant| grant.parent().is_none()) else { return };
-        let name = (grant.kind(), grant.reference().clone());
-        let first = || Limits { scope: grant.scope.clone(), until: None, sources: OrdSet::new() };
-        let mut limits = self.limits.get(&name).cloned().unwrap_or_else(first);
-        limits.scope = limits.scope.meet(&grant.scope);
-        limits.until = limits.until.into_iter().chain(grant.expires_at.filter(|_| grant.limited)).min();
-        limits.sources.insert(grant.source());
-        self.limits.insert(name, limits);
     }
 
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut Grant)) {

@@ -212,59 +212,6 @@ fn what_got_narrower_at_the_source_arrives_and_what_got_wider_does_not() {
 }
 
 #[test]
-fn what_an_actor_narrowed_stays_narrow_when_the_source_loses_it_and_finds_it() {
-    let (mut world, owner) = shop();
-    let ann = world.human();
-    let nothing = Scope { allow_actions: Some(Default::default()), ..Scope::default() };
-    let terms = |world: &World| {
-        let grant = named(world, ann, "weld").and_then(|id| inventory(world, ann).grant(id).cloned()).unwrap();
-        (grant.scope, grant.expires_at)
-    };
-    let lose = |world: &mut World, verdict| {
-        let grant = named(world, ann, "weld").unwrap();
-        assert_eq!(world.send_system(found(ann, grant, verdict)), DONE);
-    };
-    let narrow = |world: &mut World, scope: &Scope, expires_at| {
-        let grant = named(world, ann, "weld").unwrap();
-        let command = AttenuateGrant { holder: ann.into(), grant, scope: scope.clone(), expires_at };
-        assert_eq!(world.send(owner, command), DONE);
-    };
-    world.send(world.principal, listed(ann, "weld")).unwrap();
-    narrow(&mut world, &nothing, None);
-    lose(&mut world, Verdict::Gone);
-    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
-    assert_eq!(terms(&world), (nothing.clone(), None), "only the scope was an actor's word");
-    let end = world.now.plus_days(3);
-    narrow(&mut world, &nothing, Some(end));
-    lose(&mut world, Verdict::Revoked);
-    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
-    assert_eq!(terms(&world), (nothing, Some(end)));
-    assert_eq!(world.send(world.principal, listed(ann, "weld")), AGAIN);
-    lose(&mut world, Verdict::Gone);
-    world.pass_days(4);
-    assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld), "its end has come meanwhile");
-    world.send(owner, skill(ann, "weld")).unwrap();
-    assert_eq!(terms(&world), (Scope::default(), None), "who speaks for the source gives it anew");
-    lose(&mut world, Verdict::Gone);
-    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
-    assert_eq!(terms(&world), (Scope::default(), None));
-    world.check_replay();
-}
-
-#[test]
-fn what_follows_from_something_is_not_narrowed() {
-    let (mut world, _) = shop();
-    let ann = world.human();
-    world.guild(ann, "smiths");
-    let role = inventory(&world, ann).of_kind(CapabilityKind::GuildRole).map(Grant::id).next().unwrap();
-    let scope = Scope { read_only: true, ..Scope::default() };
-    for sender in [ann, world.principal] {
-        let narrow = AttenuateGrant { holder: ann.into(), grant: role, scope: scope.clone(), expires_at: None };
-        assert_eq!(world.send(sender, narrow), Err(Code::ComputedCapability));
-    }
-}
-
-#[test]
 fn a_source_does_not_narrow_what_was_handed_on() {
     let (mut world, owner) = shop();
     let (ann, ben) = (world.human(), world.human());

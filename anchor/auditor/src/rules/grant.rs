@@ -207,20 +207,6 @@ impl Scope {
         actions && rate && (self.read_only || !above.read_only)
     }
 
-    /// What both allow; of two rates the narrower where one is, and this one's otherwise.
-    fn meet(&self, other: &Self) -> Self {
-        let allow_actions = match (&self.allow_actions, &other.allow_actions) {
-            (None, actions) | (actions, None) => actions.clone(),
-            (Some(mine), Some(theirs)) => Some(mine.intersection(theirs).cloned().collect()),
-        };
-        let rate_limit = match (self.rate_limit, other.rate_limit) {
-            (None, rate) | (rate, None) => rate,
-            (Some(mine), Some(theirs)) if theirs.uses <= mine.uses && theirs.seconds >= mine.seconds => Some(theirs),
-            (mine, Some(_)) => mine,
-        };
-        Self { allow_actions, read_only: self.read_only || other.read_only, rate_limit }
-    }
-
     fn is_short(&self) -> bool {
         self.allow_actions.as_ref().is_none_or(|actions| actions.len() <= MAX_ACTIONS)
     }
@@ -335,14 +321,6 @@ struct Grant {
     limited: bool,
 }
 
-/// What somebody left of a name: importers that give it anew give no more.
-#[derive(Debug, Default)]
-struct Limits {
-    scope: Scope,
-    until: Option<Time>,
-    sources: HashSet<Source>,
-}
-
 /// What is counted of a holder's living grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Counted {
@@ -372,7 +350,6 @@ pub struct Inventories {
     counts: HashMap<(Holder, Counted), u64>,
     /// Taken away by somebody, and from which sources: not for importers to bring back.
     withheld: HashMap<Name, HashSet<Source>>,
-    limits: HashMap<Name, Limits>,
     /// Since when; until they are pruned.
     ended: HashMap<GrantId, Time>,
     /// From the first grant on, memberships and roles have theirs. Logs that are older than capabilities begin without any.

@@ -50,8 +50,6 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
                 _ => *by == By::Source,
             };
             notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
-            let taken = *by == By::Actor && grant.source.is_computed();
-            notes.expect(!taken, || format!("{which} follows from something, and is taken away by itself"));
             let asked = grant.source.is_imported() && grant.parent.is_none();
             notes.expect(*by != By::Source || asked, || format!("{which} has no source that ends it"));
             end(which, event, *by, entry, world, notes);
@@ -90,13 +88,6 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
             grant.limited |= !told && grant.parent.is_none() && grant.expires_at != *expires_at;
             grant.scope = scope.clone();
             grant.expires_at = *expires_at;
-            notes.expect(!grant.source.is_computed(), || format!("{which} follows from something, and is narrowed"));
-            if !told && grant.parent.is_none() {
-                let limits = world.inventories.limits.entry(grant.name).or_default();
-                limits.scope = limits.scope.meet(&grant.scope);
-                limits.until = limits.until.into_iter().chain(grant.expires_at.filter(|_| grant.limited)).min();
-                limits.sources.insert(grant.source);
-            }
         }
         Event::ReverificationRequested(_) => {
             notes.expect(asked, || format!("{which} has no source to ask"));
@@ -144,12 +135,6 @@ fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes:
     if by_actor && let Some(sources) = world.inventories.withheld.get_mut(&name) {
         sources.remove(source);
     }
-    if by_actor && let Some(limits) = world.inventories.limits.get_mut(&name) {
-        limits.sources.remove(source);
-        if limits.sources.is_empty() {
-            world.inventories.limits.remove(&name);
-        }
-    }
     let grant = Grant {
         name,
         source: *source,
@@ -175,11 +160,6 @@ fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &mut World, no
         notes.expect(source.is_imported() || source.is_computed(), || format!("{which} is granted by nobody"));
         let withheld = world.inventories.withheld.get(&name).is_some_and(|sources| !sources.is_empty());
         notes.expect(!withheld, || format!("{which} was taken away by somebody, and is imported again"));
-        if let Some(limits) = world.inventories.limits.get(&name) {
-            let sooner = limits.until.is_none_or(|until| granted.expires_at.is_some_and(|end| end <= until));
-            let within = granted.scope.is_within(&limits.scope) && sooner;
-            notes.expect(within, || format!("{which} was narrowed by somebody, and is imported wider"));
-        }
         return;
     }
     notes.expect(!source.is_computed(), || format!("{which} follows from nothing"));

@@ -159,48 +159,6 @@ fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify(
 }
 
 #[test]
-fn importers_give_no_more_than_somebody_left() {
-    let again = |told: bool, limits: Value| {
-        let (mut city, citizen, _) = City::founded();
-        city.act(None);
-        let grant = imported(&mut city, &citizen);
-        let mut data = json!({"grant": grant, "scope": {}, "told": told});
-        data.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
-        city.act((!told).then_some(citizen.as_str())).add(&inv(&citizen), "grant.attenuated.v1", data);
-        city.act(None).add(&inv(&citizen), "grant.orphaned.v1", json!({"grant": grant, "by": "source"}));
-        city.act(None);
-        imported(&mut city, &citizen);
-        city
-    };
-    let read_only = json!({"scope": {"read_only": true}});
-    again(true, read_only.clone()).clean();
-    again(false, json!({})).clean();
-    again(false, read_only).refused("is imported wider");
-    again(false, json!({"expires_at": "2030-01-01T00:00:00.000000Z"})).refused("is imported wider");
-}
-
-#[test]
-fn what_follows_from_something_is_neither_narrowed_nor_taken_away() {
-    let done = |kind: &str, data: Value| {
-        let (mut city, citizen, guild, _) = equipped();
-        city.act(None);
-        let role = tool(&mut city, &citizen, &guild, &citizen, |data| {
-            data["kind"] = json!("guild_role");
-            data["source"] = json!("membership");
-            data["ref"] = json!(format!("{guild}/founder"));
-            data["verified"] = json!(true);
-            data.as_object_mut().unwrap().remove("granted_by");
-        });
-        let mut all = json!({"grant": role});
-        all.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
-        city.act(Some(&citizen)).add(&inv(&citizen), kind, all);
-        city
-    };
-    done("grant.attenuated.v1", json!({"scope": {"read_only": true}})).refused("is narrowed");
-    done("grant.revoked.v1", json!({"by": "actor"})).refused("taken away by itself");
-}
-
-#[test]
 fn a_source_speaks_only_of_what_it_told_of() {
     let said = |grant: &str, data: Value, kind: &str| {
         let (mut city, citizen, other, given, child) = handed_on(|_| ());
