@@ -117,10 +117,8 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
     let state = inventory(turn, c.holder)?;
     match state.grant(c.grant) {
         None if state.dead_since(c.grant).is_some() => return Ok(Outcome::AlreadyDone),
-        Some(grant) if grant.kind().is_computed() => {
-            return Err(Rejection::new(Code::ComputedCapability).field("grant").into());
-        }
-        _ => {}
+        Some(grant) => not_computed(grant)?,
+        None => {}
     }
     if let Some(outcome) = over_grant(turn, c.holder, c.grant, command)? {
         return Ok(outcome);
@@ -128,6 +126,11 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
     let reason = c.reason.as_ref().map(Text::sealed);
     end(turn, Link { holder: c.holder, grant: c.grant }, How::Revoked(reason), EndedBy::Actor)?;
     Ok(Outcome::Done)
+}
+
+/// What follows from a membership or a role ends and changes with that, and by nobody's word.
+pub(super) fn not_computed(grant: &Grant) -> Result<(), Rejection> {
+    if grant.kind().is_computed() { Err(Rejection::new(Code::ComputedCapability).field("grant")) } else { Ok(()) }
 }
 
 fn spoken_of(source: Source, kind: CapabilityKind, reference: &CapabilityRef) -> Result<(), Rejection> {

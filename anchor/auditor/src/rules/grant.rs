@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::act::Due;
 use super::citizen::Kind as CitizenKind;
 use super::values::{CitizenId, FromText, GrantId, GuildId, Member, Slug, SquadId, Time, read_text};
 use super::{Notes, World, events};
@@ -112,6 +113,23 @@ impl Source {
             Self::Membership => kind == CapabilityKind::GuildRole,
             Self::Roles => kind == CapabilityKind::DataAccess,
             Self::Guild(_) | Self::City => !matches!(kind, CapabilityKind::GuildRole | CapabilityKind::DataAccess),
+        }
+    }
+
+    /// What a grant of this source follows from, if it does from something.
+    fn follows(self, holder: Holder, reference: &str) -> Option<Due> {
+        match (self, holder, guild_of(reference)) {
+            (Self::Membership, Holder::Citizen(id), Some(guild)) => {
+                Some(Due::GuildRole { guild, member: Member::Citizen(id) })
+            }
+            (Self::Membership, Holder::Squad(id), Some(guild)) => {
+                Some(Due::GuildRole { guild, member: Member::Squad(id) })
+            }
+            (Self::Roles, Holder::Citizen(citizen), None) => {
+                let role = Slug::from_text(reference.strip_prefix("role/")?)?;
+                Some(Due::DataAccess { citizen, role })
+            }
+            _ => None,
         }
     }
 
@@ -319,6 +337,8 @@ struct Grant {
     stale: bool,
     /// Its end is somebody's word.
     limited: bool,
+    /// What a computed one agrees with whenever it begins or ends.
+    follows: Option<Box<Due>>,
 }
 
 /// What is counted of a holder's living grants.

@@ -52,6 +52,9 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
             notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
             let asked = grant.source.is_imported() && grant.parent.is_none();
             notes.expect(*by != By::Source || asked, || format!("{which} has no source that ends it"));
+            let follows = matches!((event, by), (Event::Revoked(_), By::City));
+            let computed = grant.source.is_computed();
+            notes.expect(!computed || follows, || format!("{which} ends by itself, and follows from something else"));
             end(which, event, *by, entry, world, notes);
         }
         _ => change(which, event, entry, world, notes),
@@ -85,6 +88,9 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
             notes.expect(scope.is_within(&grant.scope) && !later, || format!("{which} gets wider"));
             notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
             notes.expect(!told || asked, || format!("{which} has no source that narrows it"));
+            notes.expect(!grant.source.is_computed(), || {
+                format!("{which} is narrowed, and follows from something else")
+            });
             grant.limited |= !told && grant.parent.is_none() && grant.expires_at != *expires_at;
             grant.scope = scope.clone();
             grant.expires_at = *expires_at;
@@ -146,7 +152,9 @@ fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes:
         fresh_since: entry.at,
         stale: false,
         limited: by_actor && expires_at.is_some(),
+        follows: source.follows(*holder, &granted.r#ref).map(Box::new),
     };
+    world.act.due.extend(grant.follows.as_deref().map(|due| (position, due.clone())));
     world.inventories.add(*which, grant);
 }
 
@@ -244,6 +252,8 @@ fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, 
         world.act.due.push((notes.position, Due::DescendantsEnded(below)));
     }
     let Some(grant) = world.inventories.remove(which) else { return };
+    // Ended alone, it does not agree with what it follows from.
+    world.act.due.extend(grant.follows.as_deref().map(|due| (notes.position, due.clone())));
     if by == By::Ancestor {
         let gone = grant.parent.is_some_and(|parent| !world.inventories.living.contains_key(&parent));
         notes.expect(gone, || format!("{which} ends with a grant above it that has not ended"));

@@ -191,6 +191,59 @@ fn roles_and_memberships_have_their_grants_once_there_are_any() {
     city.refused("does not agree about the rank founder");
 }
 
+/// A founded city in which the founder's rank and role have their grants: what they are, and how each is called.
+fn with_computed() -> (City, String, [String; 2]) {
+    let (mut city, citizen, guild) = City::founded();
+    city.act(Some(&citizen)).decided(&citizen, &guild, "guild.change_rank", "membership").add(
+        &guild,
+        "guild.rank_changed.v1",
+        json!({"member": citizen, "rank": "founder"}),
+    );
+    let computed = |kind: &'static str, reference: String, source: &'static str| {
+        move |data: &mut Value| {
+            let own = json!({
+                "kind": kind, "ref": reference, "source": source, "scope": {}, "delegable": false, "verified": true,
+            });
+            data.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            data.as_object_mut().unwrap().remove("granted_by");
+        }
+    };
+    let rank =
+        tool(&mut city, &citizen, &guild, &citizen, computed("guild_role", format!("{guild}/founder"), "membership"));
+    city.act(Some(&citizen)).add(&citizen, "citizen.role_assigned.v1", json!({"role": "knight"}));
+    let role = tool(&mut city, &citizen, &guild, &citizen, computed("data_access", "role/knight".to_owned(), "roles"));
+    (city, citizen, [rank, role])
+}
+
+#[test]
+fn what_follows_from_something_else_begins_and_ends_with_that() {
+    with_computed().0.clean();
+    for which in 0..2 {
+        let then = |kind: &str, data: Value, actor: bool| {
+            let (mut city, citizen, grants) = with_computed();
+            let mut all = json!({"grant": grants[which]});
+            all.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+            city.act(actor.then_some(citizen.as_str())).add(&inv(&citizen), kind, all);
+            city
+        };
+        then("grant.attenuated.v1", json!({"scope": {"read_only": true}}), true).refused("is narrowed, and follows");
+        then("grant.revoked.v1", json!({"by": "actor"}), true).refused("ends by itself");
+        // By the city, and from nothing.
+        then("grant.revoked.v1", json!({"by": "city"}), false).refused("does not agree about the r");
+    }
+    let (mut city, citizen, grants) = with_computed();
+    city.act(Some(&citizen)).add(&citizen, "citizen.role_unassigned.v1", json!({"role": "knight"}));
+    city.add(&inv(&citizen), "grant.revoked.v1", json!({"grant": grants[1], "by": "city"}));
+    city.clean();
+    city.act(None);
+    let given = json!({
+        "grant": city.fresh("grt", u64::try_from(city.records.len()).unwrap()), "holder": citizen, "holder_kind": "human",
+        "kind": "data_access", "ref": "role/knight", "source": "roles", "scope": {}, "delegable": false, "verified": true,
+    });
+    city.add(&inv(&citizen), "grant.granted.v1", given);
+    city.refused("does not agree about the role knight");
+}
+
 /// The guild's tool given to a citizen who is no member of it.
 #[test]
 fn a_guild_grants_to_its_active_members_only() {
