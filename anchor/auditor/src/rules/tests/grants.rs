@@ -122,11 +122,18 @@ fn an_end_takes_everything_below_with_it() {
 
 /// The source of skills says that the founder has one.
 fn imported(city: &mut City, citizen: &str) -> String {
+    imported_with(city, citizen, json!({}), None)
+}
+
+fn imported_with(city: &mut City, citizen: &str, scope: Value, end: Option<&str>) -> String {
     let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
-    let data = json!({
+    let mut data = json!({
         "grant": grant, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
-        "source": "fs:skills", "scope": {}, "delegable": false, "verified": true,
+        "source": "fs:skills", "scope": scope, "delegable": false, "verified": true,
     });
+    if let Some(end) = end {
+        data["expires_at"] = json!(end);
+    }
     city.add(&inv(citizen), "grant.granted.v1", data);
     grant
 }
@@ -156,6 +163,64 @@ fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify(
     verified(true, "grant.verified.v1").refused("only verifiers");
     verified(false, "grant.went_stale.v1").refused("goes stale before its time");
     verified(true, "grant.reverification_requested.v1").clean();
+}
+
+#[test]
+fn what_somebody_left_of_a_grant_is_all_that_is_imported_again() {
+    // Narrowed or not, by whom; ended by the source, and told again with this scope and end.
+    let again = |told: Option<bool>, lifted_by: &str, scope: Value, end: Option<&str>| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        if let Some(told) = told {
+            let mut narrower =
+                json!({"grant": grant, "scope": {"read_only": true}, "expires_at": "2030-01-01T00:00:00.000000Z"});
+            if told {
+                narrower["told"] = json!(true);
+            }
+            city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", narrower);
+        }
+        city.act(None).add(&inv(&citizen), "grant.orphaned.v1", json!({"grant": grant, "by": "source"}));
+        if !lifted_by.is_empty() {
+            city.act(Some(&citizen));
+            let given = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+            let data = json!({
+                "grant": given, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
+                "source": lifted_by, "scope": {}, "delegable": false, "granted_by": citizen, "verified": false,
+            });
+            city.add(&inv(&citizen), "grant.granted.v1", data);
+            let ended = json!({"grant": given, "by": "city"});
+            city.act(None).add(&inv(&citizen), "grant.revoked.v1", ended);
+        }
+        city.act(None);
+        imported_with(&mut city, &citizen, scope, end);
+        city
+    };
+    let (end, later) = (Some("2030-01-01T00:00:00.000000Z"), Some("2030-01-01T00:00:00.000001Z"));
+    let narrow = || json!({"read_only": true});
+    again(Some(false), "", narrow(), end).clean();
+    for (scope, end) in [(json!({}), end), (narrow(), None), (narrow(), later)] {
+        again(Some(false), "", scope.clone(), end).refused("wider than somebody left it");
+        again(Some(false), "city", scope.clone(), end).refused("wider than somebody left it");
+        for (told, lifted_by) in [(Some(true), ""), (None, ""), (Some(false), "fs:skills")] {
+            again(told, lifted_by, scope.clone(), end).clean();
+        }
+    }
+    // What came back narrow goes, and comes back wide.
+    let (mut city, citizen, _) = City::founded();
+    city.act(None);
+    let first = imported(&mut city, &citizen);
+    let narrower = json!({"grant": first, "scope": {"read_only": true}});
+    city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", narrower);
+    let lost = |grant: &str| json!({"grant": grant, "by": "source"});
+    city.act(None).add(&inv(&citizen), "grant.revoked.v1", lost(&first));
+    city.act(None);
+    let second = imported_with(&mut city, &citizen, narrow(), None);
+    city.act(None).add(&inv(&citizen), "grant.orphaned.v1", lost(&second));
+    city.clean();
+    city.act(None);
+    imported(&mut city, &citizen);
+    city.refused("wider than somebody left it");
 }
 
 #[test]
