@@ -391,7 +391,7 @@ fn workflows_are_read_from_a_service() {
         let (ada, _) = town::human(&yard.http, "observer", "Ada").await;
         let body = json!({"workflows": [
             {"id": "w1", "name": "Welcome", "status": "published"}, {"id": "w2", "name": "Bill", "status": "draft"},
-        ]});
+        ], "meta": {"nextPageUrl": null}});
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {

@@ -45,7 +45,7 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
             return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
         }
         let place = format!("{table} row {number}");
-        let row = ForeignRow(fields);
+        let row = ForeignRow::from(fields);
         let about = row.about("id");
         match connection(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
@@ -64,16 +64,16 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         "expired" => Life::Expired,
         _ => return Err("status is not active, revoked or expired".to_owned()),
     };
-    shape::check(&row.0, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
+    shape::check(&row.fields, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
     row.time("connected_at")?;
     let revoked = row.time("revoked_at")?.is_some();
     let expires_at = row.time("expires_at")?;
     if let Some(path) = row.text("oauth_token_ref")? {
         // Where a secret lies is nobody's to read here; that it is another place than before can be seen all the same.
-        row.0.insert("oauth_token_ref".to_owned(), Value::String(keyed(path.as_bytes())));
+        row.fields.insert("oauth_token_ref".to_owned(), Value::String(keyed(path.as_bytes())));
     }
     for name in ["id", "status", "revoked_at", "expires_at"] {
-        row.0.remove(name);
+        row.fields.remove(name);
     }
     Ok(Listed {
         whose: profile.parse().ok().map(Whose::Citizen),
@@ -83,7 +83,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         life: if revoked { Life::Revoked } else { life },
         expires_at,
         read_only: false,
-        details: details::document(row.0),
+        details: details::document(row.fields),
         place: place.to_owned(),
     })
 }
@@ -127,7 +127,7 @@ mod tests {
             });
             let Value::Object(mut row) = row else { unreachable!() };
             change(&mut row);
-            connection(ForeignRow(row), &keyed, "t row 1")
+            connection(ForeignRow::from(row), &keyed, "t row 1")
         };
         let listed = read(&|_| ()).unwrap();
         assert_eq!((listed.names, listed.life), (vec!["p1".to_owned()], Life::Living));

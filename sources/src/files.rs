@@ -76,7 +76,9 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
         return Err(format!("has {size} bytes, more than 1 MiB"));
     }
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    // Some editors write a byte order mark, which is no part of the text.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The line on which a field stands, or the first one.
@@ -94,11 +96,15 @@ pub(crate) fn yaml(text: &str, lines_before: u64) -> Result<serde_json::Map<Stri
         Ok(serde_json::Value::Object(object)) => Ok(object),
         Ok(_) => Err((lines_before + 1, "is no mapping of names to values".to_owned())),
         Err(error) => {
-            let line = error.location().map_or(1, |location| location.line());
-            let what = error.to_string();
-            // Its own "at line and column" counts from where the text begins, and not the file.
-            let what = what.lines().next().unwrap_or_default().split(" line ").last().unwrap_or_default();
-            let what = what.trim_start_matches(|c: char| c.is_ascii_digit() || " column:,".contains(c));
+            let told = error.without_snippet();
+            let (line, what) = (
+                told.location().map_or(1, |location| location.line()),
+                told.render_with_formatter(&serde_saphyr::UserMessageFormatter),
+            );
+            // Its own place counts from where the text begins, and not the file.
+            let place = told.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+            let what = place.and_then(|place| what.strip_suffix(&place)).unwrap_or(&what);
+            let what = what.lines().next().unwrap_or_default();
             Err((lines_before + line, what.to_owned()))
         }
     }
@@ -111,9 +117,15 @@ mod tests {
 
     #[test]
     fn an_error_names_one_line_and_booleans_are_those_of_yaml_1_2() {
-        let (line, what) = yaml("name: z\nlabels: [a\n", 1).unwrap_err();
-        assert!((2..=4).contains(&line), "{line}");
-        assert!(!what.is_empty() && !what.contains("line") && !what.contains("column"), "{what}");
+        for (text, line, says) in [
+            ("name: z\nlabels: [a\n", 3, "unclosed bracket '['"),
+            ("name: z\nname: y\n", 3, "duplicate mapping key `name` is not allowed here"),
+            ("a: b: c\n", 2, "mapping values are not allowed in this context"),
+            ("a: \"b\n", 2, "unclosed quote"),
+            ("a: \u{1}\n", 2, "unexpected character: `\\u{1}'"),
+        ] {
+            assert_eq!(yaml(text, 1).unwrap_err(), (line, says.to_owned()));
+        }
         assert_eq!(yaml("a: y\nb: no\nc: true\n", 0).unwrap()["a"], "y");
     }
 }

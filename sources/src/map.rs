@@ -38,6 +38,8 @@ pub struct Web {
     pub credential_env: String,
     /// Addresses inside private networks are called as well.
     pub allow_private: bool,
+    /// The service knows of no pages: one answer is all there is. A page that repeats is never taken for that.
+    pub single_page: bool,
     pub timeout_seconds: u64,
 }
 
@@ -60,6 +62,8 @@ struct Written {
     credential_env: Option<String>,
     #[serde(default)]
     allow_private: bool,
+    #[serde(default)]
+    single_page: bool,
     timeout_seconds: Option<u64>,
     database_url_env: Option<String>,
     table: Option<String>,
@@ -108,6 +112,7 @@ impl Written {
                         .credential_env
                         .ok_or("credential_env is missing: the variable with the token")?,
                     allow_private: self.allow_private,
+                    single_page: self.single_page,
                     timeout_seconds: self.timeout_seconds.unwrap_or(10).clamp(1, 60),
                 }))
             }

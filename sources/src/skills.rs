@@ -199,7 +199,12 @@ mod tests {
         write(&root, "f/broken/SKILL.md", "---\nname: z\nlabels: [a\n---\n");
         write(&root, "g/grade/SKILL.md", "---\nname: g\nfuel_grade: kerosene\n---\n");
         write(&root, "h/large/SKILL.md", &format!("---\nname: h\n---\n{}", "x".repeat(1 << 20)));
-        write(&root, "cards/one.json", "{\"skill_id\": \"card-1\", \"name\": \"one\", \"author_agent\": \"loom\"}");
+        write(&root, "a/marked/SKILL.md", "\u{feff}---\r\nname: marked\r\n---\r\nLook.\r\n");
+        write(
+            &root,
+            "cards/one.json",
+            "\u{feff}{\"skill_id\": \"card-1\", \"name\": \"one\", \"author_agent\": \"loom\"}",
+        );
         write(&root, "cards/two.json", "{\"skill_id\": \"card-2\"}");
         write(&root, "cards/three.json", "{}");
         write(&root, "a/review/assets/package.json", "{}");
@@ -213,7 +218,7 @@ mod tests {
                 Item::Wrong(_) => None,
             })
             .collect();
-        assert_eq!(refs, ["review", "card-1"]);
+        assert_eq!(refs, ["marked", "review", "card-1"]);
         let named = |reference: &str| {
             found.iter().find_map(|item| match item {
                 Item::Listed(listed) if listed.reference.as_str() == reference => Some(listed.names.clone()),

@@ -1,17 +1,33 @@
 //! Rows of a foreign table whose columns are only known when it is read.
 
+use std::collections::BTreeSet;
+
 use domain::time::Time;
 use serde_json::{Map as Fields, Value};
 
 use crate::About;
 
 /// A row by its columns' names.
-pub(crate) struct ForeignRow(pub Fields<String, Value>);
+#[derive(Default)]
+pub(crate) struct ForeignRow {
+    pub fields: Fields<String, Value>,
+    /// Columns that hold what is no text, number or null. What they say is not known: least of all that they are null.
+    pub unreadable: BTreeSet<String>,
+}
+
+impl From<Fields<String, Value>> for ForeignRow {
+    fn from(fields: Fields<String, Value>) -> Self {
+        Self { fields, unreadable: BTreeSet::new() }
+    }
+}
 
 impl ForeignRow {
     /// A text, or a number written as one. `None` when null or absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
-        match self.0.get(name) {
+        if self.unreadable.contains(name) {
+            return Err(format!("{name} is no text"));
+        }
+        match self.fields.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),

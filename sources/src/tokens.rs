@@ -16,7 +16,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map as Fields, Value};
 use sha2::{Digest as _, Sha256};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::shape::{self, Shape};
@@ -24,7 +24,9 @@ use crate::table::ForeignRow;
 use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
-const TABLES: [&str; 2] = ["tokens", "workspace_tokens"];
+/// A file may have both: every token that is in one of them is there.
+const TABLES: [(&str, &str); 2] =
+    [("tokens", "select * from tokens"), ("workspace_tokens", "select * from workspace_tokens")];
 const TYPES: [&str; 3] = ["agent", "squad", "readonly"];
 const OPTIONAL: [(&str, Shape); 12] = [
     ("project", Shape::Text),
@@ -207,21 +209,34 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let known =
         "select name from sqlite_master where type in ('table', 'view') and name in ('tokens', 'workspace_tokens')";
     let found: Vec<String> = sqlx::query_scalar(known).fetch_all(&mut conn).await.map_err(broken)?;
-    let Some(table) = TABLES.into_iter().find(|table| found.iter().any(|found| found == table)) else {
+    if found.is_empty() {
         let what = "has neither a table tokens nor workspace_tokens";
         return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
-    };
-    let query = match table {
-        "tokens" => "select * from tokens",
-        _ => "select * from workspace_tokens",
-    };
-    let mut rows = sqlx::query(query).fetch(&mut conn);
+    }
+    for (table, query) in TABLES {
+        if found.iter().any(|found| found == table) {
+            list_table(path, &mut conn, table, query, keyed, sink).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn list_table(
+    path: &Path,
+    conn: &mut SqliteConnection,
+    table: &str,
+    query: &'static str,
+    keyed: &KeyedHash,
+    sink: &Sink,
+) -> Result<(), Unlisted> {
+    let broken = |error: sqlx::Error| Unlisted::unreachable(path.display(), error);
+    let mut rows = sqlx::query(query).fetch(conn);
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
         sink.still_heard()?;
         let place = format!("{}: {table} row {number}", path.display());
-        let row = ForeignRow(fields(&row));
+        let row = foreign(&row);
         let about = row.about("id");
         match token(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
@@ -237,7 +252,7 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     check_hash(&hash)?;
     let workspace = match row.text("workspace")? {
         Some(workspace) => workspace,
-        None => row.needed("workspace_id").map_err(|_| "workspace is missing".to_owned())?,
+        None => row.text("workspace_id")?.filter(|id| !id.is_empty()).ok_or("workspace is missing")?,
     };
     let kind = row.needed("token_type")?;
     if !TYPES.contains(&kind.as_str()) {
@@ -249,9 +264,9 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
     row.text("label")?;
     let revoked = row.time("revoked_at")?.is_some();
     for name in ["id", "revoked_at", "token", "token_hash"] {
-        row.0.remove(name);
+        row.fields.remove(name);
     }
-    row.0.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
+    row.fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
     Ok(Listed {
         // Of another kind than the agents of the JSON file, which the same map speaks of.
         names: vec![format!("workspace:{workspace}")],
@@ -261,25 +276,34 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
         life: if revoked { Life::Revoked } else { Life::Living },
         expires_at: None,
         read_only: kind == "readonly",
-        details: details::document(row.0),
+        details: details::document(row.fields),
         place: place.to_owned(),
     })
 }
 
-fn fields(row: &SqliteRow) -> Fields<String, Value> {
-    let value = |index: usize| {
-        let kind = row.try_get_raw(index).ok().filter(|raw| !raw.is_null())?.type_info().name().to_owned();
-        match kind.as_str() {
-            "INTEGER" => row.try_get_unchecked::<i64, _>(index).ok().map(Value::from),
-            "REAL" => row.try_get_unchecked::<f64, _>(index).ok().map(|number| Value::from(number.to_string())),
-            "BLOB" => None,
-            _ => row.try_get_unchecked::<String, _>(index).ok().map(Value::from),
+fn foreign(row: &SqliteRow) -> ForeignRow {
+    let mut foreign = ForeignRow::default();
+    for column in row.columns() {
+        match value(row, column.ordinal()) {
+            Some(value) => drop(foreign.fields.insert(column.name().to_owned(), value)),
+            None => drop(foreign.unreadable.insert(column.name().to_owned())),
         }
-    };
-    row.columns()
-        .iter()
-        .map(|column| (column.name().to_owned(), value(column.ordinal()).unwrap_or(Value::Null)))
-        .collect()
+    }
+    foreign
+}
+
+/// `None`: bytes, or a text that is none.
+fn value(row: &SqliteRow, index: usize) -> Option<Value> {
+    let raw = row.try_get_raw(index).ok()?;
+    if raw.is_null() {
+        return Some(Value::Null);
+    }
+    match raw.type_info().name() {
+        "INTEGER" => row.try_get_unchecked::<i64, _>(index).ok().map(Value::from),
+        "REAL" => row.try_get_unchecked::<f64, _>(index).ok().map(|number| Value::from(number.to_string())),
+        "BLOB" => None,
+        _ => row.try_get_unchecked::<String, _>(index).ok().map(Value::from),
+    }
 }
 
 fn check_hash(hash: &str) -> Result<(), String> {
@@ -403,7 +427,13 @@ mod tests {
              insert into workspace_tokens values ('t3', null, 'agent', '{hash}', null, null, null);
              insert into workspace_tokens values ('t4', 'gaf', 'admin', '{hash}', null, null, null);
              insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);
-             insert into workspace_tokens values (null, 'gaf', 'agent', '{hash}', null, null, null);"
+             insert into workspace_tokens values (null, 'gaf', 'agent', '{hash}', null, null, null);
+             insert into workspace_tokens values ('t7', 'gaf', 'agent', '{hash}', null, x'323032362d30342d3033', null);
+             insert into workspace_tokens values ('t8', 'gaf', 'agent', '{hash}', null, cast(x'ff32303236' as text), null);
+             insert into workspace_tokens values ('t9', 'gaf', 'agent', '{hash}', x'00', null, null);
+             insert into workspace_tokens values ('t10', 'gaf', x'6167656e74', '{hash}', null, null, null);
+             insert into workspace_tokens values (x'743131', 'gaf', 'agent', '{hash}', null, null, null);
+             insert into workspace_tokens values ('t12', x'676166', 'agent', '{hash}', null, null, null);"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
         let (listed, items) = items(&path).await;
@@ -417,9 +447,34 @@ mod tests {
                 "workspace_tokens row 4: token_type is not agent, squad or readonly; Refs([t4])",
                 "workspace_tokens row 5: created_at is no time; Refs([t5])",
                 "workspace_tokens row 6: id is missing; Anything",
+                "workspace_tokens row 7: revoked_at is no text; Refs([t7])",
+                "workspace_tokens row 8: revoked_at is no text; Refs([t8])",
+                "workspace_tokens row 9: created_at is no text; Refs([t9])",
+                "workspace_tokens row 10: token_type is no text; Refs([t10])",
+                "workspace_tokens row 11: id is no text; Anything",
+                "workspace_tokens row 12: workspace_id is no text; Refs([t12])",
             ]
         );
         assert!(matches!(&items[1], Item::Listed(listed) if listed.read_only));
         assert!(!format!("{items:?}").contains(hash));
+    }
+
+    #[tokio::test]
+    async fn a_database_file_with_both_tables_is_read_with_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edge.sqlite");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut conn = options.connect().await.unwrap();
+        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let sql = format!(
+            "create table workspace_tokens (id text, workspace_id text, token_type text, token_hash text, revoked_at);
+             create table tokens (id text, workspace text, token_type text, token_hash text, revoked_at);
+             insert into workspace_tokens values ('w1', 'gaf', 'agent', '{hash}', null);
+             insert into tokens values ('t1', 'gaf', 'squad', '{hash}', null);"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+        let (listed, items) = items(&path).await;
+        listed.unwrap();
+        assert_eq!(told(&items), ["workspace:gaf t1 Living", "workspace:gaf w1 Living"]);
     }
 }

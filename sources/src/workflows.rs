@@ -21,6 +21,8 @@ const MAX_PAGES: usize = 10_000;
 const MAX_BODY: usize = 8 << 20;
 /// Attempts at one page, when the service asks for patience or fails.
 const ATTEMPTS: u32 = 4;
+const REPEATS: &str =
+    "repeats what was listed already; of a service that knows of no pages, the map says single_page = true";
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 const OPTIONAL: [(&str, Shape); 3] =
@@ -30,8 +32,8 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Web(web) = &map.place else { return Ok(()) };
     let service = Service::open(web)?;
     let mut seen = HashSet::new();
-    let mut next = Some(service.page(0)?);
-    let (mut skip, mut was_short, mut by_link, mut last) = (0, false, false, Vec::new());
+    let mut next = Some(if web.single_page { service.all()? } else { service.page(0)? });
+    let (mut skip, mut by_link, mut last) = (0, false, Vec::new());
     for number in 0..MAX_PAGES {
         let Some(url) = next.take() else { return Ok(()) };
         let place = format!("page {}", number + 1);
@@ -52,11 +54,8 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
             return Ok(());
         }
         if is_known(&rows, &seen) || *workflows == last {
-            if was_short {
-                // A service that knows nothing of pages gave all it has at once, and now does so again.
-                return Ok(());
-            }
-            return Err(Unlisted::new(FailureKind::Malformed, place, "repeats what was listed already"));
+            // Never the end: a page that was asked for did not come, and what is on it and behind it is not known.
+            return Err(Unlisted::new(FailureKind::Malformed, place, REPEATS));
         }
         for ((place, row), workflow) in rows.into_iter().zip(workflows) {
             match row {
@@ -75,13 +74,11 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
                 Some(service.own(link)?)
             }
             // It has links, and this was the last one.
-            Some(_) => None,
-            None if by_link => None,
+            Some(Value::Null) => None,
+            Some(_) => return Err(Unlisted::new(FailureKind::Malformed, place, "has a nextPageUrl that is no text")),
+            None if by_link || web.single_page => None,
             // A page may be short because the service gives fewer at a time than it was asked for: only an empty one is the end.
-            None => {
-                was_short = workflows.len() < PAGE;
-                Some(service.page(skip)?)
-            }
+            None => Some(service.page(skip)?),
         };
     }
     Err(Unlisted::new(FailureKind::Malformed, web.url.as_str(), "has no last page"))
@@ -178,12 +175,16 @@ impl Service {
         Ok(Self { client, base, location: web.location.clone(), token })
     }
 
-    fn page(&self, skip: usize) -> Result<Url, Unlisted> {
+    /// Everything at once, from a service that knows of no pages.
+    fn all(&self) -> Result<Url, Unlisted> {
         let mut url = self.base.join("workflows/").map_err(|error| Unlisted::unreachable(&self.base, error))?;
-        url.query_pairs_mut()
-            .append_pair("locationId", &self.location)
-            .append_pair("skip", &skip.to_string())
-            .append_pair("limit", &PAGE.to_string());
+        url.query_pairs_mut().append_pair("locationId", &self.location);
+        Ok(url)
+    }
+
+    fn page(&self, skip: usize) -> Result<Url, Unlisted> {
+        let mut url = self.all()?;
+        url.query_pairs_mut().append_pair("skip", &skip.to_string()).append_pair("limit", &PAGE.to_string());
         Ok(url)
     }
 

@@ -7,6 +7,7 @@ use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
 use super::state::Grant;
+use super::terms::Terms;
 use super::{delegation, terms, verification};
 use crate::command::Command;
 use crate::ids::GrantId;
@@ -80,11 +81,11 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     spoken_of(c.source, c.kind, &c.reference)?;
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
-    let inventory = inventory(turn, c.holder)?;
-    if inventory.is_withheld(c.kind, &c.reference, turn.now()) {
+    let held = inventory(turn, c.holder)?;
+    if held.is_withheld(c.kind, &c.reference, turn.now()) {
         return Err(Rejection::new(Code::Withheld).field("ref").into());
     }
-    if let Some(living) = inventory.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
+    if let Some(living) = held.named(c.kind, &c.reference).filter(|living| !living.is_expired(turn.now())) {
         let same = living.source() == c.source;
         return if same {
             terms::follow_source(turn, c)
@@ -93,6 +94,8 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
         };
     }
     free_name(turn, c.holder, c.kind, &c.reference)?;
+    let told = Terms { scope: c.scope.clone(), expires_at: c.expires_at };
+    let Terms { scope, expires_at } = inventory(turn, c.holder)?.left(c.kind, &c.reference).within_both(&told);
     let granted = Granted {
         grant: GrantId::from_bits(turn.fresh_id()),
         holder: c.holder,
@@ -100,10 +103,10 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
         kind: c.kind,
         reference: c.reference.clone(),
         source: c.source,
-        scope: c.scope.clone(),
+        scope,
         delegable: false,
         granted_by: None,
-        expires_at: c.expires_at,
+        expires_at,
         parent: None,
         verified: true,
         details: c.details.as_ref().map(Text::sealed),
@@ -117,10 +120,8 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
     let state = inventory(turn, c.holder)?;
     match state.grant(c.grant) {
         None if state.dead_since(c.grant).is_some() => return Ok(Outcome::AlreadyDone),
-        Some(grant) if grant.kind().is_computed() => {
-            return Err(Rejection::new(Code::ComputedCapability).field("grant").into());
-        }
-        _ => {}
+        Some(grant) => not_computed(grant)?,
+        None => {}
     }
     if let Some(outcome) = over_grant(turn, c.holder, c.grant, command)? {
         return Ok(outcome);
@@ -128,6 +129,11 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
     let reason = c.reason.as_ref().map(Text::sealed);
     end(turn, Link { holder: c.holder, grant: c.grant }, How::Revoked(reason), EndedBy::Actor)?;
     Ok(Outcome::Done)
+}
+
+/// What follows from a membership or a role ends and changes with that, and by nobody's word.
+pub(super) fn not_computed(grant: &Grant) -> Result<(), Rejection> {
+    if grant.kind().is_computed() { Err(Rejection::new(Code::ComputedCapability).field("grant")) } else { Ok(()) }
 }
 
 fn spoken_of(source: Source, kind: CapabilityKind, reference: &CapabilityRef) -> Result<(), Rejection> {

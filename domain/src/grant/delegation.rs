@@ -2,7 +2,7 @@
 
 use super::authority::{active_holder, as_holder, inventory, living, over_grant, stream};
 use super::command::{AttenuateGrant, DelegateGrant};
-use super::decide::{check_terms, free_name, room_for_guilds};
+use super::decide::{check_terms, free_name, not_computed, room_for_guilds};
 use super::event::{GrantEvent, Granted, Link};
 use super::scope::Scope;
 use crate::command::Command;
@@ -21,6 +21,7 @@ pub(super) fn attenuate(turn: &mut Turn<'_>, c: &AttenuateGrant, command: &Comma
         return Err(Rejection::new(Code::ScopeTooLong).field("scope").into());
     }
     let grant = unexpired(turn, Link { holder: c.holder, grant: c.grant })?;
+    not_computed(grant)?;
     let expires_at = c.expires_at.or(grant.expires_at);
     narrower(&c.scope, expires_at, &grant.scope, grant.expires_at)?;
     if c.scope == grant.scope && expires_at == grant.expires_at {

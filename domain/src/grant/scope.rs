@@ -183,6 +183,17 @@ impl Scope {
         };
         Self { allow_actions, read_only: self.read_only || other.read_only, rate_limit }
     }
+
+    /// The widest scope within both, also where neither rate is the narrower one: for one grant that is charged in the place of two.
+    pub fn within_both(&self, other: &Self) -> Self {
+        let rate_limit = match (self.rate_limit, other.rate_limit) {
+            (None, rate) | (rate, None) => rate,
+            (Some(mine), Some(theirs)) => {
+                Some(Rate { uses: mine.uses.min(theirs.uses), per: mine.per.max(theirs.per) })
+            }
+        };
+        Self { rate_limit, ..self.meet(other) }
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +222,13 @@ mod tests {
                 prop_assert_eq!(meet.allows(&action), a.allows(&action) && b.allows(&action));
             }
             prop_assert_eq!(meet.read_only, a.read_only || b.read_only);
+        }
+
+        #[test]
+        fn what_is_within_both_is_the_widest_of_it(a in any_scope(), b in any_scope(), c in any_scope()) {
+            let both = a.within_both(&b);
+            prop_assert!(both.is_within(&a) && both.is_within(&b));
+            prop_assert!(!(c.is_within(&a) && c.is_within(&b)) || c.is_within(&both));
         }
 
         #[test]

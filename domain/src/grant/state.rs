@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
+use super::terms::{Terms, Word};
 use crate::ids::{CitizenId, GrantId};
 use crate::party::{HolderId, HolderKind};
 use crate::time::Time;
@@ -23,8 +24,8 @@ pub struct Grant {
     pub stale: bool,
     /// Attempts to verify it that came to nothing since the last one that did not.
     pub failed_attempts: u32,
-    /// Its end is an actor's word, not its source's: once over, no importer begins it again.
-    limited: bool,
+    /// What an actor left of it, if one said so. Not what was delegated: whoever delegates binds no source.
+    left: Option<Arc<Terms>>,
     /// Somebody asked for a verification ahead of its hour.
     pub reverify: bool,
     /// What was delegated from it; of the first grant of a chain, everything below it.
@@ -67,7 +68,19 @@ impl Grant {
 
     /// Past the end that an actor gave it.
     fn is_withdrawn(&self, now: Time) -> bool {
-        self.limited && self.is_expired(now)
+        self.left.as_ref().is_some_and(|left| left.is_over(now))
+    }
+
+    /// An actor narrows it to this: what stays as it was is not their word.
+    fn hear(&mut self, scope: &Scope, expires_at: Option<Time>) {
+        let mut left = self.left.as_deref().cloned().unwrap_or_default();
+        if *scope != self.scope {
+            left.scope = scope.clone();
+        }
+        if expires_at != self.expires_at {
+            left.expires_at = expires_at;
+        }
+        self.left = (left != Terms::default()).then(|| Arc::new(left));
     }
 
     /// When the source was last known to have it.
@@ -86,8 +99,8 @@ pub struct Inventory {
     by_name: OrdMap<Name, GrantId>,
     /// Since when; until they are pruned.
     dead: OrdMap<GrantId, Time>,
-    /// What an actor took away, and from which source: importers leave it so.
-    withheld: OrdMap<Name, OrdSet<Source>>,
+    /// What actors said of what ended since, and of which source's: importers leave it so.
+    words: OrdMap<Name, OrdMap<Source, Word>>,
 }
 
 impl Inventory {
@@ -120,8 +133,26 @@ impl Inventory {
 
     /// Whether an actor took this away, from whatever source it came, so that no importer gives it back.
     pub fn is_withheld(&self, kind: CapabilityKind, reference: &CapabilityRef, now: Time) -> bool {
-        self.withheld.contains_key(&(kind, reference.clone()))
+        let is_no = |word: &Word| match word {
+            Word::Nothing => true,
+            Word::AtMost(left) => left.is_over(now),
+        };
+        self.words(kind, reference).any(is_no)
             || self.named(kind, reference).is_some_and(|grant| grant.is_withdrawn(now))
+    }
+
+    /// The most that importers give of this: what actors left of it, from whatever source it came.
+    pub fn left(&self, kind: CapabilityKind, reference: &CapabilityRef) -> Terms {
+        let ended = self.words(kind, reference).filter_map(|word| match word {
+            Word::Nothing => None,
+            Word::AtMost(left) => Some(left),
+        });
+        let living = self.named(kind, reference).and_then(|grant| grant.left.as_deref());
+        ended.chain(living).fold(Terms::default(), |left, terms| left.within_both(terms))
+    }
+
+    fn words(&self, kind: CapabilityKind, reference: &CapabilityRef) -> impl Iterator<Item = &Word> {
+        self.words.get(&(kind, reference.clone())).into_iter().flat_map(OrdMap::values)
     }
 
     pub fn evolve(&mut self, event: &GrantEvent, at: Time) {
@@ -136,7 +167,9 @@ impl Inventory {
                 });
             }),
             GrantEvent::Attenuated { grant, scope, expires_at, told } => self.change(*grant, |grant| {
-                grant.limited |= !told && grant.parent().is_none() && grant.expires_at != *expires_at;
+                if !told && grant.parent().is_none() {
+                    grant.hear(scope, *expires_at);
+                }
                 grant.scope = scope.clone();
                 grant.expires_at = *expires_at;
             }),
@@ -153,11 +186,7 @@ impl Inventory {
             }),
             GrantEvent::WentStale { grant } => self.change(*grant, |grant| grant.stale = true),
             GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor, at),
-            GrantEvent::Expired { grant, by } => {
-                let limited = self.grant(*grant).is_some_and(|grant| grant.limited);
-                self.end(*grant, limited && *by == EndedBy::City, at);
-            }
-            GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
+            GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
             GrantEvent::Pruned { grant } => {
                 self.dead.remove(grant);
             }
@@ -167,9 +196,7 @@ impl Inventory {
     fn begin(&mut self, granted: &Granted, at: Time) {
         let name = (granted.kind, granted.reference.clone());
         self.holder = Some((granted.holder, granted.holder_kind));
-        if granted.granted_by.is_some() && granted.parent.is_none() {
-            self.lift(&name, granted.source);
-        }
+        let left = self.heard(&name, granted);
         self.by_name.insert(name, granted.grant);
         let grant = Grant {
             begun: Arc::new(granted.clone()),
@@ -179,19 +206,35 @@ impl Inventory {
             last_verified_at: granted.verified.then_some(at),
             stale: false,
             failed_attempts: 0,
-            limited: granted.granted_by.is_some() && granted.parent.is_none() && granted.expires_at.is_some(),
+            left: left.map(Arc::new),
             reverify: false,
             children: OrdSet::new(),
         };
         self.living.insert(granted.grant, grant);
     }
 
+    /// What an actor leaves of a grant that begins: an importer's goes on with what was left of the source's last one.
+    fn heard(&mut self, name: &Name, granted: &Granted) -> Option<Terms> {
+        if granted.parent.is_some() {
+            return None;
+        }
+        if granted.granted_by.is_some() {
+            self.lift(name, granted.source);
+            let given = Terms { scope: granted.scope.clone(), expires_at: granted.expires_at };
+            return (given != Terms::default()).then_some(given);
+        }
+        match self.words.get(name)?.get(&granted.source)? {
+            Word::AtMost(left) => Some(left.clone()),
+            Word::Nothing => None,
+        }
+    }
+
     /// Whoever has the source's authority gave it again.
     fn lift(&mut self, name: &Name, source: Source) {
-        let Some(sources) = self.withheld.get_mut(name) else { return };
-        sources.remove(&source);
-        if sources.is_empty() {
-            self.withheld.remove(name);
+        let Some(words) = self.words.get_mut(name) else { return };
+        words.remove(&source);
+        if words.is_empty() {
+            self.words.remove(name);
         }
     }
 
@@ -201,13 +244,16 @@ impl Inventory {
         }
     }
 
-    fn end(&mut self, id: GrantId, withhold: bool, at: Time) {
+    fn end(&mut self, id: GrantId, by_actor: bool, at: Time) {
         let Some(grant) = self.living.remove(&id) else { return };
         let name = (grant.kind(), grant.reference().clone());
         self.by_name.remove(&name);
         self.dead.insert(id, at);
-        if withhold {
-            self.withheld.entry(name).or_default().insert(grant.source());
-        }
+        let word = match grant.left.as_deref() {
+            _ if by_actor => Word::Nothing,
+            Some(left) => Word::AtMost(left.clone()),
+            None => return,
+        };
+        self.words.entry(name).or_default().insert(grant.source(), word);
     }
 }

@@ -1,4 +1,5 @@
-//! What a source says of the terms of a grant that it told of: what got narrower arrives, what got wider does not.
+//! The terms of a grant: what it allows, and until when. What a source says of them arrives where it is narrower, and what an actor left
+//! of them binds whoever imports.
 
 use super::authority::{inventory, stream};
 use super::command::ImportCapability;
@@ -7,8 +8,36 @@ use super::scope::Scope;
 use crate::time::Time;
 use crate::turn::{Outcome, Stop, Turn};
 
+/// The default allows everything, for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    pub scope: Scope,
+    pub expires_at: Option<Time>,
+}
+
+impl Terms {
+    pub fn is_over(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Terms that are no wider than either.
+    pub fn within_both(&self, other: &Self) -> Self {
+        let expires_at = self.expires_at.into_iter().chain(other.expires_at).min();
+        Self { scope: self.scope.within_both(&other.scope), expires_at }
+    }
+}
+
+/// What an actor said of a capability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It was taken away.
+    Nothing,
+    /// It was narrowed, or given with limits.
+    AtMost(Terms),
+}
+
 /// What is left of a grant's terms when its source says these; `None` when they say nothing narrower. An actor may have narrowed them
-/// further than the source ever did, and nobody can tell afterwards: so wider terms of a source change nothing.
+/// further than the source ever did: so wider terms of a source change nothing.
 pub fn narrowed(held: (&Scope, Option<Time>), told: (&Scope, Option<Time>)) -> Option<(Scope, Option<Time>)> {
     let scope = held.0.meet(told.0);
     let expires_at = held.1.into_iter().chain(told.1).min();

@@ -3,6 +3,7 @@
 
 mod guilds;
 mod histories;
+mod words;
 
 use super::command::*;
 use super::event::FailureKind;

@@ -35,7 +35,8 @@ A mapping file, for d1:tokens, plugin:yaml and fs:skills:
 
 Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs.
 
-For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network.
+For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network; single_page = true for one that
+gives everything at once and knows of no pages. A page that repeats is otherwise a page that is missing.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.
 
 A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are

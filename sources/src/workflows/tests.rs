@@ -13,24 +13,34 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{Item, Wrong};
 
-/// What the service answers to the next requests, in order; the last one again and again.
+/// What the service answers to the next requests, in order; the last one again and again. A page that repeats is no end: whoever lists
+/// pages by number ends with an empty one.
 type Script = Vec<(u16, &'static str, String)>;
 
 /// A variable of every environment; what it holds is the token.
 const TOKEN: &str = "HOME";
 
 async fn serve(script: Script) -> String {
-    let script = Arc::new(Mutex::new(script));
-    let answer = move |Query(query): Query<BTreeMap<String, String>>, headers: HeaderMap| {
-        let script = Arc::clone(&script);
+    let script = Mutex::new(script);
+    serve_by(move |_| {
+        let mut script = script.lock().unwrap();
+        if script.len() > 1 { script.remove(0) } else { script[0].clone() }
+    })
+    .await
+}
+
+type AskedFor = BTreeMap<String, String>;
+
+/// A service that answers by what it is asked for.
+async fn serve_by(answers: impl Fn(&AskedFor) -> (u16, &'static str, String) + Send + Sync + 'static) -> String {
+    let answers = Arc::new(answers);
+    let answer = move |Query(query): Query<AskedFor>, headers: HeaderMap| {
+        let answers = Arc::clone(&answers);
         async move {
             assert_eq!(headers["version"], VERSION);
             assert_eq!(headers["authorization"], format!("Bearer {}", std::env::var(TOKEN).unwrap()));
             assert!(query.contains_key("locationId") || query.contains_key("cursor"), "{query:?}");
-            let (status, retry_after, body) = {
-                let mut script = script.lock().unwrap();
-                if script.len() > 1 { script.remove(0) } else { script[0].clone() }
-            };
+            let (status, retry_after, body) = answers(&query);
             let status = StatusCode::from_u16(status).unwrap();
             if status == StatusCode::REQUEST_TIMEOUT {
                 tokio::time::sleep(Duration::from_secs(5)).await;
@@ -45,12 +55,10 @@ async fn serve(script: Script) -> String {
     url
 }
 
-fn map(url: &str, allow_private: bool) -> Map {
+fn map(url: &str, more: &str) -> Map {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("map.toml");
-    let text = format!(
-        "url = '{url}'\nlocation = 'loc'\ncredential_env = '{TOKEN}'\nallow_private = {allow_private}\ntimeout_seconds = 1"
-    );
+    let text = format!("url = '{url}'\nlocation = 'loc'\ncredential_env = '{TOKEN}'\ntimeout_seconds = 1\n{more}");
     std::fs::write(&path, text).unwrap();
     Map::read(domain::grant::kind::Source::GhlWorkflows, &path).unwrap()
 }
@@ -60,8 +68,12 @@ async fn listed(script: Script) -> (Result<(), Unlisted>, Vec<String>) {
 }
 
 async fn list_at(url: &str, allow_private: bool) -> (Result<(), Unlisted>, Vec<String>) {
+    list_with(url, &format!("allow_private = {allow_private}")).await
+}
+
+async fn list_with(url: &str, more: &str) -> (Result<(), Unlisted>, Vec<String>) {
     let (sender, mut items) = mpsc::channel(1000);
-    let done = list(&map(url, allow_private), &Sink::new(sender)).await;
+    let done = list(&map(url, more), &Sink::new(sender)).await;
     let tell = |item: Item| match item {
         Item::Listed(listed) => format!("{} {:?}", listed.reference, listed.life),
         Item::Wrong(Wrong { place, what, about }) => format!("{place}: {what}; {about:?}"),
@@ -81,7 +93,8 @@ fn ok(body: String) -> (u16, &'static str, String) {
 
 #[tokio::test]
 async fn pages_are_followed_by_number_and_by_link() {
-    let (done, items) = listed(vec![ok(page(0..100, json!({}))), ok(page(100..130, json!({})))]).await;
+    let pages = vec![ok(page(0..100, json!({}))), ok(page(100..130, json!({}))), ok(page(0..0, json!({})))];
+    let (done, items) = listed(pages).await;
     done.unwrap();
     assert_eq!(items.len(), 130);
     let next = json!({"nextPageUrl": "/workflows/?cursor=2"});
@@ -92,9 +105,43 @@ async fn pages_are_followed_by_number_and_by_link() {
     let (done, items) = listed(short).await;
     done.unwrap();
     assert_eq!(items.len(), 60, "a service may give fewer at a time than it was asked for");
-    let (done, items) = listed(vec![ok(page(0..50, json!({})))]).await;
+    let (done, items) = listed(vec![ok(page(0..2, json!({"nextPageUrl": null})))]).await;
     done.unwrap();
-    assert_eq!(items.len(), 50, "one that knows of no pages gives all at once");
+    assert_eq!(items.len(), 2, "it has links, and this was the last page");
+    let (done, _) = listed(vec![ok(page(0..2, json!({"nextPageUrl": {"url": "/workflows/?cursor=2"}})))]).await;
+    assert!(done.unwrap_err().what.contains("nextPageUrl"));
+}
+
+#[tokio::test]
+async fn a_page_that_repeats_is_never_the_end_of_the_list() {
+    // It gives fifty at a time, however many it is asked for, and once it gives the page before again.
+    let capped = |repeats_at: usize| {
+        serve_by(move |query| {
+            let skip: usize = query["skip"].parse().unwrap();
+            let from = u32::try_from(if skip == repeats_at { skip - 50 } else { skip }).unwrap();
+            ok(page(from.min(550)..(from + 50).min(550), json!({})))
+        })
+    };
+    let (done, items) = list_at(&capped(usize::MAX).await, true).await;
+    done.unwrap();
+    assert_eq!(items.len(), 550);
+    for (repeats_at, listed) in [(450, 450), (50, 50)] {
+        let (done, items) = list_at(&capped(repeats_at).await, true).await;
+        let unlisted = done.unwrap_err();
+        assert_eq!((unlisted.kind, items.len()), (FailureKind::Malformed, listed));
+        assert!(unlisted.what.contains("single_page"), "{unlisted}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_knows_of_no_pages_is_asked_once_if_the_map_says_so() {
+    let everything =
+        || serve_by(|query| (200, "", page(0..if query.contains_key("skip") { 7 } else { 150 }, json!({}))));
+    let (done, items) = list_with(&everything().await, "allow_private = true\nsingle_page = true").await;
+    done.unwrap();
+    assert_eq!(items.len(), 150);
+    let (done, items) = list_with(&everything().await, "allow_private = true").await;
+    assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Malformed, 7), "nobody said that it is all");
 }
 
 #[tokio::test]
@@ -102,16 +149,15 @@ async fn a_workflow_that_is_wrong_costs_itself() {
     let body = json!({"workflows": [
         {"id": "a", "name": "x", "status": "draft"}, {"id": 7, "name": "x", "status": "active"}, {"id": "c", "name": "x", "status": "odd"}, 3,
     ]});
-    let (done, items) = listed(vec![ok(body.to_string())]).await;
+    let (done, items) = listed(vec![ok(body.to_string()), ok(page(0..0, json!({})))]).await;
     done.unwrap();
     assert_eq!(items[0], "a Revoked");
     assert_eq!(items[1], "page 1, workflow 2: id is no text, or empty; Anything");
     assert!(items[2].contains("status is not") && items[2].ends_with("Refs([c])"), "{items:?}");
     assert!(items[3].ends_with("is no object; Anything"), "{items:?}");
-    assert_eq!(items.len(), 4, "the same page again tells nothing more");
+    assert_eq!(items.len(), 4);
     let (done, items) = listed(vec![ok(json!({"workflows": [7]}).to_string())]).await;
-    done.unwrap();
-    assert_eq!(items.len(), 1);
+    assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Malformed, 1), "the same again");
 }
 
 #[tokio::test]
@@ -143,7 +189,8 @@ async fn each_way_in_which_a_service_fails_is_told_apart() {
 async fn a_service_that_asks_for_patience_gets_it() {
     let started = std::time::Instant::now();
     let (done, items) =
-        listed(vec![(429, "2", String::new()), (502, "", String::new()), ok(page(0..1, json!({})))]).await;
+        listed(vec![(429, "2", String::new()), (502, "", String::new()), ok(page(0..1, json!({"nextPageUrl": null})))])
+            .await;
     done.unwrap();
     assert_eq!(items, ["w0 Living"]);
     assert!(started.elapsed() >= Duration::from_secs(2), "as long as it asked for: {:?}", started.elapsed());
@@ -181,7 +228,7 @@ async fn raw(answers: Vec<String>, hangs: bool) -> String {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_asked_for_again_and_never_believed() {
     let answer = |length: usize, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-    let whole = page(0..2, json!({}));
+    let whole = page(0..2, json!({"nextPageUrl": null}));
     let half = answer(whole.len(), &whole[..whole.len() / 2]);
     let (done, items) = list_at(&raw(vec![half.clone()], false).await, true).await;
     assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Unreachable, 0));

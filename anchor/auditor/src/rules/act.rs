@@ -12,7 +12,7 @@ use super::values::{
 use super::{Actor, Entry, Notes, World};
 
 /// What an act owes before it ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Due {
     TreasuryOpened(TreasuryId),
     OwnerExists(TreasuryId),

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::act::Due;
 use super::citizen::Kind as CitizenKind;
 use super::values::{CitizenId, FromText, GrantId, GuildId, Member, Slug, SquadId, Time, read_text};
 use super::{Notes, World, events};
@@ -115,6 +116,23 @@ impl Source {
         }
     }
 
+    /// What a grant of this source follows from, if it does from something.
+    fn follows(self, holder: Holder, reference: &str) -> Option<Due> {
+        match (self, holder, guild_of(reference)) {
+            (Self::Membership, Holder::Citizen(id), Some(guild)) => {
+                Some(Due::GuildRole { guild, member: Member::Citizen(id) })
+            }
+            (Self::Membership, Holder::Squad(id), Some(guild)) => {
+                Some(Due::GuildRole { guild, member: Member::Squad(id) })
+            }
+            (Self::Roles, Holder::Citizen(citizen), None) => {
+                let role = Slug::from_text(reference.strip_prefix("role/")?)?;
+                Some(Due::DataAccess { citizen, role })
+            }
+            _ => None,
+        }
+    }
+
     /// Names that begin with a guild's id and a slash are that guild's, and it has no others.
     fn names(self, reference: &str) -> bool {
         match (self, guild_of(reference)) {
@@ -183,7 +201,7 @@ macro_rules! deserialize {
 }
 deserialize!(Holder, Source, Rate);
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     allow_actions: Option<BTreeSet<Box<str>>>,
@@ -305,6 +323,22 @@ pub struct Ended {
 /// A holder, a kind, and the first 16 bytes of the hash of a ref.
 type Name = (Holder, CapabilityKind, u128);
 
+/// A scope and an end that are somebody's word.
+#[derive(Debug, Clone, Default)]
+struct Left {
+    scope: Scope,
+    end: Option<Time>,
+}
+
+/// What somebody said of a name.
+#[derive(Debug)]
+enum Word {
+    /// It was taken away.
+    Nothing,
+    /// It was narrowed, or given with limits.
+    AtMost(Left),
+}
+
 /// A living grant.
 #[derive(Debug)]
 struct Grant {
@@ -317,8 +351,10 @@ struct Grant {
     children: HashSet<GrantId>,
     fresh_since: Time,
     stale: bool,
-    /// Its end is somebody's word.
-    limited: bool,
+    /// What somebody left of it.
+    left: Option<Box<Left>>,
+    /// What a computed one agrees with whenever it begins or ends.
+    follows: Option<Box<Due>>,
 }
 
 /// What is counted of a holder's living grants.
@@ -348,8 +384,8 @@ pub struct Inventories {
     living: HashMap<GrantId, Grant>,
     names: HashMap<Name, GrantId>,
     counts: HashMap<(Holder, Counted), u64>,
-    /// Taken away by somebody, and from which sources: not for importers to bring back.
-    withheld: HashMap<Name, HashSet<Source>>,
+    /// What somebody said of what ended since, of each source's: not for importers to undo.
+    words: HashMap<Name, HashMap<Source, Word>>,
     /// Since when; until they are pruned.
     ended: HashMap<GrantId, Time>,
     /// From the first grant on, memberships and roles have theirs. Logs that are older than capabilities begin without any.

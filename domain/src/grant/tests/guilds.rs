@@ -52,6 +52,36 @@ fn guild_roles_and_data_access_follow_what_they_come_from() {
 }
 
 #[test]
+fn nobody_ends_or_narrows_what_follows_from_something_else() {
+    let mut world = World::new();
+    let (ann, ben) = (world.human(), world.human());
+    let guild = world.guild(ann, "smiths");
+    world.member(ann, guild, "member");
+    let end = Some(world.now.plus_days(1));
+    let scope = Scope { read_only: true, ..Scope::default() };
+    for kind in [CapabilityKind::GuildRole, CapabilityKind::DataAccess] {
+        let grant = inventory(&world, ann).of_kind(kind).map(Grant::id).next().unwrap();
+        let holder = HolderId::Citizen(ann);
+        for sender in [ann, world.principal] {
+            let computed = Err(Code::ComputedCapability);
+            assert_eq!(world.send(sender, revoke(ann, grant)), computed);
+            let shorter = AttenuateGrant { holder, grant, scope: Scope::default(), expires_at: end };
+            assert_eq!(world.send(sender, shorter), computed);
+            let narrower = AttenuateGrant { holder, grant, scope: scope.clone(), expires_at: None };
+            assert_eq!(world.send(sender, narrower), computed);
+            assert_eq!(world.send(sender, hand_on(ann, grant, ben)), Err(Code::NotDelegable));
+            assert_eq!(world.send(sender, ReverifyGrant { holder, grant }), Err(Code::NothingToVerify));
+        }
+        assert_eq!(world.send_system(ExpireGrant { holder, grant }), Err(Code::GrantNotExpired));
+        assert_eq!(world.send_system(PruneGrant { holder, grant }), Err(Code::GrantNotPrunable));
+        for verdict in [Verdict::Gone, Verdict::Revoked, Verdict::Expired] {
+            assert_eq!(world.send_system(found(ann, grant, verdict)), Err(Code::NothingToVerify));
+        }
+        assert!(inventory(&world, ann).grant(grant).is_some());
+    }
+}
+
+#[test]
 fn a_squad_of_the_bits_of_a_citizen_is_somebody_else() {
     let mut world = World::new();
     let ann = world.human();

@@ -102,61 +102,74 @@ struct Lives {
     name: Name,
     source: Source,
     parent: Option<GrantId>,
+    scope: Scope,
     expires_at: Option<Time>,
-    /// Its end is somebody's word.
-    limited: bool,
+    /// What somebody left of it: a scope, an end.
+    left: (Option<Scope>, Option<Time>),
 }
+
+/// What somebody said of a name: nothing of it, or no more than this.
+type Said = Option<(Option<Scope>, Option<Time>)>;
 
 /// What the log alone says about grants: told apart from the states that decide.
 #[derive(Default)]
 struct Told {
     living: BTreeMap<GrantId, Lives>,
-    withheld: BTreeSet<(Name, Source)>,
+    said: BTreeMap<(Name, Source), Said>,
 }
 
 impl Told {
     fn read(&mut self, events: &[(Stream, Event, Time)]) {
-        for (_, event, _) in events {
+        for (_, event, at) in events {
             if let Event::Grant(event) = event {
-                self.hear(event);
+                self.hear(event, *at);
             }
         }
     }
 
-    fn hear(&mut self, event: &GrantEvent) {
+    fn hear(&mut self, event: &GrantEvent, at: Time) {
         match event {
-            GrantEvent::Granted(begun) => self.begin(begun),
-            GrantEvent::Attenuated { grant, expires_at, told, .. } => {
+            GrantEvent::Granted(begun) => self.begin(begun, at),
+            GrantEvent::Attenuated { grant, scope, expires_at, told } => {
                 let lives = self.living.get_mut(grant).unwrap();
-                lives.limited |= !told && lives.parent.is_none() && lives.expires_at != *expires_at;
-                lives.expires_at = *expires_at;
+                if !told && lives.parent.is_none() {
+                    let (left, end) = &mut lives.left;
+                    *left = if lives.scope == *scope { left.take() } else { Some(scope.clone()) };
+                    *end = if lives.expires_at == *expires_at { *end } else { *expires_at };
+                }
+                (lives.scope, lives.expires_at) = (scope.clone(), *expires_at);
             }
-            GrantEvent::Revoked { grant, by, .. } => self.end(*grant, |_| *by == EndedBy::Actor),
-            GrantEvent::Expired { grant, by } => self.end(*grant, |lives| lives.limited && *by == EndedBy::City),
-            GrantEvent::Orphaned { grant, .. } => self.end(*grant, |_| false),
+            GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor),
+            GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false),
             _ => {}
         }
     }
 
-    fn begin(&mut self, begun: &Granted) {
+    fn begin(&mut self, begun: &Granted, at: Time) {
         let name = (begun.holder, begun.kind, begun.reference.to_string());
         let parent = begun.parent.map(|link| link.grant);
+        let mut left = (None, None);
         if begun.granted_by.is_none() && begun.source.is_imported() {
-            let kept = self.withheld.iter().any(|(withheld, _)| *withheld == name);
-            assert!(!kept, "an importer brought back {name:?}");
+            for said in self.said.iter().filter(|((of, _), _)| *of == name).map(|(_, said)| said) {
+                let Some((scope, end)) = said else { panic!("an importer brought back {name:?}") };
+                assert!(end.is_none_or(|end| end > at && begun.expires_at.is_some_and(|new| new <= end)), "{begun:?}");
+                assert!(scope.as_ref().is_none_or(|scope| begun.scope.is_within(scope)), "{begun:?}");
+            }
+            left = self.said.get(&(name.clone(), begun.source)).cloned().flatten().unwrap_or_default();
         } else if parent.is_none() {
-            self.withheld.remove(&(name.clone(), begun.source));
+            self.said.remove(&(name.clone(), begun.source));
+            left = (Some(begun.scope.clone()).filter(|scope| *scope != Scope::default()), begun.expires_at);
         }
-        let limited = begun.granted_by.is_some() && parent.is_none() && begun.expires_at.is_some();
-        let lives = Lives { name, source: begun.source, parent, expires_at: begun.expires_at, limited };
-        self.living.insert(begun.grant, lives);
+        let (scope, expires_at) = (begun.scope.clone(), begun.expires_at);
+        self.living.insert(begun.grant, Lives { name, source: begun.source, parent, scope, expires_at, left });
     }
 
-    fn end(&mut self, grant: GrantId, withhold: impl FnOnce(&Lives) -> bool) {
-        if let Some(lives) = self.living.remove(&grant)
-            && withhold(&lives)
-        {
-            self.withheld.insert((lives.name, lives.source));
+    fn end(&mut self, grant: GrantId, by_actor: bool) {
+        let Some(Lives { name, source, left, .. }) = self.living.remove(&grant) else { return };
+        if by_actor {
+            self.said.insert((name, source), None);
+        } else if left != (None, None) {
+            self.said.insert((name, source), Some(left));
         }
     }
 

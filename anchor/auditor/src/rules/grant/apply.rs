@@ -1,10 +1,10 @@
 //! What each event of an inventory must find true, and what it changes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    Attenuated, By, DAY, Delegated, DelegationEnded, Ended, Event, Failed, Grant, Granted, Holder, Link, MAX_ACTIONS,
-    MAX_DEPTH, MAX_DESCENDANTS, Name, Source, Which, hash,
+    Attenuated, By, DAY, Delegated, DelegationEnded, Ended, Event, Failed, Grant, Granted, Holder, Left, Link,
+    MAX_ACTIONS, MAX_DEPTH, MAX_DESCENDANTS, Name, Scope, Source, Which, Word, hash,
 };
 use crate::rules::act::Due;
 use crate::rules::citizen::Kind as CitizenKind;
@@ -52,7 +52,10 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
             notes.expect(fits, || format!("{which} does not end like that by {by:?}"));
             let asked = grant.source.is_imported() && grant.parent.is_none();
             notes.expect(*by != By::Source || asked, || format!("{which} has no source that ends it"));
-            end(which, event, *by, entry, world, notes);
+            let follows = matches!((event, by), (Event::Revoked(_), By::City));
+            let computed = grant.source.is_computed();
+            notes.expect(!computed || follows, || format!("{which} ends by itself, and follows from something else"));
+            end(which, *by, entry, world, notes);
         }
         _ => change(which, event, entry, world, notes),
     }
@@ -85,7 +88,18 @@ fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes
             notes.expect(scope.is_within(&grant.scope) && !later, || format!("{which} gets wider"));
             notes.expect(scope.is_short(), || format!("{which} lists more than {MAX_ACTIONS} actions"));
             notes.expect(!told || asked, || format!("{which} has no source that narrows it"));
-            grant.limited |= !told && grant.parent.is_none() && grant.expires_at != *expires_at;
+            notes.expect(!grant.source.is_computed(), || {
+                format!("{which} is narrowed, and follows from something else")
+            });
+            if !told && grant.parent.is_none() {
+                let left = grant.left.get_or_insert_default();
+                if grant.scope != *scope {
+                    left.scope = scope.clone();
+                }
+                if grant.expires_at != *expires_at {
+                    left.end = *expires_at;
+                }
+            }
             grant.scope = scope.clone();
             grant.expires_at = *expires_at;
         }
@@ -131,10 +145,20 @@ fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes:
     if let Some(living) = world.inventories.names.insert(name, *which) {
         notes.add(format!("{which} begins beside {living}, which is living and has the same holder, kind and ref"));
     }
-    let by_actor = granted.granted_by.is_some() && parent.is_none();
-    if by_actor && let Some(sources) = world.inventories.withheld.get_mut(&name) {
-        sources.remove(source);
-    }
+    let left = match (granted.granted_by, parent) {
+        (_, Some(_)) => None,
+        (Some(_), None) => {
+            if let Some(words) = world.inventories.words.get_mut(&name) {
+                words.remove(source);
+            }
+            let limited = expires_at.is_some() || *scope != Scope::default();
+            limited.then(|| Box::new(Left { scope: scope.clone(), end: *expires_at }))
+        }
+        (None, None) => match world.inventories.words.get(&name).and_then(|words| words.get(source)) {
+            Some(Word::AtMost(left)) => Some(Box::new(left.clone())),
+            _ => None,
+        },
+    };
     let grant = Grant {
         name,
         source: *source,
@@ -145,8 +169,10 @@ fn begin(granted: &Granted, id: Holder, entry: &Entry, world: &mut World, notes:
         children: HashSet::new(),
         fresh_since: entry.at,
         stale: false,
-        limited: by_actor && expires_at.is_some(),
+        left,
+        follows: source.follows(*holder, &granted.r#ref).map(Box::new),
     };
+    world.act.due.extend(grant.follows.as_deref().map(|due| (position, due.clone())));
     world.inventories.add(*which, grant);
 }
 
@@ -158,8 +184,16 @@ fn authorize(granted: &Granted, name: Name, entry: &Entry, world: &mut World, no
         .expect(told == *verified, || format!("{which} counts as verified without its source, or the other way round"));
     if told {
         notes.expect(source.is_imported() || source.is_computed(), || format!("{which} is granted by nobody"));
-        let withheld = world.inventories.withheld.get(&name).is_some_and(|sources| !sources.is_empty());
-        notes.expect(!withheld, || format!("{which} was taken away by somebody, and is imported again"));
+        for word in world.inventories.words.get(&name).into_iter().flat_map(HashMap::values) {
+            match word {
+                Word::AtMost(left) if left.end.is_none_or(|end| end > entry.at) => {
+                    let later = left.end.is_some_and(|end| granted.expires_at.is_none_or(|told| told > end));
+                    let within = granted.scope.is_within(&left.scope) && !later;
+                    notes.expect(within, || format!("{which} is imported wider than somebody left it"));
+                }
+                _ => notes.add(format!("{which} was taken away by somebody, and is imported again")),
+            }
+        }
         return;
     }
     notes.expect(!source.is_computed(), || format!("{which} follows from nothing"));
@@ -238,12 +272,14 @@ fn below(world: &World, grant: GrantId) -> Vec<GrantId> {
     found
 }
 
-fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, notes: &mut Notes) {
+fn end(which: GrantId, by: By, entry: &Entry, world: &mut World, notes: &mut Notes) {
     let below = below(world, which);
     if !below.is_empty() {
         world.act.due.push((notes.position, Due::DescendantsEnded(below)));
     }
     let Some(grant) = world.inventories.remove(which) else { return };
+    // Ended alone, it does not agree with what it follows from.
+    world.act.due.extend(grant.follows.as_deref().map(|due| (notes.position, due.clone())));
     if by == By::Ancestor {
         let gone = grant.parent.is_some_and(|parent| !world.inventories.living.contains_key(&parent));
         notes.expect(gone, || format!("{which} ends with a grant above it that has not ended"));
@@ -252,12 +288,10 @@ fn end(which: GrantId, event: &Event, by: By, entry: &Entry, world: &mut World, 
         above.children.remove(&which);
     }
     world.inventories.ended.insert(which, entry.at);
-    let withheld = match event {
-        Event::Revoked(_) => by == By::Actor,
-        Event::Expired(_) => by == By::City && grant.limited,
-        _ => false,
+    let word = match grant.left {
+        _ if by == By::Actor => Word::Nothing,
+        Some(left) => Word::AtMost(*left),
+        None => return,
     };
-    if withheld {
-        world.inventories.withheld.entry(grant.name).or_default().insert(grant.source);
-    }
+    world.inventories.words.entry(grant.name).or_default().insert(grant.source, word);
 }

@@ -122,11 +122,18 @@ fn an_end_takes_everything_below_with_it() {
 
 /// The source of skills says that the founder has one.
 fn imported(city: &mut City, citizen: &str) -> String {
+    imported_with(city, citizen, json!({}), None)
+}
+
+fn imported_with(city: &mut City, citizen: &str, scope: Value, end: Option<&str>) -> String {
     let grant = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
-    let data = json!({
+    let mut data = json!({
         "grant": grant, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
-        "source": "fs:skills", "scope": {}, "delegable": false, "verified": true,
+        "source": "fs:skills", "scope": scope, "delegable": false, "verified": true,
     });
+    if let Some(end) = end {
+        data["expires_at"] = json!(end);
+    }
     city.add(&inv(citizen), "grant.granted.v1", data);
     grant
 }
@@ -156,6 +163,64 @@ fn importers_bring_back_nothing_that_somebody_revoked_and_only_verifiers_verify(
     verified(true, "grant.verified.v1").refused("only verifiers");
     verified(false, "grant.went_stale.v1").refused("goes stale before its time");
     verified(true, "grant.reverification_requested.v1").clean();
+}
+
+#[test]
+fn what_somebody_left_of_a_grant_is_all_that_is_imported_again() {
+    // Narrowed or not, by whom; ended by the source, and told again with this scope and end.
+    let again = |told: Option<bool>, lifted_by: &str, scope: Value, end: Option<&str>| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        if let Some(told) = told {
+            let mut narrower =
+                json!({"grant": grant, "scope": {"read_only": true}, "expires_at": "2030-01-01T00:00:00.000000Z"});
+            if told {
+                narrower["told"] = json!(true);
+            }
+            city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", narrower);
+        }
+        city.act(None).add(&inv(&citizen), "grant.orphaned.v1", json!({"grant": grant, "by": "source"}));
+        if !lifted_by.is_empty() {
+            city.act(Some(&citizen));
+            let given = city.fresh("grt", u64::try_from(city.records.len()).unwrap());
+            let data = json!({
+                "grant": given, "holder": citizen, "holder_kind": "human", "kind": "template", "ref": "review",
+                "source": lifted_by, "scope": {}, "delegable": false, "granted_by": citizen, "verified": false,
+            });
+            city.add(&inv(&citizen), "grant.granted.v1", data);
+            let ended = json!({"grant": given, "by": "city"});
+            city.act(None).add(&inv(&citizen), "grant.revoked.v1", ended);
+        }
+        city.act(None);
+        imported_with(&mut city, &citizen, scope, end);
+        city
+    };
+    let (end, later) = (Some("2030-01-01T00:00:00.000000Z"), Some("2030-01-01T00:00:00.000001Z"));
+    let narrow = || json!({"read_only": true});
+    again(Some(false), "", narrow(), end).clean();
+    for (scope, end) in [(json!({}), end), (narrow(), None), (narrow(), later)] {
+        again(Some(false), "", scope.clone(), end).refused("wider than somebody left it");
+        again(Some(false), "city", scope.clone(), end).refused("wider than somebody left it");
+        for (told, lifted_by) in [(Some(true), ""), (None, ""), (Some(false), "fs:skills")] {
+            again(told, lifted_by, scope.clone(), end).clean();
+        }
+    }
+    // What came back narrow goes, and comes back wide.
+    let (mut city, citizen, _) = City::founded();
+    city.act(None);
+    let first = imported(&mut city, &citizen);
+    let narrower = json!({"grant": first, "scope": {"read_only": true}});
+    city.act(Some(&citizen)).add(&inv(&citizen), "grant.attenuated.v1", narrower);
+    let lost = |grant: &str| json!({"grant": grant, "by": "source"});
+    city.act(None).add(&inv(&citizen), "grant.revoked.v1", lost(&first));
+    city.act(None);
+    let second = imported_with(&mut city, &citizen, narrow(), None);
+    city.act(None).add(&inv(&citizen), "grant.orphaned.v1", lost(&second));
+    city.clean();
+    city.act(None);
+    imported(&mut city, &citizen);
+    city.refused("wider than somebody left it");
 }
 
 #[test]
@@ -189,6 +254,59 @@ fn roles_and_memberships_have_their_grants_once_there_are_any() {
         json!({"member": citizen, "rank": "founder"}),
     );
     city.refused("does not agree about the rank founder");
+}
+
+/// A founded city in which the founder's rank and role have their grants: what they are, and how each is called.
+fn with_computed() -> (City, String, [String; 2]) {
+    let (mut city, citizen, guild) = City::founded();
+    city.act(Some(&citizen)).decided(&citizen, &guild, "guild.change_rank", "membership").add(
+        &guild,
+        "guild.rank_changed.v1",
+        json!({"member": citizen, "rank": "founder"}),
+    );
+    let computed = |kind: &'static str, reference: String, source: &'static str| {
+        move |data: &mut Value| {
+            let own = json!({
+                "kind": kind, "ref": reference, "source": source, "scope": {}, "delegable": false, "verified": true,
+            });
+            data.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            data.as_object_mut().unwrap().remove("granted_by");
+        }
+    };
+    let rank =
+        tool(&mut city, &citizen, &guild, &citizen, computed("guild_role", format!("{guild}/founder"), "membership"));
+    city.act(Some(&citizen)).add(&citizen, "citizen.role_assigned.v1", json!({"role": "knight"}));
+    let role = tool(&mut city, &citizen, &guild, &citizen, computed("data_access", "role/knight".to_owned(), "roles"));
+    (city, citizen, [rank, role])
+}
+
+#[test]
+fn what_follows_from_something_else_begins_and_ends_with_that() {
+    with_computed().0.clean();
+    for which in 0..2 {
+        let then = |kind: &str, data: Value, actor: bool| {
+            let (mut city, citizen, grants) = with_computed();
+            let mut all = json!({"grant": grants[which]});
+            all.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+            city.act(actor.then_some(citizen.as_str())).add(&inv(&citizen), kind, all);
+            city
+        };
+        then("grant.attenuated.v1", json!({"scope": {"read_only": true}}), true).refused("is narrowed, and follows");
+        then("grant.revoked.v1", json!({"by": "actor"}), true).refused("ends by itself");
+        // By the city, and from nothing.
+        then("grant.revoked.v1", json!({"by": "city"}), false).refused("does not agree about the r");
+    }
+    let (mut city, citizen, grants) = with_computed();
+    city.act(Some(&citizen)).add(&citizen, "citizen.role_unassigned.v1", json!({"role": "knight"}));
+    city.add(&inv(&citizen), "grant.revoked.v1", json!({"grant": grants[1], "by": "city"}));
+    city.clean();
+    city.act(None);
+    let given = json!({
+        "grant": city.fresh("grt", u64::try_from(city.records.len()).unwrap()), "holder": citizen, "holder_kind": "human",
+        "kind": "data_access", "ref": "role/knight", "source": "roles", "scope": {}, "delegable": false, "verified": true,
+    });
+    city.add(&inv(&citizen), "grant.granted.v1", given);
+    city.refused("does not agree about the role knight");
 }
 
 /// The guild's tool given to a citizen who is no member of it.

@@ -1,0 +1,112 @@
+//! What actors said of a capability outlives the grant they said it of: a source that comes and goes undoes none of it.
+
+use super::*;
+
+fn read_only() -> Scope {
+    Scope { read_only: true, ..Scope::default() }
+}
+
+fn terms(world: &World, holder: CitizenId) -> (Scope, Option<Time>) {
+    let grant = named(world, holder, "weld").and_then(|id| inventory(world, holder).grant(id).cloned()).unwrap();
+    (grant.scope, grant.expires_at)
+}
+
+fn attenuate(world: &World, holder: CitizenId, scope: Scope, expires_at: Option<Time>) -> AttenuateGrant {
+    let grant = named(world, holder, "weld").unwrap();
+    AttenuateGrant { holder: holder.into(), grant, scope, expires_at }
+}
+
+/// The source ends what a holder has.
+fn lose(world: &mut World, holder: CitizenId, verdict: Verdict) {
+    let grant = named(world, holder, "weld").unwrap();
+    assert_eq!(world.send_system(found(holder, grant, verdict)), DONE);
+    assert_eq!(named(world, holder, "weld"), None);
+}
+
+#[test]
+fn what_somebody_narrowed_stays_narrow_however_often_the_source_comes_and_goes() {
+    for verdict in [Verdict::Gone, Verdict::Revoked, Verdict::Expired] {
+        let (mut world, owner) = shop();
+        let ann = world.human();
+        let end = Some(world.now.plus_days(9));
+        world.send(world.principal, listed(ann, "weld")).unwrap();
+        let narrower = attenuate(&world, ann, read_only(), end);
+        assert_eq!(world.send(owner, narrower), DONE);
+        for _ in 0..2 {
+            lose(&mut world, ann, verdict);
+            assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE, "it is there again");
+            assert_eq!(terms(&world, ann), (read_only(), end), "{verdict:?}");
+            assert_eq!(world.send(world.principal, listed(ann, "weld")), AGAIN);
+        }
+        lose(&mut world, ann, verdict);
+        world.pass_days(10);
+        assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld), "the end is over meanwhile");
+        assert_eq!(world.send(owner, skill(ann, "weld")), DONE, "who may say so gives all of it again");
+        lose(&mut world, ann, verdict);
+        assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
+        assert_eq!(terms(&world, ann), (Scope::default(), None));
+        world.check_replay();
+    }
+}
+
+#[test]
+fn what_the_source_itself_narrowed_comes_back_as_the_source_has_it() {
+    let (mut world, owner) = shop();
+    let ann = world.human();
+    let (near, far) = (Some(world.now.plus_days(3)), Some(world.now.plus_days(9)));
+    let told = |scope: Scope, expires_at| ImportCapability { scope, expires_at, ..listed(ann, "weld") };
+    world.send(world.principal, told(read_only(), near)).unwrap();
+    lose(&mut world, ann, Verdict::Gone);
+    world.send(world.principal, told(Scope::default(), far)).unwrap();
+    assert_eq!(terms(&world, ann), (Scope::default(), far), "nobody here said anything");
+    // Of the two, only the actor's word is kept: and of what they left as it was, nothing.
+    let actions = |names: &[&str]| Some(names.iter().map(|name| name.parse().unwrap()).collect());
+    let use_only = Scope { allow_actions: actions(&["use"]), ..Scope::default() };
+    let narrower = attenuate(&world, ann, use_only.clone(), None);
+    world.send(owner, narrower).unwrap();
+    assert_eq!(world.send(world.principal, told(read_only(), near)), DONE);
+    lose(&mut world, ann, Verdict::Revoked);
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    assert_eq!(terms(&world, ann), (use_only.clone(), None));
+    lose(&mut world, ann, Verdict::Gone);
+    world.send(world.principal, told(read_only(), far)).unwrap();
+    assert_eq!(terms(&world, ann), (Scope { read_only: true, ..use_only }, far), "the source gives less than was left");
+    world.check_replay();
+}
+
+#[test]
+fn an_end_of_the_source_before_that_of_an_actor_lifts_nothing() {
+    let (mut world, owner) = shop();
+    let ann = world.human();
+    let (near, far) = (Some(world.now.plus_days(3)), Some(world.now.plus_days(9)));
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    let narrower = attenuate(&world, ann, read_only(), far);
+    world.send(owner, narrower).unwrap();
+    world.send(world.principal, ImportCapability { expires_at: near, ..listed(ann, "weld") }).unwrap();
+    world.pass_days(4);
+    assert_eq!(
+        world.send(world.principal, listed(ann, "weld")),
+        DONE,
+        "it makes room, and nobody recorded its end before"
+    );
+    assert_eq!(terms(&world, ann), (read_only(), far));
+    world.check_replay();
+}
+
+#[test]
+fn what_was_given_with_limits_is_imported_within_them() {
+    let (mut world, owner) = shop();
+    let ann = world.human();
+    let slow = Scope { rate_limit: Some("60/m".parse().unwrap()), ..Scope::default() };
+    world.send(owner, GrantCapability { scope: slow.clone(), ..skill(ann, "weld") }).unwrap();
+    lose(&mut world, ann, Verdict::Gone);
+    world.send(world.principal, listed(ann, "weld")).unwrap();
+    assert_eq!(terms(&world, ann).0, slow);
+    // Neither of two rates is the narrower one: what comes back is within both.
+    lose(&mut world, ann, Verdict::Gone);
+    let burst = Scope { rate_limit: Some("1/s".parse().unwrap()), ..Scope::default() };
+    world.send(world.principal, ImportCapability { scope: burst.clone(), ..listed(ann, "weld") }).unwrap();
+    let scope = terms(&world, ann).0;
+    assert!(scope.is_within(&slow) && scope.is_within(&burst), "{scope:?}");
+    world.check_replay();
+}
