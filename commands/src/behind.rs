@@ -16,6 +16,9 @@ const MANY: usize = 32;
 /// Somebody who asked less than this ago will ask again.
 const SOON: Duration = Duration::from_secs(1);
 
+/// However long a batch took.
+const LONGEST: Duration = Duration::from_secs(5);
+
 pub(crate) struct Behind {
     jobs: mpsc::Receiver<Job>,
     /// When somebody else last did.
@@ -50,7 +53,7 @@ impl Behind {
     pub(crate) fn took(&mut self, time: Duration) {
         let now = Instant::now();
         if !self.is_alone(now) {
-            self.not_before = now + time * (SHARE - 1);
+            self.not_before = now + (time * (SHARE - 1)).min(LONGEST);
         }
     }
 

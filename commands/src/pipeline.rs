@@ -109,7 +109,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the writer. It ends, after settling what is queued, when every clone of the pipeline is gone.
+    /// Starts the writer. It ends, after settling what was submitted, when every clone of the pipeline is gone. What was submitted behind
+    /// others is dropped then: nobody is left to wait for it.
     ///
     /// # Errors
     /// Those of [`Log::writer`]: another process writes here, or the database cannot be reached.

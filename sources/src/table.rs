@@ -22,6 +22,11 @@ impl From<Fields<String, Value>> for ForeignRow {
 }
 
 impl ForeignRow {
+    /// Whether there is such a column, whatever it holds.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name) || self.unreadable.contains(name)
+    }
+
     /// A text, or a number written as one. `None` when null or absent.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
         if self.unreadable.contains(name) {

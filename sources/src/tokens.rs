@@ -202,6 +202,9 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
     })
 }
 
+/// Without one of these a table says something else than a token table: least of all that nothing was revoked.
+const NEEDED: [&str; 4] = ["id", "token_hash", "token_type", "revoked_at"];
+
 async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let broken = |error: sqlx::Error| Unlisted::unreachable(path.display(), error);
     let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
@@ -213,6 +216,8 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
         let what = "has neither a table tokens nor workspace_tokens";
         return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
     }
+    // Both tables as they are at one moment.
+    sqlx::query("begin").execute(&mut conn).await.map_err(broken)?;
     for (table, query) in TABLES {
         if found.iter().any(|found| found == table) {
             list_table(path, &mut conn, table, query, keyed, sink).await?;
@@ -237,6 +242,12 @@ async fn list_table(
         sink.still_heard()?;
         let place = format!("{}: {table} row {number}", path.display());
         let row = foreign(&row);
+        if number == 1
+            && let Some(missing) = NEEDED.iter().find(|name| !row.has(name))
+        {
+            let what = format!("{table} has no column {missing}");
+            return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
+        }
         let about = row.about("id");
         match token(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
@@ -285,8 +296,8 @@ fn foreign(row: &SqliteRow) -> ForeignRow {
     let mut foreign = ForeignRow::default();
     for column in row.columns() {
         match value(row, column.ordinal()) {
-            Some(value) => drop(foreign.fields.insert(column.name().to_owned(), value)),
-            None => drop(foreign.unreadable.insert(column.name().to_owned())),
+            Some(value) => drop(foreign.fields.insert(column.name().to_ascii_lowercase(), value)),
+            None => drop(foreign.unreadable.insert(column.name().to_ascii_lowercase())),
         }
     }
     foreign
@@ -476,5 +487,27 @@ mod tests {
         let (listed, items) = items(&path).await;
         listed.unwrap();
         assert_eq!(told(&items), ["workspace:gaf t1 Living", "workspace:gaf w1 Living"]);
+    }
+
+    #[tokio::test]
+    async fn a_table_that_does_not_say_what_was_revoked_lists_nothing() {
+        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let table = async |column: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("edge.sqlite");
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            let mut conn = options.connect().await.unwrap();
+            let sql = format!(
+                "create table tokens (id text, workspace text, token_type text, token_hash text, {column});
+                 insert into tokens values ('t1', 'gaf', 'agent', '{hash}', '2026-04-03T09:00:00Z');"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+            items(&path).await
+        };
+        let (listed, items) = table("Revoked_At").await;
+        listed.unwrap();
+        assert_eq!(told(&items), ["workspace:gaf t1 Revoked"], "names of columns are the same in capitals");
+        let (listed, items) = table("revokedAt").await;
+        assert!(listed.unwrap_err().what.contains("has no column revoked_at") && items.is_empty());
     }
 }

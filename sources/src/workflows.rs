@@ -23,6 +23,8 @@ const MAX_BODY: usize = 8 << 20;
 const ATTEMPTS: u32 = 4;
 const REPEATS: &str =
     "repeats what was listed already; of a service that knows of no pages, the map says single_page = true";
+const MOVED: &str = "does not begin with what the page before ended with: the list changed while it was read, or the page repeats; of a \
+    service that knows of no pages, the map says single_page = true";
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 const OPTIONAL: [(&str, Shape); 3] =
@@ -33,7 +35,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let service = Service::open(web)?;
     let mut seen = HashSet::new();
     let mut next = Some(if web.single_page { service.all()? } else { service.page(0)? });
-    let (mut skip, mut by_link, mut last) = (0, false, Vec::new());
+    let (mut count, mut by_link, mut last) = (0, false, Vec::<Value>::new());
     for number in 0..MAX_PAGES {
         let Some(url) = next.take() else { return Ok(()) };
         let place = format!("page {}", number + 1);
@@ -43,6 +45,13 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
             Some(Value::Array(workflows)) => workflows,
             _ => return Err(Unlisted::new(FailureKind::Malformed, place, "has no list of workflows")),
         };
+        // A page by number begins with the end of the one before: otherwise something came or went meanwhile, and what lies between the
+        // two is not known.
+        let overlap = usize::from(number > 0 && !by_link);
+        if overlap == 1 && !follows(&last, workflows) {
+            return Err(Unlisted::new(FailureKind::Malformed, place, MOVED));
+        }
+        let workflows = &workflows[overlap..];
         let rows: Vec<(String, Result<Listed, String>)> = workflows
             .iter()
             .enumerate()
@@ -53,20 +62,19 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
         if workflows.is_empty() {
             return Ok(());
         }
-        if is_known(&rows, &seen) || *workflows == last {
+        if is_known(&rows, &seen) || workflows == last {
             // Never the end: a page that was asked for did not come, and what is on it and behind it is not known.
             return Err(Unlisted::new(FailureKind::Malformed, place, REPEATS));
         }
         for ((place, row), workflow) in rows.into_iter().zip(workflows) {
             match row {
-                // Pages overlap when something is added while they are read.
                 Ok(listed) if seen.insert(listed.reference.to_string()) => sink.listed(listed).await,
                 Ok(_) => {}
                 Err(what) => sink.wrong(place, what, about(workflow)).await,
             }
         }
-        last.clone_from(workflows);
-        skip += workflows.len();
+        last = workflows.to_vec();
+        count += workflows.len();
         let link = page.get("meta").and_then(|meta| meta.get("nextPageUrl"));
         next = match link {
             Some(Value::String(link)) => {
@@ -77,11 +85,17 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
             Some(Value::Null) => None,
             Some(_) => return Err(Unlisted::new(FailureKind::Malformed, place, "has a nextPageUrl that is no text")),
             None if by_link || web.single_page => None,
-            // A page may be short because the service gives fewer at a time than it was asked for: only an empty one is the end.
-            None => Some(service.page(skip)?),
+            // A page may be short because the service gives fewer at a time than it was asked for: only one with nothing new is the end.
+            None => Some(service.page(count - 1)?),
         };
     }
     Err(Unlisted::new(FailureKind::Malformed, web.url.as_str(), "has no last page"))
+}
+
+/// Whether a page begins with the workflow that the one before ended with; with the same id, where it has one: the rest may have changed.
+fn follows(last: &[Value], page: &[Value]) -> bool {
+    let (Some(last), Some(first)) = (last.last(), page.first()) else { return false };
+    if last.get("id").is_some() { last.get("id") == first.get("id") } else { last == first }
 }
 
 /// Whether there is something on a page, and nothing that was not listed before.

@@ -63,7 +63,12 @@ pub async fn run(city: Arc<City>) {
         if city.pipeline.read_only().is_some() {
             continue;
         }
-        match next(&city, &mut night_over).await {
+        // In the middle of a round as well: what is not on record yet is left for the next start.
+        let round = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            round = next(&city, &mut night_over) => round,
+        };
+        match round {
             Ok(Round { refused: 0, recorded: 0 }) => {}
             Ok(Round { refused: 0, recorded }) => tracing::info!(recorded, "reputations were computed"),
             Ok(round) => {
