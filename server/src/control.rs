@@ -29,6 +29,8 @@ use crate::importing::{self, Guilds as _, Import, Tables, desk};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
+/// How long the tables may take to follow.
+const FOLLOWING: Duration = Duration::from_secs(60);
 const MAX_LINE: u64 = 1 << 20;
 /// The longest path a socket may have on Linux, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -187,6 +189,10 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
+            // What is on record by now is what an import compares with; later pages are of the same tables.
+            if after.is_none() && !city.views_follow(FOLLOWING).await? {
+                anyhow::bail!("the tables do not follow the log within {} s: is it very busy?", FOLLOWING.as_secs());
+            }
             let mut conn = city.views.reader().await?;
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
