@@ -294,6 +294,67 @@ fn an_import_says_nothing_about_what_another_source_told_of() {
     });
 }
 
+#[test]
+fn an_import_compares_with_everything_that_is_on_record() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("skills/review/SKILL.md", "---\nname: review\n---\n");
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        yard.import("fs:skills", "skills.toml", &[], 0);
+        let (_, grant) = yard.held(&loom, "fs:skills").await[0].clone();
+
+        // The tables stand still while somebody revokes it and gives another one.
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.place.home.dir.join("views.db"));
+        let mut views = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        views.execute("begin immediate").await.unwrap();
+        let principal = yard.http.principal();
+        yard.http.ask(&principal, "grant.revoke", json!({"holder": loom, "grant": grant})).await.accepted();
+        let other = json!({"holder": loom, "kind": "template", "ref": "weave", "source": "fs:skills"});
+        yard.http.ask(&principal, "grant.import", other).await.accepted();
+        let letting_go = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            views.execute("rollback").await.unwrap();
+        };
+        let import = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let import = scope.spawn(|| yard.import("fs:skills", "skills.toml", &["--dry-run"], 1));
+                tokio::runtime::Handle::current().block_on(letting_go);
+                import.join().unwrap()
+            })
+        });
+        assert_eq!(counts(&import), json!([0, 0, 0, 0, 1, 0, 0]), "{import}");
+        assert_eq!(import["lost"], 1, "the other one is not listed: {import}");
+    });
+}
+
+#[test]
+fn what_ended_meanwhile_is_neither_confirmed_nor_ended() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        for name in ["review", "weave"] {
+            yard.write(&format!("skills/{name}/SKILL.md"), &format!("---\nname: {name}\n---\n"));
+        }
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        yard.import("fs:skills", "skills.toml", &[], 0);
+        let held = yard.held(&loom, "fs:skills").await;
+        let grants: Vec<&String> = held.iter().map(|(_, grant)| grant).collect();
+        let revoke = json!({"holder": loom, "grant": grants[0]});
+        yard.http.ask(&yard.http.principal(), "grant.revoke", revoke).await.accepted();
+        let Who(key) = yard.http.principal();
+        for dry in [true, false] {
+            let findings: Vec<Value> =
+                grants.iter().map(|grant| json!({"holder": loom, "grant": grant, "verdict": "alive"})).collect();
+            let ask = json!({
+                "do": "import", "api_key": key, "source": "fs:skills", "imports": [], "findings": findings, "dry": dry,
+            });
+            let settled = socket(&yard.place.home.dir, &ask);
+            assert_eq!(settled["value"]["dead"], json!([grants[0]]), "{settled}");
+        }
+    });
+}
+
 /// Asks the running server as a subcommand does.
 fn socket(dir: &Path, ask: &Value) -> Value {
     use std::io::{BufRead as _, Write as _};

@@ -29,6 +29,8 @@ use crate::importing::{self, Guilds as _, Import, Tables, desk};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
+/// How long the tables may take to follow.
+const FOLLOWING: Duration = Duration::from_secs(60);
 const MAX_LINE: u64 = 1 << 20;
 /// The longest path a socket may have on Linux, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -189,8 +191,9 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
-            if after.is_none() {
-                up_to_date(city).await?;
+            // What is on record by now is what an import compares with; later pages are of the same tables.
+            if after.is_none() && !city.views_follow(FOLLOWING).await? {
+                anyhow::bail!("the tables do not follow the log within {} s: is it very busy?", FOLLOWING.as_secs());
             }
             let mut conn = city.views.reader().await?;
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
@@ -208,17 +211,6 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
         }
     }
-}
-
-/// What an import compares its source with is all that was recorded when it began: what another import did just now is not done twice,
-/// and what it ended is not confirmed.
-async fn up_to_date(city: &City) -> anyhow::Result<()> {
-    let Some(newest) = city.log.head().await?.size.checked_sub(1) else { return Ok(()) };
-    anyhow::ensure!(
-        city.views_reach(newest, Duration::from_secs(city.settings.limits.wait_seconds)).await?,
-        "the tables are behind the log: try again when they have caught up (guildhall doctor says how far they are)"
-    );
-    Ok(())
 }
 
 /// The same door as over HTTP: the socket says which machine, the key says who.

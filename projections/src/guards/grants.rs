@@ -1,12 +1,16 @@
 //! `capability_grants`: who holds what, one living grant at most per holder, kind and ref.
 
+use std::collections::BTreeSet;
+
 use domain::grant::event::GrantEvent;
 use domain::grant::kind::CapabilityRef;
 use domain::ids::GrantId;
 use domain::party::HolderId;
 
+use eventlog::sql::{self, Cell, Conn, SqlError};
+
 use crate::field::word;
-use crate::record::record;
+use crate::record::{Record, record};
 use crate::sheet::Sheet;
 
 pub(crate) const ACTIVE: &str = "active";
@@ -51,4 +55,18 @@ pub(super) fn fold(grants: &mut Sheet<CapabilityGrant>, event: &GrantEvent) {
         | GrantEvent::ReverificationRequested { .. }
         | GrantEvent::VerificationFailed { .. } => {}
     }
+}
+
+/// Those of these grants that are living. One round trip.
+pub async fn living(conn: &mut Conn, grants: &[GrantId]) -> Result<BTreeSet<GrantId>, SqlError> {
+    let keys: Vec<sql::Row> = grants.iter().map(|grant| CapabilityGrant::key_cells(&(*grant,))).collect();
+    let mut living = BTreeSet::new();
+    for row in sql::select_keys(conn, CapabilityGrant::TABLE, &keys).await? {
+        if let (Some(Cell::Text(grant)), Some(Cell::Text(status))) = (row.first(), row.last())
+            && (status == ACTIVE || status == STALE)
+        {
+            living.extend(grant.parse::<GrantId>().ok());
+        }
+    }
+    Ok(living)
 }

@@ -22,7 +22,7 @@ use crate::sheet::{Journal, Sheet, Staged};
 
 pub use balances::Balance;
 pub use claims::{UniqueClaim, claims_taken};
-pub use grants::CapabilityGrant;
+pub use grants::{CapabilityGrant, living};
 pub use members::Member;
 pub use postings::Posting;
 pub(crate) use postings::first_treasury;

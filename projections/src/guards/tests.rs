@@ -125,6 +125,29 @@ async fn a_second_living_membership_is_refused_and_a_dead_one_is_not() {
 }
 
 #[tokio::test]
+async fn of_grants_the_living_ones_are_told() {
+    on_both(async |town| {
+        let mut conn = guard_session(&town.log).await.unwrap();
+        let grant = |bits: u128, status: &str| CapabilityGrant {
+            grant_id: domain::ids::GrantId::from_bits(bits),
+            holder_kind: "human".to_owned(),
+            holder: domain::party::HolderId::Citizen(domain::ids::CitizenId::from_bits(1)),
+            kind: "template".to_owned(),
+            reference: format!("skill-{bits}").parse().unwrap(),
+            status: status.to_owned(),
+        };
+        let states = ["active", "stale", "revoked", "expired", "orphaned"];
+        let rows: Vec<CapabilityGrant> = (1..).zip(states).map(|(bits, status)| grant(bits, status)).collect();
+        write(&mut conn, &insert(&rows)).await.unwrap();
+        let asked: Vec<_> = (1..9).map(domain::ids::GrantId::from_bits).collect();
+        let living = super::living(&mut conn, &asked).await.unwrap();
+        assert_eq!(living.into_iter().collect::<Vec<_>>(), asked[..2]);
+        assert!(super::living(&mut conn, &[]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_claim_is_taken_once_and_for_ever() {
     on_both(async |town| {
         let mut conn = guard_session(&town.log).await.unwrap();

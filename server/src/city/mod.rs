@@ -233,6 +233,14 @@ impl City {
         }
     }
 
+    /// Waits until everything that is on record by now can be seen in the views; `false` when it takes longer than `most`.
+    pub async fn views_follow(&self, most: Duration) -> Result<bool, Failure> {
+        match self.log.head().await?.size.checked_sub(1) {
+            Some(newest) => self.views_reach(newest, most).await,
+            None => Ok(true),
+        }
+    }
+
     /// What this city runs without, for whoever starts it.
     pub fn warnings(&self) -> Vec<String> {
         let safety = self.log.safety();

@@ -4,6 +4,7 @@ use domain::grant::command::Finding;
 use domain::grant::kind::Source;
 use domain::ids::{GrantId, GuildId, Slug};
 use domain::{Code, Rejection};
+use eventlog::Failure;
 use futures::StreamExt as _;
 use tokio::net::UnixStream;
 
@@ -35,15 +36,19 @@ pub async fn import(
     if !source.is_imported() || !grants.iter().all(|grant| told_of.contains(grant)) {
         return Err(foreign("findings"));
     }
+    let living = projections::guards::living(&mut city.log.reader().await?, &grants).await.map_err(Failure::from)?;
+    let (findings, dead): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| living.contains(&finding.grant));
+    let dead = dead.iter().map(|finding| finding.grant).collect();
     if dry {
-        return Ok(Settlement { imports: judge(city, &imports).await?, refused: Vec::new() });
+        return Ok(Settlement { imports: judge(city, &imports).await?, dead, refused: Vec::new() });
     }
     let submitted = imports.into_iter().map(|import| submit(city, credential, import));
     // So many at a time as the queue has room for beside everybody else's.
     let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
     let imports = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
     let recorded = reconciler::record(city, findings).await?;
-    Ok(Settlement { imports, refused: recorded.refused })
+    Ok(Settlement { imports, dead, refused: recorded.refused })
 }
 
 /// Where `guildhall import` has its records settled: by the running server, or by this process.

@@ -9,6 +9,8 @@
 pub mod desk;
 mod holders;
 mod report;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::sync::Arc;
@@ -108,6 +110,8 @@ pub enum Settled {
 pub struct Settlement {
     /// One for each import, in their order.
     pub imports: Vec<Settled>,
+    /// Grants of findings that had ended by then: nothing was recorded of them.
+    pub dead: Vec<GrantId>,
     /// Findings that the rules refused, and why.
     pub refused: Vec<(GrantId, String)>,
 }

@@ -43,6 +43,8 @@ pub struct Report {
     pub unmapped: u64,
     pub refused: u64,
     pub wrong: u64,
+    /// Held when this began, and ended by somebody before it was settled: nothing is recorded of these.
+    pub overtaken: u64,
     /// What the source lists as ended, and is not held.
     pub ignored: u64,
     /// Held here and not listed, where a row that was not understood may be it: nothing is said of these.

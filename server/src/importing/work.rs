@@ -1,6 +1,6 @@
 //! One import under way: what is met is compared with what is held, and settled piece by piece.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use domain::grant::command::{Finding, Verdict};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
@@ -20,6 +20,12 @@ pub(super) struct Named {
     pub reference: CapabilityRef,
 }
 
+/// A finding on its way, and what it is about.
+struct Found {
+    finding: Finding,
+    named: Named,
+}
+
 /// An import on its way, and whether it is one of terms that got narrower.
 struct Pending {
     import: Import,
@@ -35,7 +41,7 @@ pub(super) struct Work {
     account: Account,
     holders: Holders,
     imports: Vec<Pending>,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
     bytes: usize,
     pub report: Report,
 }
@@ -43,11 +49,14 @@ pub(super) struct Work {
 impl Work {
     pub fn new(source: Source, held: Vec<Holding>, report: Report) -> Self {
         let key = |held: &Holding| Account::key(held.holder, held.kind, &held.reference);
+        let now = now();
+        // What is past its end here is not held, whether or not that is on record yet.
+        let held: Vec<Holding> = held.into_iter().filter(|held| held.expires_at.is_none_or(|end| end > now)).collect();
         Self {
             source,
             all: held.len() as u64,
             held: held.into_iter().map(|holding| (key(&holding), holding)).collect(),
-            account: Account::new(now()),
+            account: Account::new(now),
             holders: Holders::default(),
             imports: Vec::new(),
             findings: Vec::new(),
@@ -85,8 +94,7 @@ impl Work {
         let held = self.held.remove(&Account::key(holder, listed.kind, &listed.reference));
         match (verdict, held) {
             (Verdict::Alive, Some(held)) => {
-                self.report.confirmed += 1;
-                self.find(held.holder, held.grant, Verdict::Alive);
+                self.find(named, held.grant, Verdict::Alive);
                 let import = self.import(holder, listed);
                 let told = import.scope();
                 if narrowed((&held.scope, held.expires_at), (&told, import.expires_at)).is_some() {
@@ -98,12 +106,7 @@ impl Work {
                 let import = self.import(holder, listed);
                 self.imports.push(Pending { import, narrows: false });
             }
-            (ended, Some(held)) => {
-                self.report.ended += 1;
-                let what = if ended == Verdict::Expired { "expired" } else { "revoked" };
-                self.report.change(what, &named, None);
-                self.find(held.holder, held.grant, ended);
-            }
+            (ended, Some(held)) => self.find(named, held.grant, ended),
             (_, None) => self.report.ignored += 1,
         }
         Ok(())
@@ -114,9 +117,9 @@ impl Work {
         Import { holder, kind, reference, source: self.source, read_only, expires_at, details }
     }
 
-    fn find(&mut self, holder: HolderId, grant: GrantId, verdict: Verdict) {
+    fn find(&mut self, named: Named, grant: GrantId, verdict: Verdict) {
         self.bytes += 100;
-        self.findings.push(Finding { holder, grant, verdict });
+        self.findings.push(Found { finding: Finding { holder: named.holder, grant, verdict }, named });
     }
 
     /// What was not met is gone, if all that was listed was understood; unless that is so much that the source is not to be believed.
@@ -134,9 +137,7 @@ impl Work {
         }
         gone.sort_by_key(|holding| holding.grant);
         for Holding { grant, holder, kind, reference, .. } in gone {
-            self.report.gone += 1;
-            self.report.change("gone", &Named { holder, kind, reference }, None);
-            self.find(holder, grant, Verdict::Gone);
+            self.find(Named { holder, kind, reference }, grant, Verdict::Gone);
             if self.is_full() {
                 self.settle(desk).await?;
             }
@@ -145,9 +146,9 @@ impl Work {
     }
 
     pub async fn settle(&mut self, desk: &mut impl Desk) -> anyhow::Result<()> {
-        let (pending, findings) = (std::mem::take(&mut self.imports), std::mem::take(&mut self.findings));
+        let (pending, found) = (std::mem::take(&mut self.imports), std::mem::take(&mut self.findings));
         self.bytes = 0;
-        if pending.is_empty() && findings.is_empty() {
+        if pending.is_empty() && found.is_empty() {
             return Ok(());
         }
         let (mut named, mut imports) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
@@ -158,16 +159,38 @@ impl Work {
             ));
             imports.push(import);
         }
+        let findings = found.iter().map(|found| found.finding.clone()).collect();
         let settled = desk.settle(self.source, imports, findings, self.report.dry_run).await?;
         anyhow::ensure!(settled.imports.len() == named.len(), "the city answered otherwise than it was asked");
         for ((named, narrows), settled) in named.iter().zip(settled.imports) {
             self.count(named, *narrows, settled);
         }
+        let mut unrecorded: HashSet<GrantId> = settled.dead.iter().copied().collect();
+        self.report.overtaken += settled.dead.len() as u64;
         for (grant, code) in settled.refused {
             self.report.refused += 1;
             self.report.row(grant.to_string(), code);
+            unrecorded.insert(grant);
+        }
+        for Found { finding, named } in found {
+            if !unrecorded.contains(&finding.grant) {
+                self.count_finding(&named, finding.verdict);
+            }
         }
         Ok(())
+    }
+
+    fn count_finding(&mut self, named: &Named, verdict: Verdict) {
+        let (number, what) = match verdict {
+            Verdict::Alive => return self.report.confirmed += 1,
+            // Of what is not known nothing is found.
+            Verdict::Unknown(_) => return,
+            Verdict::Gone => (&mut self.report.gone, "gone"),
+            Verdict::Revoked => (&mut self.report.ended, "revoked"),
+            Verdict::Expired => (&mut self.report.ended, "expired"),
+        };
+        *number += 1;
+        self.report.change(what, named, None);
     }
 
     fn count(&mut self, named: &Named, narrows: bool, settled: Settled) {
