@@ -61,13 +61,13 @@ fn no_secret_comes_out_of_token_files_and_databases() {
         let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
         let h = hash("edge");
         let sql = format!(
-            "create table tokens (id text, workspace text, token_type text, token_hash text, label, created_at, \"{CANARY}\");
-             insert into tokens values ('t1', 'gaf', 'agent', '{h}', '{CANARY}', null, '{CANARY}');
-             insert into tokens values ('{CANARY}', 'gaf', 'agent', '{h}', null, null, null);
-             insert into tokens values ('t3', '{CANARY}', 'agent', '{h}', null, null, null);
-             insert into tokens values ('t4', 'gaf', '{CANARY}', '{h}', null, null, null);
-             insert into tokens values ('t5', 'gaf', 'agent', '{CANARY}', null, null, null);
-             insert into tokens values ('t6', 'gaf', 'agent', '{h}', null, '{CANARY}', null)"
+            "create table tokens (id text, workspace text, token_type text, token_hash text, label, created_at, \"{CANARY}\", revoked_at);
+             insert into tokens values ('t1', 'gaf', 'agent', '{h}', '{CANARY}', null, '{CANARY}', null);
+             insert into tokens values ('{CANARY}', 'gaf', 'agent', '{h}', null, null, null, null);
+             insert into tokens values ('t3', '{CANARY}', 'agent', '{h}', null, null, null, null);
+             insert into tokens values ('t4', 'gaf', '{CANARY}', '{h}', null, null, null, null);
+             insert into tokens values ('t5', 'gaf', 'agent', '{CANARY}', null, null, null, null);
+             insert into tokens values ('t6', 'gaf', 'agent', '{h}', null, '{CANARY}', null, null)"
         );
         edge.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.unwrap();
         let paths = "['edge.sqlite', 'tokens.json', 'half.json']";
