@@ -15,8 +15,7 @@ const FEW: usize = 2;
 const MANY: usize = 32;
 /// Somebody who asked less than this ago will ask again.
 const SOON: Duration = Duration::from_secs(1);
-
-/// However long a batch took.
+/// The longest pause, however long a batch took.
 const LONGEST: Duration = Duration::from_secs(5);
 
 pub(crate) struct Behind {
@@ -99,7 +98,8 @@ mod tests {
         behind.took(Duration::from_millis(20));
         assert_eq!(behind.next().await.len(), FEW);
         assert_eq!(Instant::now() - start, Duration::from_millis(180));
-        tokio::time::advance(SOON).await;
+        behind.took(Duration::from_secs(60));
         assert_eq!(behind.next().await.len(), MANY, "those who asked have gone");
+        assert_eq!(Instant::now() - start, Duration::from_millis(180) + LONGEST, "one slow batch is no long pause");
     }
 }

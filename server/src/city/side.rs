@@ -30,8 +30,10 @@ impl Side {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (asks, asked) = mpsc::unbounded_channel();
         let work = move || {
-            // Without it the work is done all the same.
-            if let Err(error) = rustix::process::nice(NICE) {
+            // Elsewhere it would be the priority of the whole server. Without it the work is done all the same.
+            if cfg!(target_os = "linux")
+                && let Err(error) = rustix::process::nice(NICE)
+            {
                 tracing::debug!(%error, "a thread keeps its priority");
             }
             runtime.block_on(answer_all(log, asked));
