@@ -28,7 +28,7 @@ Examples:
 
 A mapping file, for d1:tokens, plugin:yaml and fs:skills:
   paths = ['tokens.json', 'edge.sqlite']      # all of the domain: what none of them lists is gone
-  default = 'gld_01J...'                      # whoever has what no name is mapped for
+  default = 'smiths'                          # whoever has what no name is mapped for: a guild by its slug, anybody by their id
   [holders]
   loom = 'cit_01J...'                         # an agent, a plugin, a workflow's id, a skill's folder, a profile
   'workspace:gaf' = 'gld_01J...'              # of edge.sqlite; likewise 'owner:...' of plugins, 'author:...' of skills
