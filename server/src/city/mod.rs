@@ -17,6 +17,7 @@ pub mod reconciler;
 pub mod secrets;
 mod side;
 mod standing;
+pub mod unverified;
 pub mod witnesses;
 
 use std::sync::Arc;
