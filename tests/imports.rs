@@ -62,6 +62,12 @@ impl Yard {
         serde_json::from_str(&stdout).unwrap()
     }
 
+    /// What a subcommand says, and how it ends.
+    fn say(&self, arguments: &[&str], code: i32) -> Ended {
+        let arguments = self.place.home.arguments(arguments);
+        programs::run_with(&programs::guildhall(), &arguments, &self.environment).expect(code)
+    }
+
     /// The living grants of a holder from a source, by ref.
     async fn held(&self, holder: &str, source: &str) -> Vec<(String, String)> {
         let size = self.place.home.log().await.head().await.unwrap().size;
@@ -352,6 +358,61 @@ fn what_ended_meanwhile_is_neither_confirmed_nor_ended() {
             let settled = socket(&yard.place.home.dir, &ask);
             assert_eq!(settled["value"]["dead"], json!([grants[0]]), "{settled}");
         }
+    });
+}
+
+#[test]
+fn a_guild_is_named_by_its_slug_and_nobody_who_is_not_there_is_shown() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (_, founder) = town::human(&yard.http, "worker", "Kasra").await;
+        let (guild, _) = town::guild(&yard.http, &founder, "kasra").await;
+        yard.write("skills/review/SKILL.md", "---\nname: review\n---\n");
+        yard.write("skills/weave/SKILL.md", "---\nname: weave\n---\n");
+        yard.write("skills.toml", "paths = ['skills']\ndefault = 'kasra'\n[holders]\nweave = 'nobody-yet'\n");
+        let report = yard.import("fs:skills", "skills.toml", &[], 1);
+        assert_eq!(counts(&report), json!([1, 0, 0, 0, 0, 1, 0]), "{report}");
+        assert_eq!(yard.held(&guild, "fs:skills").await.len(), 1);
+        let by_slug = yard.say(&["inventory", "show", "kasra"], 0).stdout;
+        assert_eq!(by_slug, yard.say(&["inventory", "show", &guild], 0).stdout);
+        assert!(by_slug.contains("review"), "{by_slug}");
+        let nobody = "01J80000000000000000000009";
+        for holder in ["nobody", &format!("cit_{nobody}"), &format!("gld_{nobody}")] {
+            let refused = yard.say(&["inventory", "show", holder], 1);
+            assert!(refused.stderr.contains("holder_not_found") && refused.stdout.is_empty(), "{}", refused.stderr);
+        }
+        let citizen = format!("cit_{nobody}");
+        let refused = yard.say(&["reputation", "show", &citizen], 1);
+        assert!(refused.stderr.contains("citizen_not_found") && refused.stdout.is_empty(), "{}", refused.stderr);
+        let refused = yard.say(&["inventory", "show", &citizen, "--json"], 1);
+        let problem: Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!(problem["code"], "holder_not_found");
+    });
+}
+
+#[test]
+fn whoever_imports_hears_of_grants_that_nobody_will_verify() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        let clean = yard.say(&["reconcile"], 0).stdout;
+        assert!(clean.starts_with("0 due,"), "{clean}");
+        assert!(!yard.say(&["doctor"], 0).stdout.contains("no mapping file"));
+        yard.write("skills/review/SKILL.md", "---\nname: review\n---\n");
+        yard.write("skills.toml", &format!("paths = ['skills']\ndefault = '{loom}'\n"));
+        let (map, key) = (yard.path("skills.toml"), yard.key_file.to_str().unwrap());
+        let arguments = ["import", "fs:skills", "--map", map.to_str().unwrap(), "--key-file", key];
+        let said = yard.say(&arguments, 0).stdout;
+        let warning = "fs:skills: 1 living grants, and no mapping file (sources.skills)";
+        assert!(said.contains(warning) && said.contains(", 0 narrowed,"), "{said}");
+        let report = yard.import("fs:skills", "skills.toml", &[], 0);
+        assert_eq!(report["unverified"], json!({"fs:skills": 1}), "{report}");
+        let doctor = yard.say(&["doctor"], 0).stdout;
+        assert!(doctor.contains("warning sources") && doctor.contains(warning), "{doctor}");
+        let said = yard.say(&["reconcile"], 1).stdout;
+        assert!(said.contains(warning), "{said}");
+        let round: Value = serde_json::from_str(&yard.say(&["reconcile", "--dry-run", "--json"], 1).stdout).unwrap();
+        assert_eq!((&round["due"], &round["unconfigured"]), (&json!(0), &json!({"fs:skills": 1})), "{round}");
     });
 }
 

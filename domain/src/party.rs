@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CitizenId, GuildId, Malformed, SquadId, text_serde};
+use crate::ids::{CitizenId, GuildId, Malformed, Slug, SquadId, text_serde};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,12 +124,44 @@ impl FromStr for HolderId {
             Some("sqd_") => text.parse().map(Self::Squad),
             Some("gld_") => text.parse().map(Self::Guild),
             Some("cit_") => text.parse().map(Self::Citizen),
-            _ => Err(Malformed::new("the id of a citizen (cit_), guild (gld_) or squad (sqd_)", text)),
+            _ => {
+                Err(Malformed::new("the id of a citizen (cit_), guild (gld_) or squad (sqd_), or a guild's slug", text))
+            }
         }
     }
 }
 
 text_serde!(HolderId);
+
+/// A holder as people write it: by id, and a guild by its slug as well.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HolderRef {
+    Id(HolderId),
+    Guild(Slug),
+}
+
+impl fmt::Display for HolderRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => fmt::Display::fmt(id, f),
+            Self::Guild(slug) => fmt::Display::fmt(slug, f),
+        }
+    }
+}
+
+impl FromStr for HolderRef {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        // No slug has the underscore that every id has.
+        match text.parse() {
+            Ok(slug) => Ok(Self::Guild(slug)),
+            Err(_) => text.parse().map(Self::Id),
+        }
+    }
+}
+
+text_serde!(HolderRef);
 
 impl From<CitizenId> for HolderId {
     fn from(citizen: CitizenId) -> Self {

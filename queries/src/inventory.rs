@@ -1,6 +1,6 @@
 //! Who can do what: by holder, by capability, and what happened to a grant. Whether, and why not, is in `checks`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::{Action, Scope};
@@ -9,7 +9,7 @@ use domain::ids::{CitizenId, CommandId, GrantId};
 use domain::party::HolderId;
 use domain::text::Sealed;
 use domain::time::Time;
-use eventlog::sql::{Cell, Conn};
+use eventlog::sql::{self, Cell, Conn, Kind};
 use serde_json::Value;
 
 use crate::page::{Order, page};
@@ -136,6 +136,18 @@ pub async fn of_source(conn: &mut Conn, source: Source, after: Option<GrantId>) 
                 order by t.grant_id limit $3";
     let after = after.map(|after| after.to_string()).unwrap_or_default();
     select(conn, rest, &[text(source), text(after), number(crate::MAX_LIMIT.into())]).await
+}
+
+/// How many living grants each imported source told of, where it told of any.
+pub async fn living_by_source(conn: &mut Conn) -> Result<BTreeMap<Source, u64>> {
+    let sql = "select t.source, count(*) from inventory as t \
+               where t.parent is null and t.status in ('active', 'stale') group by t.source";
+    let rows = sql::query(conn, sql, &[Kind::Text, Kind::Int], &[]).await?;
+    let counted = rows.into_iter().filter_map(|row| match <[Cell; 2]>::try_from(row) {
+        Ok([Cell::Text(source), Cell::Int(count)]) => Some((source.parse().ok()?, count.unsigned_abs())),
+        _ => None,
+    });
+    Ok(counted.filter(|(source, _): &(Source, u64)| source.is_imported()).collect())
 }
 
 /// Those of these grants, living or not, that a source told of.

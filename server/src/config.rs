@@ -92,6 +92,18 @@ impl Sources {
         Duration::from_secs(self.listing_seconds.unwrap_or(LISTING_SECONDS))
     }
 
+    /// What the setting is called.
+    pub const fn setting(source: Source) -> &'static str {
+        match source {
+            Source::D1Tokens => "sources.tokens",
+            Source::PluginYaml => "sources.plugins",
+            Source::GhlWorkflows => "sources.workflows",
+            Source::FsSkills => "sources.skills",
+            Source::PgConnections => "sources.connections",
+            Source::Guild(_) | Source::City | Source::Membership | Source::Roles => "none",
+        }
+    }
+
     pub fn map(&self, source: Source) -> Option<&Path> {
         let map = match source {
             Source::D1Tokens => &self.tokens,

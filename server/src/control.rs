@@ -1,5 +1,6 @@
 //! How subcommands that write reach the one who may: a running server over a private socket, or, without one, this process itself.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
-use crate::city::reconciler;
 use crate::city::{City, DataDir, Open, make_private, open_log};
+use crate::city::{reconciler, unverified};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
@@ -68,6 +69,8 @@ pub enum Ask {
         source: Source,
         after: Option<GrantId>,
     },
+    /// Imported grants that the server will not verify.
+    Unverified,
     /// The guild with this slug.
     Guild {
         slug: Slug,
@@ -187,18 +190,20 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         }
         Ask::ExportStream { stream, out } => Ok(Ending::Done(city.anchoring.export_stream(&stream, &out).await?)),
         Ask::Reconcile { dry_run } => {
-            let round = reconciler::round(city, Time::from_micros(city.log.clock()), dry_run).await?;
+            let mut round = reconciler::round(city, Time::from_micros(city.log.clock()), dry_run).await?;
+            round.unconfigured = unverified(city).await?;
             Ok(Ending::Done(serde_json::to_value(round)?))
         }
         Ask::Holdings { source, after } => {
             // What is on record by now is what an import compares with; later pages are of the same tables.
-            if after.is_none() && !city.views_follow(FOLLOWING).await? {
-                anyhow::bail!("the tables do not follow the log within {} s: is it very busy?", FOLLOWING.as_secs());
+            if after.is_none() {
+                follow(city).await?;
             }
             let mut conn = city.views.reader().await?;
             let held = queries::inventory::of_source(&mut conn, source, after).await?;
             Ok(Ending::Done(serde_json::to_value(importing::holdings(held)?)?))
         }
+        Ask::Unverified => Ok(Ending::Done(serde_json::to_value(unverified(city).await?)?)),
         Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
         Ask::Import { api_key, source, imports, findings, dry } => {
             match desk::import(city, &api_key, source, imports, findings, dry).await {
@@ -211,6 +216,18 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
             Ok(Ending::Done(json!({ "guards": rebuilt.guards, "views": rebuilt.views })))
         }
     }
+}
+
+/// Waits until the tables have everything that is on record by now.
+async fn follow(city: &City) -> anyhow::Result<()> {
+    let follows = city.views_follow(FOLLOWING).await?;
+    anyhow::ensure!(follows, "the tables do not follow the log within {} s: is it very busy?", FOLLOWING.as_secs());
+    Ok(())
+}
+
+async fn unverified(city: &City) -> anyhow::Result<BTreeMap<String, u64>> {
+    follow(city).await?;
+    Ok(unverified::unverified(&city.settings.sources, &mut city.views.reader().await?).await?)
 }
 
 /// The same door as over HTTP: the socket says which machine, the key says who.

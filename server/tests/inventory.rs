@@ -129,7 +129,7 @@ async fn who_has_what_can_be_asked_from_both_sides() {
     let access = shop.town.get(key, &format!("/holders/{}/grants?kind=data_access", shop.ann.0)).await.ok();
     assert_eq!(access.body["items"].as_array().unwrap().len(), 2, "{}", access.text);
     shop.town.get(key, "/holders/cit_01J80000000000000000000001/grants").await.refused(404, "holder_not_found");
-    shop.town.get(key, "/holders/nobody/grants").await.refused(422, "invalid_field");
+    shop.town.get(key, "/holders/No_Body/grants").await.refused(422, "invalid_field");
     shop.town.get(key, "/grants/grt_01J80000000000000000000001").await.refused(404, "grant_not_found");
     assert_eq!(shop.town.get(key, "/capability-actions").await.refused(422, "invalid_field").field(), "kind");
     let stuck = shop.town.get(key, "/grants/stuck").await.ok();
@@ -193,4 +193,50 @@ async fn a_grant_ends_by_itself_when_its_time_is_over() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     panic!("the grant's end was never recorded: {}", shop.check(&shop.ben.0, "turn", 0).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guild_is_a_holder_and_a_source_by_its_slug_too() {
+    let shop = Workshop::open("100/h").await;
+    let (town, guild, key) = (&shop.town, &shop.guild, &shop.founder_key);
+    let granted = |name: &str| json!({ "kind": "tool", "ref": format!("{guild}/{name}"), "source": "smiths" });
+    town.post(key, &format!("/holders/{}/grants", shop.ann.0), granted("anvil")).await.ok();
+    let forge = town.post(key, "/holders/smiths/grants", granted("forge")).await.ok().position();
+    let refs = async |path: &str| {
+        let page = town.get_after(key, path, forge).await.ok().body;
+        let items = page["items"].as_array().unwrap().iter().map(|grant| grant["reference"].as_str().unwrap());
+        items.map(|reference| reference.replace(guild, "smiths")).collect::<Vec<_>>()
+    };
+    assert_eq!(refs("/holders/smiths/grants").await, ["smiths/forge"]);
+    assert_eq!(refs("/holders/smiths/grants?source=smiths").await, ["smiths/forge"]);
+    assert_eq!(refs("/capabilities/tool?source=smiths").await.len(), 3);
+    let check = format!("kind=tool&ref={guild}/forge&action=turn");
+    assert_eq!(town.get(key, &format!("/holders/smiths/check?{check}")).await.ok().body["allowed"], true);
+    let asked = json!({ "kind": "tool", "ref": format!("{guild}/forge"), "action": "turn" });
+    assert_eq!(town.post(key, "/holders/smiths/assert", asked).await.ok().body["allowed"], true);
+    // Handed on to a guild, and taken back from it.
+    let path = format!("/holders/{}/grants/{}/delegate", shop.ann.0, shop.grant);
+    let handed_on = town.post(&shop.ann.1, &path, json!({ "to": "smiths" })).await.ok().position();
+    let held = town.get_after(key, "/holders/smiths/grants", handed_on).await.ok().body;
+    let lathe = held["items"].as_array().unwrap().iter().find(|grant| grant["reference"] == format!("{guild}/lathe"));
+    let lathe = lathe.unwrap()["grant_id"].as_str().unwrap();
+    town.post(&shop.ann.1, &format!("/holders/smiths/grants/{lathe}/revoke"), json!({})).await.ok();
+    // Also what is proposed names it so.
+    let proposed = json!({ "command": {
+        "type": "grant.grant", "holder": "smiths", "kind": "tool", "ref": format!("{guild}/saw"), "source": "smiths",
+    }});
+    town.post(key, "/guilds/smiths/proposals", proposed).await.refused(422, "not_under_consensus");
+
+    for path in ["/holders/nobody/grants", "/holders/nobody/check?kind=tool&ref=x&action=turn"] {
+        assert_eq!(town.get(key, path).await.refused(404, "holder_not_found").field(), "holder");
+    }
+    town.post(key, "/holders/nobody/grants", granted("saw")).await.refused(404, "holder_not_found");
+    let unknown = json!({ "kind": "tool", "ref": "saw", "source": "nobody" });
+    let refused = town.post(key, "/holders/smiths/grants", unknown).await.refused(422, "invalid_field");
+    assert_eq!(refused.field(), "source");
+    assert_eq!(
+        town.get(key, "/holders/smiths/grants?source=nobody").await.refused(422, "invalid_field").field(),
+        "source"
+    );
+    shop.town.end().await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use domain::grant::kind::Source;
-use domain::party::HolderId;
+use domain::party::HolderRef;
 use serde::Deserialize;
 
 /// One domain: its places, and names of its holders.
@@ -13,8 +13,8 @@ pub struct Map {
     pub source: Source,
     pub place: Place,
     /// Whoever has what no name is mapped for.
-    pub default: Option<HolderId>,
-    pub holders: BTreeMap<String, HolderId>,
+    pub default: Option<HolderRef>,
+    pub holders: BTreeMap<String, HolderRef>,
 }
 
 /// Where a domain's records are. All of one domain are listed together: what none of them lists is gone.
@@ -67,9 +67,9 @@ struct Written {
     timeout_seconds: Option<u64>,
     database_url_env: Option<String>,
     table: Option<String>,
-    default: Option<HolderId>,
+    default: Option<HolderRef>,
     #[serde(default)]
-    holders: BTreeMap<String, HolderId>,
+    holders: BTreeMap<String, HolderRef>,
 }
 
 impl Map {
@@ -84,14 +84,14 @@ impl Map {
     fn parse(source: Source, text: &str, base: &Path) -> Result<Self, String> {
         let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
         let Written { default, holders, .. } = &written;
-        let (default, holders) = (*default, holders.clone());
+        let (default, holders) = (default.clone(), holders.clone());
         let place = written.place(source, base)?;
         Ok(Self { source, place, default, holders })
     }
 
     /// The holder whom the map itself has for a record: by the first of its names that is mapped.
-    pub fn holder(&self, names: &[String]) -> Option<HolderId> {
-        names.iter().find_map(|name| self.holders.get(name)).copied()
+    pub fn holder(&self, names: &[String]) -> Option<&HolderRef> {
+        names.iter().find_map(|name| self.holders.get(name))
     }
 }
 
@@ -158,7 +158,10 @@ mod tests {
             map.holder(&names).map(|holder| holder.to_string())
         };
         assert_eq!(holder(&["x", "loom"]).as_deref(), Some(ann));
-        assert_eq!((holder(&["x"]), map.default.map(|holder| holder.to_string()).as_deref()), (None, Some(ben)));
+        assert_eq!(
+            (holder(&["x"]), map.default.as_ref().map(|holder| holder.to_string()).as_deref()),
+            (None, Some(ben))
+        );
         assert!(matches!(&map.place, Place::Paths(paths) if paths == &[PathBuf::from("/base/a.json")]));
     }
 
@@ -170,7 +173,7 @@ mod tests {
             (Source::GhlWorkflows, "url = 'https://x'", "location is missing"),
             (Source::PgConnections, "database_url_env = 'X'\ntable = 'a; drop'", "plain name"),
             (Source::FsSkills, "paths = ['a']\npath = 'b'", "unknown field"),
-            (Source::FsSkills, "paths = ['a']\n[holders]\nx = 'nobody'", "the id of a citizen"),
+            (Source::FsSkills, "paths = ['a']\n[holders]\nx = 'Nobody'", "the id of a citizen"),
         ] {
             let what = parse(source, text).unwrap_err();
             assert!(what.contains(says), "{text}: {what}");

@@ -255,7 +255,7 @@ impl FromStr for Source {
         let named = Self::IMPORTED.into_iter().chain([Self::City, Self::Membership, Self::Roles]);
         named.into_iter().find(|source| source.to_string() == text).ok_or_else(|| {
             let expected =
-                "d1:tokens, plugin:yaml, ghl:workflows, fs:skills, pg:profile_tool_connections, city, or a guild's id";
+                "d1:tokens, plugin:yaml, ghl:workflows, fs:skills, pg:profile_tool_connections, city, or a guild's id or slug";
             Malformed::new(expected, text)
         })
     }

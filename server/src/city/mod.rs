@@ -18,6 +18,7 @@ pub mod secrets;
 mod side;
 mod standing;
 pub mod stores;
+pub mod unverified;
 pub mod witnesses;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chain::key::SigningKey;
 use commands::Pipeline;
+use domain::ids::{GuildId, Slug};
+use domain::turn::Claim;
 use eventlog::vault::Vault;
 use eventlog::{Failure, Location, Log, LogConfig, Migration};
 use identity::Pepper;
@@ -70,6 +73,13 @@ pub struct Open {
     stop: watch::Sender<bool>,
     writer: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
+}
+
+/// The guild that has this slug, as of the head.
+pub async fn guild_of(log: &Log, slug: &Slug) -> Result<Option<GuildId>, Failure> {
+    let claim = Claim { scope: "guild_slug", key: slug.to_string() };
+    let taken = projections::guards::claims_taken(&mut log.reader().await?, std::slice::from_ref(&claim)).await?;
+    Ok(taken.get(&claim).and_then(|guild| guild.parse().ok()))
 }
 
 /// Opens the log for reading only: beside a running server, or without one.
@@ -215,6 +225,11 @@ impl City {
 
     pub fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// The guild that has this slug, as of the head.
+    pub async fn guild(&self, slug: &Slug) -> Result<Option<GuildId>, Failure> {
+        guild_of(&self.log, slug).await
     }
 
     /// How many entries the views have folded.

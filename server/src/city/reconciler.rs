@@ -64,6 +64,8 @@ pub struct Round {
     pub trouble: BTreeMap<String, String>,
     /// Rows that were not understood, by source: `guildhall import --dry-run` shows them.
     pub wrong: BTreeMap<String, u64>,
+    /// Living grants of sources without a mapping file; asked for by whoever orders a round.
+    pub unconfigured: BTreeMap<String, u64>,
     pub dry_run: bool,
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::NO;
 use super::output::print_json;
-use crate::city::{self, DataDir, MASTER_KEY_VARIABLE, open_log};
+use crate::city::{self, DataDir, MASTER_KEY_VARIABLE, open_log, unverified};
 use crate::config::Settings;
 use crate::control;
 
@@ -166,6 +166,7 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
         Some(Ok(log)) => {
             examine_log(&log, findings).await;
+            unverified_grants(settings, &log, findings).await;
             secrets(&dir, &log, findings).await;
             published(settings, &dir, &log, findings).await;
         }
@@ -377,6 +378,21 @@ async fn views(log: &Log, size: u64, findings: &mut Findings) {
         Ok(reached) if reached >= size => findings.ok("tables", "up to date"),
         Ok(reached) => findings.warn("tables", format!("{} entries behind", size - reached), ADVICE),
         Err(failure) => findings.warn("tables", failure, ADVICE),
+    }
+}
+
+/// Imported grants that this server will not verify. Whatever else is wrong with the tables was spoken of already.
+async fn unverified_grants(settings: &Settings, log: &Log, findings: &mut Findings) {
+    let found = async {
+        let mut conn = ViewsDb::open(log, false).await?.reader().await?;
+        unverified::unverified(&settings.sources, &mut conn).await
+    };
+    for (source, count) in found.await.unwrap_or_default() {
+        findings.warn(
+            "sources",
+            unverified::told(&source, count),
+            "give the server the mapping file that the import was made with",
+        );
     }
 }
 

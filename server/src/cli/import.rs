@@ -13,7 +13,7 @@ use sources::{KeyedHash, Map};
 use super::NO;
 use super::keys::credential;
 use super::output::{Bar, print_json};
-use crate::city::DataDir;
+use crate::city::{DataDir, unverified};
 use crate::config::Settings;
 use crate::control::Secret;
 use crate::importing::desk::ImportDesk;
@@ -28,7 +28,7 @@ Examples:
 
 A mapping file, for d1:tokens, plugin:yaml and fs:skills:
   paths = ['tokens.json', 'edge.sqlite']      # all of the domain: what none of them lists is gone
-  default = 'gld_01J...'                      # whoever has what no name is mapped for
+  default = 'smiths'                          # whoever has what no name is mapped for: a guild by its slug, anybody by their id
   [holders]
   loom = 'cit_01J...'                         # an agent, a plugin, a workflow's id, a skill's folder, a profile
   'workspace:gaf' = 'gld_01J...'              # of edge.sqlite; likewise 'owner:...' of plugins, 'author:...' of skills
@@ -41,7 +41,8 @@ For pg:profile_tool_connections: database_url_env, and table if it has another n
 
 A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
 listed. A row that is wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is
-gone. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
+gone. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Grants of sources that the server has no mapping file for (sources.skills and so on)
+are named at the end: nobody verifies them, and they go stale. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
 pub struct ImportArgs {
     /// Which source
     #[arg(value_enum)]
@@ -98,8 +99,10 @@ pub async fn run(settings: &Settings, args: ImportArgs) -> anyhow::Result<ExitCo
     let bar = Bar::new("import", "records");
     let report = importing::run(map, keyed, &mut desk, &options, &|met| bar.at(met, met)).await;
     bar.end();
+    let unverified = desk.unverified().await;
     desk.close().await;
-    let report = report?;
+    let mut report = report?;
+    report.unverified = unverified?;
     if args.json {
         print_json(&serde_json::to_value(&report)?)?;
     } else {
@@ -132,6 +135,9 @@ fn show(report: &Report) {
     }
     if let Some(lost) = report.lost {
         println!("! the source lists {lost} of the living grants no more: nothing was ended; --confirm-loss ends them");
+    }
+    for (source, count) in &report.unverified {
+        println!("! {}", unverified::told(source, *count));
     }
     let numbers = serde_json::to_value(report).unwrap_or_default();
     let number = |name: &str| numbers[name].as_u64().unwrap_or_default();

@@ -3,15 +3,19 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use domain::party::HolderId;
+use domain::Code;
+use domain::party::{HolderId, HolderRef};
+use eventlog::Log;
 use projections::views::ViewsDb;
 use queries::PageRequest;
 use queries::inventory::{self, Filter, Grant};
 
-use super::output::print_json;
-use crate::city::{DataDir, open_log};
+use super::output::{conclude, print_json};
+use crate::city::{DataDir, guild_of, open_log};
 use crate::config::Settings;
+use crate::control::Ending;
 use crate::http::now;
+use crate::http::problem::Problem;
 
 #[derive(Subcommand)]
 pub enum InventoryCommand {
@@ -19,7 +23,7 @@ pub enum InventoryCommand {
     #[command(after_help = "\
 Examples:
   guildhall inventory show cit_01J...
-  guildhall inventory show gld_01J... --ended      # also what ended, for thirty days
+  guildhall inventory show smiths --ended      # a guild, by its slug or its id; also what ended, for thirty days
   guildhall inventory show cit_01J... --json")]
     Show(ShowArgs),
 }
@@ -28,7 +32,7 @@ Examples:
 pub struct ShowArgs {
     /// Whose
     #[arg(value_name = "HOLDER")]
-    holder: HolderId,
+    holder: HolderRef,
     /// Also what ended
     #[arg(long)]
     ended: bool,
@@ -41,6 +45,10 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
     let InventoryCommand::Show(args) = command;
     let dir = DataDir::existing(&settings.data_dir)?;
     let log = open_log(settings, &dir, false).await?;
+    let Some(holder) = existing(&log, &args.holder).await? else {
+        let problem = Problem::missing(Code::HolderNotFound, &args.holder);
+        return conclude(Ending::Refused(serde_json::to_value(problem)?), args.json, |_| ());
+    };
     let views = ViewsDb::open(&log, false).await?;
     let mut conn = views.reader().await?;
     let filter = Filter { ended: args.ended, ..Filter::default() };
@@ -48,7 +56,7 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
     let mut after = None;
     loop {
         let request = PageRequest::new(Some(queries::MAX_LIMIT), after);
-        let page = inventory::of_holder(&mut conn, args.holder, &filter, &request).await?;
+        let page = inventory::of_holder(&mut conn, holder, &filter, &request).await?;
         grants.extend(page.items);
         after = page.next;
         if after.is_none() {
@@ -60,7 +68,7 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     if grants.is_empty() {
-        println!("{} has nothing{}", args.holder, if args.ended { "" } else { " (--ended shows what ended)" });
+        println!("{holder} has nothing{}", if args.ended { "" } else { " (--ended shows what ended)" });
         return Ok(ExitCode::SUCCESS);
     }
     grants.sort_by(|a, b| (&a.kind, a.reference.as_str()).cmp(&(&b.kind, b.reference.as_str())));
@@ -82,6 +90,16 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever is meant, if they are there. There are no acts of a squad's own: whether it is there shows in what it has.
+async fn existing(log: &Log, holder: &HolderRef) -> anyhow::Result<Option<HolderId>> {
+    let id = match holder {
+        HolderRef::Id(id) => *id,
+        HolderRef::Guild(slug) => return Ok(guild_of(log, slug).await?.map(HolderId::Guild)),
+    };
+    let is_there = matches!(id, HolderId::Squad(_)) || !log.read_stream(&id.to_string(), 0, 1).await?.is_empty();
+    Ok(is_there.then_some(id))
 }
 
 fn shortened(text: &str, most: usize) -> String {

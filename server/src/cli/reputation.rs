@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use domain::Time;
 use domain::event::Event;
 use domain::ids::{CitizenId, ReputationId};
 use domain::reputation::evidence::{Evidence, Figure};
@@ -12,14 +11,17 @@ use domain::reputation::questions::{explained, known, shown};
 use domain::reputation::score::{self, nine};
 use domain::reputation::{Reputation, figures};
 use domain::time::DAY_MICROS;
+use domain::{Code, Time};
 use eventlog::Log;
 use projections::recorded;
 use serde_json::json;
 
-use super::output::print_json;
+use super::output::{conclude, print_json};
 use crate::city::{DataDir, open_log};
 use crate::config::Settings;
+use crate::control::Ending;
 use crate::http::now;
+use crate::http::problem::Problem;
 
 #[derive(Subcommand)]
 pub enum ReputationCommand {
@@ -53,6 +55,10 @@ pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Res
     let ReputationCommand::Show(ShowArgs { citizen, days, json }) = command;
     let dir = DataDir::existing(&settings.data_dir)?;
     let log = open_log(settings, &dir, false).await?;
+    if log.read_stream(&citizen.to_string(), 0, 1).await?.is_empty() {
+        let problem = Problem::missing(Code::CitizenNotFound, citizen);
+        return conclude(Ending::Refused(serde_json::to_value(problem)?), json, |_| ());
+    }
     let reputation = folded(&log, citizen).await?;
     let as_of = now();
     let evidence = known(reputation.evidence(), None, as_of);

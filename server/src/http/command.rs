@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::guard::Caller;
 use super::problem::{BODY_TOO_LARGE, INVALID_FIELD, INVALID_HEADER, MALFORMED_JSON, NOT_JSON, Problem, answer_status};
 use super::routes::CommandRoute;
-use super::{App, json, keys, opened};
+use super::{App, json, keys, opened, slugs};
 use crate::city::City;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -72,6 +72,7 @@ pub struct Settled {
 /// Submits a command of an admitted caller.
 pub async fn settle_fields(city: &City, credential: Credential, asked: Asked) -> Result<Settled, Problem> {
     let Asked { action, mut fields, idempotency_key, expected_version } = asked;
+    slugs::resolve(city, action, &mut fields).await?;
     let made = keys::make(city, action, &mut fields)?;
     let mut request = parse(credential, action, Value::Object(fields))?;
     request.expected_version = expected_version;

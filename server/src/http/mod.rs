@@ -20,6 +20,7 @@ pub mod problem;
 mod questions;
 mod rate;
 pub mod routes;
+mod slugs;
 mod standing;
 mod statics;
 

@@ -1,5 +1,7 @@
 //! Where imports are settled: by the running server, or by a city that is opened for this.
 
+use std::collections::BTreeMap;
+
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
 use domain::ids::{GrantId, GuildId, Slug};
@@ -72,6 +74,11 @@ impl ImportDesk {
         if let Some(open) = self.here {
             open.close().await;
         }
+    }
+
+    /// Imported grants that the server will not verify, by source.
+    pub async fn unverified(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        self.ask(Ask::Unverified).await
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(&self, request: Ask) -> anyhow::Result<T> {

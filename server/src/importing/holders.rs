@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use domain::ids::{GuildId, GuildRef, Slug};
-use domain::party::HolderId;
+use domain::ids::{GuildId, Slug};
+use domain::party::{HolderId, HolderRef};
 use sources::{Listed, Map, Whose};
 
 use crate::city::City;
@@ -13,13 +13,12 @@ pub trait Guilds: Send {
     fn guild(&mut self, slug: &Slug) -> impl Future<Output = anyhow::Result<Option<GuildId>>> + Send;
 }
 
-/// The tables of a city that is open here.
+/// A city that is open here.
 pub struct Tables<'a>(pub &'a City);
 
 impl Guilds for Tables<'_> {
     async fn guild(&mut self, slug: &Slug) -> anyhow::Result<Option<GuildId>> {
-        let found = queries::guilds::guild(&mut self.0.views.reader().await?, &GuildRef::Slug(slug.clone())).await?;
-        Ok(found.map(|guild| guild.guild))
+        Ok(self.0.guild(slug).await?)
     }
 }
 
@@ -35,14 +34,24 @@ impl Holders {
         guilds: &mut impl Guilds,
     ) -> anyhow::Result<Option<HolderId>> {
         if let Some(mapped) = map.holder(&listed.names) {
-            return Ok(Some(mapped));
+            return self.named(mapped, guilds).await;
         }
         let named = match &listed.whose {
             Some(Whose::Citizen(citizen)) => Some(HolderId::Citizen(*citizen)),
             Some(Whose::Guild(slug)) => self.guild(slug, guilds).await?.map(HolderId::Guild),
             None => None,
         };
-        Ok(named.or(map.default))
+        match &map.default {
+            Some(default) if named.is_none() => self.named(default, guilds).await,
+            _ => Ok(named),
+        }
+    }
+
+    async fn named(&mut self, holder: &HolderRef, guilds: &mut impl Guilds) -> anyhow::Result<Option<HolderId>> {
+        match holder {
+            HolderRef::Id(id) => Ok(Some(*id)),
+            HolderRef::Guild(slug) => Ok(self.guild(slug, guilds).await?.map(HolderId::Guild)),
+        }
     }
 
     async fn guild(&mut self, slug: &Slug, guilds: &mut impl Guilds) -> anyhow::Result<Option<GuildId>> {

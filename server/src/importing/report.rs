@@ -1,5 +1,7 @@
 //! What an import came to, and the difference that it made.
 
+use std::collections::BTreeMap;
+
 use domain::grant::kind::{CapabilityKind, CapabilityRef};
 use domain::party::HolderId;
 use serde::Serialize;
@@ -55,6 +57,9 @@ pub struct Report {
     /// Living grants that the source does not list, too many to believe it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// Living grants of sources without a mapping file in the server's settings: nobody verifies them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unverified: BTreeMap<String, u64>,
     pub dry_run: bool,
     pub changes: Vec<Change>,
     pub rows: Vec<Row>,

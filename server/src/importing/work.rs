@@ -81,7 +81,10 @@ impl Work {
             self.account.misses(&About::Refs(vec![listed.reference]));
             self.report.unmapped += 1;
             let names = listed.names.join(", ");
-            self.report.row(listed.place, format!("unmapped_holder: the map names none of {names}"));
+            self.report.row(
+                listed.place,
+                format!("unmapped_holder: the map names none of {names}, or a guild that is not there"),
+            );
             return Ok(());
         };
         let named = Named { holder, kind: listed.kind, reference: listed.reference.clone() };

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::http::asked::{self, Asked};
 use crate::http::problem::Problem;
-use crate::http::{now, opened};
+use crate::http::{now, opened, slugs};
 
 /// Longest freshness window that can be asked for: a year, in seconds.
 const LONGEST_AGE: u32 = 31_536_000;
@@ -22,7 +22,7 @@ const LONGEST_AGE: u32 = 31_536_000;
 /// `GET /v1/holders/{holder}/grants?kind=&ref=&source=&ended=&after=&limit=`
 pub async fn of_holder(mut asked: Asked) -> Result<Response, Problem> {
     let kind = asked.take("kind")?;
-    let filter = Filter { kind, ..filter(&mut asked)? };
+    let filter = Filter { kind, ..filter(&mut asked).await? };
     let page = asked.page()?;
     asked.nothing_else()?;
     let holder: HolderId = existing(&asked).await?;
@@ -32,7 +32,7 @@ pub async fn of_holder(mut asked: Asked) -> Result<Response, Problem> {
 
 /// `GET /v1/capabilities/{kind}?ref=&source=&ended=&after=&limit=`: who has it.
 pub async fn holders(mut asked: Asked) -> Result<Response, Problem> {
-    let filter = filter(&mut asked)?;
+    let filter = filter(&mut asked).await?;
     let page = asked.page()?;
     asked.nothing_else()?;
     let kind: CapabilityKind = asked.path("kind")?;
@@ -43,16 +43,24 @@ pub async fn holders(mut asked: Asked) -> Result<Response, Problem> {
 /// `GET /v1/grants/stuck?kind=&ref=&source=&after=&limit=`: more than ten attempts to verify in a row came to nothing.
 pub async fn stuck(mut asked: Asked) -> Result<Response, Problem> {
     let kind = asked.take("kind")?;
-    let filter = Filter { kind, ..filter(&mut asked)? };
+    let filter = Filter { kind, ..filter(&mut asked).await? };
     let page = asked.page()?;
     asked.nothing_else()?;
     let found = grants::stuck(&mut asked.views().await?, &filter, &page).await?;
     opened::json(&asked, &found).await
 }
 
-fn filter(asked: &mut Asked) -> Result<Filter, Problem> {
+async fn filter(asked: &mut Asked) -> Result<Filter, Problem> {
     let ended = asked.take("ended")?.unwrap_or(false);
-    Ok(Filter { kind: None, reference: asked.take("ref")?, source: asked.take("source")?, ended })
+    let source = match asked.take::<String>("source")? {
+        Some(named) => Some(slugs::source(&asked.app.city, "source", &named).await?),
+        None => None,
+    };
+    Ok(Filter { kind: None, reference: asked.take("ref")?, source, ended })
+}
+
+async fn holder(asked: &Asked) -> Result<HolderId, Problem> {
+    slugs::holder(&asked.app.city, "holder", asked.path("holder")?).await
 }
 
 /// `GET /v1/grants/{grant}`
@@ -91,7 +99,7 @@ pub async fn sources(asked: Asked) -> Result<Response, Problem> {
 
 /// `GET /v1/holders/{holder}/check?kind=&ref=&action=&max_age=`: whether, and why not. Uses nothing up.
 pub async fn check(mut asked: Asked) -> Result<Response, Problem> {
-    let question = question(&mut asked)?;
+    let question = question(&mut asked).await?;
     asked::json(&checked(&asked, &question, now()).await?)
 }
 
@@ -112,7 +120,7 @@ struct Asserted {
 /// `POST /v1/holders/{holder}/assert {kind, ref, action, max_age}`: a check that also consumes one use of the grant and of every one
 /// above it. For the holder themselves, for services, and for the city's gate.
 pub async fn assert(mut asked: Asked) -> Result<Response, Problem> {
-    let question = question(&mut asked)?;
+    let question = question(&mut asked).await?;
     may_use(&asked, question.holder).await?;
     // What was taken away before anybody asked is not used any more.
     if let Some(newest) = asked.app.city.log.head().await?.size.checked_sub(1) {
@@ -131,9 +139,9 @@ pub async fn assert(mut asked: Asked) -> Result<Response, Problem> {
     asked::json(&Asserted { checked, free_at })
 }
 
-fn question(asked: &mut Asked) -> Result<Question, Problem> {
+async fn question(asked: &mut Asked) -> Result<Question, Problem> {
     let question = Question {
-        holder: asked.path("holder")?,
+        holder: holder(asked).await?,
         kind: asked.need("kind")?,
         reference: asked.need("ref")?,
         action: asked.need("action")?,
@@ -173,7 +181,7 @@ async fn may_use(asked: &Asked, holder: HolderId) -> Result<(), Problem> {
 }
 
 async fn existing(asked: &Asked) -> Result<HolderId, Problem> {
-    let holder: HolderId = asked.path("holder")?;
+    let holder = holder(asked).await?;
     let stream = match holder {
         HolderId::Citizen(id) => Stream::Citizen(id),
         HolderId::Guild(id) => Stream::Guild(id),
