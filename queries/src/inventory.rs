@@ -1,7 +1,8 @@
 //! Who can do what: by holder, by capability, and what happened to a grant. Whether, and why not, is in `checks`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::grant::check::Standing;
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::{Action, Scope};
 use domain::grant::verification::STUCK_AFTER;
@@ -10,14 +11,16 @@ use domain::party::HolderId;
 use domain::text::Sealed;
 use domain::time::Time;
 use eventlog::sql::{self, Cell, Conn, Kind};
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::checks::standings;
 use crate::page::{Order, page};
 use crate::row::{find, number, row, select, text};
 use crate::{Page, PageRequest, Result};
 
 row! {
-    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own; what a chain of delegation allows, a check says.
+    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own.
     Grant from "inventory", scale "null" {
         grant_id: GrantId,
         holder: HolderId,
@@ -43,6 +46,25 @@ row! {
         ended_by: Option<String>,
         reason: Option<Sealed>,
     }
+}
+
+/// A grant, and what it comes to now with all above it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Effective {
+    #[serde(flatten)]
+    pub grant: Grant,
+    /// Of a living one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Standing>,
+}
+
+/// The same page, with what each living grant of it comes to.
+pub async fn effective(conn: &mut Conn, page: Page<Grant>, now: Time) -> Result<Page<Effective>> {
+    let is_living = |grant: &Grant| grant.ended_at.is_none();
+    let living: Vec<GrantId> = page.items.iter().filter(|grant| is_living(grant)).map(|grant| grant.grant_id).collect();
+    let mut standings = if living.is_empty() { HashMap::new() } else { standings(conn, &living, now).await? };
+    let effective = |grant: Grant| Effective { effective: standings.remove(&grant.grant_id), grant };
+    Ok(Page { items: page.items.into_iter().map(effective).collect(), next: page.next })
 }
 
 row! {
