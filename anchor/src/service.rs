@@ -4,6 +4,7 @@ mod anchoring;
 mod config;
 mod heads;
 mod lock;
+mod mirrors;
 mod place;
 mod status;
 
@@ -23,15 +24,18 @@ use crate::export::{self, Exported};
 use crate::heads::StreamHeads;
 use crate::layout::Layout;
 use crate::lock_watch::LockWatch;
+use crate::mirror::{Carrier, Mirror};
 use crate::on_record::OnRecord;
 use crate::prover::Prover;
 use crate::publisher::Publisher;
 use crate::signing::SigningState;
+use crate::stamping::{Stamping, TimeStatus};
 use crate::startup::{self, Verdict};
 use crate::store::Store;
 use crate::witnessing::{Standing, Witnessing};
 use crate::{AnchorError, files, keys};
 
+use anchoring::Last;
 pub use config::Config;
 pub use status::Status;
 
@@ -53,6 +57,12 @@ pub struct Service {
     turn: Mutex<()>,
     standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
+    /// Held by who makes an anchor, also while others are asked about it. Locked before all others.
+    alone: Mutex<()>,
+    /// The newest anchor, as far as this process has put or found it on record.
+    anchored: watch::Sender<Option<Last>>,
+    stamping: Stamping,
+    carriers: Vec<Carrier>,
     lock: LockWatch,
     strays: watch::Sender<Vec<String>>,
     /// Read when they are first needed: at a million streams that takes a second.
@@ -93,6 +103,12 @@ impl Service {
             config.data_dir.join("anchoring"),
         )
         .await?;
+        let stamping = Stamping::new(config.time.clone());
+        let carry = |mirror: &Mirror| {
+            let (what, how) = ((layout.clone(), policy.clone()), (config.keep, config.clock));
+            Carrier::new(mirror.clone(), Arc::clone(&store), what, how)
+        };
+        let carriers = config.mirrors.iter().map(carry).collect();
         let lock = LockWatch::new(Arc::clone(&store), Arc::clone(&recorder), config.clock);
         Ok(Self {
             log,
@@ -110,6 +126,10 @@ impl Service {
             turn: Mutex::new(()),
             standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
+            alone: Mutex::new(()),
+            anchored: watch::Sender::new(None),
+            stamping,
+            carriers,
             heads: OnceCell::new(),
             recorder,
             trouble: watch::Sender::new(None),
@@ -228,6 +248,11 @@ impl Service {
     ) -> Result<Exported, AnchorError> {
         let _still = self.publisher.lock().await;
         export::export(&self.layout, Some(self.store.as_ref()), out, with_packs, progress).await
+    }
+
+    /// How it stands with the time authority, if one is asked.
+    pub fn time(&self) -> Option<TimeStatus> {
+        self.stamping.status()
     }
 
     pub fn prover(&self) -> Prover {

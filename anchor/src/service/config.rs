@@ -7,12 +7,14 @@ use chain::note::SigningKey;
 use chain::policy::Policy;
 
 use crate::anchorer::{self, Keep};
+use crate::mirror::Mirror;
+use crate::stamping::TimeSource;
 use crate::startup::Known;
 use crate::witnessing::{self, Witnesses};
 use crate::{AnchorError, keys};
 
 /// A city that does nothing says so once a day.
-pub const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where and how often.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub checkpoint_every: Duration,
     /// Between anchors while the log grows.
     pub anchor_every: Duration,
+    /// Between anchors of a log that does not grow, however often the server is started: so that its silence can be told from lost anchors.
+    pub heartbeat: Duration,
     /// Between attempts on the store's lock.
     pub prove_every: Duration,
     /// How long what is anchored is locked.
@@ -33,6 +37,10 @@ pub struct Config {
     pub clock: fn() -> String,
     /// Who cosigns checkpoints, if anybody is asked to.
     pub witnesses: Option<Witnesses>,
+    /// Who is asked for the time of each anchor, if anybody is.
+    pub time: Option<TimeSource>,
+    /// Where everything that is anchored is carried to as well.
+    pub mirrors: Vec<Mirror>,
 }
 
 impl Config {
@@ -42,11 +50,14 @@ impl Config {
             data_dir: data_dir.into(),
             checkpoint_every: Duration::from_secs(1),
             anchor_every: Duration::from_secs(15 * 60),
-            prove_every: HEARTBEAT,
+            heartbeat: DAY,
+            prove_every: DAY,
             keep: Keep { years: 7, margin_days: 30 },
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,
             witnesses: None,
+            time: None,
+            mirrors: Vec::new(),
         }
     }
 

@@ -39,7 +39,10 @@ impl Service {
     /// Makes this the place that publishes: the operator says that the one before is gone for good. The log was compared with the
     /// anchors; what the other place signed after its last one is not known here. It anchors at once, so that the log says so.
     pub async fn adopt(&self) -> Result<Anchored, AnchorError> {
-        self.take_place().await?;
+        {
+            let _alone = self.alone.lock().await;
+            self.take_place().await?;
+        }
         self.anchor_now().await
     }
 

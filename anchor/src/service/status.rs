@@ -6,6 +6,8 @@ use super::Service;
 use crate::AnchorError;
 use crate::anchor_format::Anchored;
 use crate::lock_watch::LockStatus;
+use crate::mirror::MirrorStatus;
+use crate::stamping::TimeStatus;
 use crate::witnessing::{WitnessStatus, Witnessing};
 
 /// What is published and anchored, and what is wrong with it.
@@ -18,10 +20,16 @@ pub struct Status {
     /// Entries in the log.
     pub size: u64,
     pub anchored: Option<Anchored>,
+    /// What another clock says about that; missing when nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeStatus>,
     pub store: &'static str,
     pub place: String,
     /// What the store guarantees.
     pub guarantee: &'static str,
+    /// Where it is carried to as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorStatus>,
     /// Whether its lock was seen to hold.
     pub lock: LockStatus,
     /// What lies beside the newest anchor and does not belong there.
@@ -50,6 +58,8 @@ impl Service {
             published,
             size: self.log.head().await?.size,
             anchored,
+            time: self.time(),
+            mirrors: self.mirrors(),
             store: self.store.kind().as_str(),
             place: self.store.place(),
             lock: self.lock.status(),

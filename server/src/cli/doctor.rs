@@ -197,6 +197,23 @@ async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
     }
 }
 
+/// Whether the mirrors can be read; how far they are, the running server says.
+async fn mirrored(settings: &Settings, findings: &mut Findings) {
+    const ADVICE: &str = "nothing is lost meanwhile: the server carries over what is missing when the mirror is back";
+    let mirrors = match city::stores::mirrors(settings) {
+        Ok(mirrors) => mirrors,
+        Err(error) => return findings.wrong("mirrors", format!("{error:#}"), "set the variables that it names"),
+    };
+    for mirror in mirrors {
+        match anchor::store::keys(mirror.store.as_ref(), "anchors/").await {
+            Ok(keys) => {
+                findings.ok("mirrors", format!("{}: {} anchors in {}", mirror.name, keys.len(), mirror.store.place()))
+            }
+            Err(error) => findings.wrong("mirrors", format!("{}: {error}", mirror.name), ADVICE),
+        }
+    }
+}
+
 /// Whether the log still is what was signed and anchored about it: what `serve` asks before it takes a command.
 async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut Findings) {
     const ADVICE: &str = "bring back the database that was published; the server would only read this one";
@@ -232,6 +249,10 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
             findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory or anchor.s3 to it")
         }
     }
+    if let Err(error) = city::times::of(settings) {
+        findings.wrong("time", format!("{error:#}"), "set anchor.time.url and anchor.time.roots");
+    }
+    mirrored(settings, findings).await;
     if store.kind() == anchor::store::Kind::Directory {
         if let Err(error) = try_writing(&settings.worm_dir()) {
             findings.wrong("anchors", format!("{}: {error}", store.place()), "anchors cannot be written there");
