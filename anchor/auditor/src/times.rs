@@ -211,6 +211,37 @@ mod tests {
         }
     }
 
+    /// What the report says of an anchor of ten entries that was seen at the time of the vector, beside a last entry and a record so many
+    /// seconds later.
+    fn bounds(covered: i64, recorded: i64) -> Vec<String> {
+        let seen = check(STAMPED, TOKEN, &root()).unwrap().gen_time;
+        let time = |later: i64| Time((signed(seen.unix_seconds()) + later) * 1_000_000);
+        let (root, sha256) = (sha256(&[b"root"]), sha256(&[b"anchor"]));
+        let (key, at, time_of_it) = ("anchors/0".to_owned(), seen.to_string(), Seen::At(seen, "CN=x".to_owned()));
+        let known = [Known { key, seq: 0, at, size: 10, root, heads: None, time: time_of_it, sha256 }];
+        let (mut bounds, mut report) = (Bounds::of(&known), Report::default());
+        bounds.entry(8, time(1_000_000));
+        bounds.entry(9, time(covered));
+        bounds.recorded(0, time(recorded));
+        // A record that is repeated later says nothing new.
+        bounds.recorded(0, time(-1_000_000));
+        bounds.check(&known, 11, &mut report);
+        report.findings.into_iter().map(|finding| finding.what).collect()
+    }
+
+    #[test]
+    fn a_token_is_not_from_before_what_its_anchor_covers_nor_from_after_its_record() {
+        for (covered, recorded) in [(-1, 1), (300, 300), (-86_400, 86_400), (0, -300)] {
+            assert_eq!(bounds(covered, recorded), Vec::<String>::new(), "{covered} {recorded}");
+        }
+        assert!(bounds(301, 400)[0].contains("301 s before an entry that it covers"), "{:?}", bounds(301, 400));
+        assert!(
+            bounds(-400, -301)[0].contains("301 s after the log says that it was written"),
+            "{:?}",
+            bounds(-400, -301)
+        );
+    }
+
     #[test]
     fn a_token_counts_only_under_the_roots_that_the_auditor_brings() {
         let other = roots(include_bytes!("../../timestamp/vectors/other.pem"));
