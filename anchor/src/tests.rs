@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
+mod flaky;
 mod heads;
+mod mirrors;
 mod places;
 mod witnesses;
 

@@ -16,9 +16,11 @@ use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
 use crate::report::{Check, Finding, Report};
+use crate::rules::infrastructure::Claim;
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
 use crate::tiles::{FULL, Published};
+use crate::times::Bounds;
 
 /// The last entry of a stream.
 struct Tip {
@@ -45,6 +47,7 @@ pub struct Fold<'a> {
     tree_ended: bool,
     tips: HashMap<Stream, Tip>,
     heads: Recomputed,
+    bounds: Bounds,
     last_at: Time,
     world: World,
     notes: Notes,
@@ -59,8 +62,10 @@ impl<'a> Fold<'a> {
         record: Option<Record>,
         report: &'a mut Report,
     ) -> Self {
+        let bounds = Bounds::of(&outside.anchors);
         Self {
             outside,
+            bounds,
             report,
             promises,
             upper: Frontier::new(),
@@ -216,6 +221,7 @@ impl<'a> Fold<'a> {
             self.report.add(Finding::at(Check::Chain, position, "the time goes backwards"));
         }
         self.last_at = self.last_at.max(entry.at);
+        self.bounds.entry(position, entry.at);
         if let Some(cause) = entry.cause.filter(|cause| *cause >= position) {
             self.report.add(Finding::at(Check::Chain, position, format!("its cause {cause} does not come before it")));
         }
@@ -224,6 +230,9 @@ impl<'a> Fold<'a> {
         self.report.understood += 1;
         self.report_notes();
         for (position, claim) in self.world.anchored.claims.drain(..) {
+            if let Claim::Anchored(data) = &claim {
+                self.bounds.recorded(data.seq, entry.at);
+            }
             self.outside.check(position, &claim)?.into_iter().for_each(|finding| self.report.add(finding));
         }
         Ok(())
@@ -233,6 +242,7 @@ impl<'a> Fold<'a> {
         if let (Event::Infrastructure(infrastructure::Event::HeadsCommitted(said)), Stream::Log) =
             (&entry.event, &entry.stream)
         {
+            self.bounds.committed(entry.position, said);
             self.heads.check(entry.position, said, self.report);
         }
     }
@@ -300,6 +310,7 @@ impl<'a> Fold<'a> {
             self.world.finish(&mut self.notes);
             self.report_notes();
         }
+        self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;
         for (currency, (balance, held, scale)) in self.world.totals() {
             self.report.money.insert(

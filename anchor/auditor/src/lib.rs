@@ -3,6 +3,7 @@
 //! Invariants, stated as absences: nothing here asks a server or a database; nothing here shares rule code with the
 //! city; no key and no origin comes from anywhere but the policy file that the auditor brings.
 
+mod also;
 pub mod anchors;
 mod checkpoints;
 mod claims;
@@ -13,6 +14,7 @@ mod inputs;
 pub mod receipt;
 pub mod report;
 mod rules;
+mod silence;
 pub mod stream;
 mod survey;
 #[cfg(test)]

@@ -6,9 +6,13 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::heads::Audited;
+use crate::silence::Silence;
+use crate::times::Times;
 
 /// Findings beyond this many are counted, not kept: after the first ones they are mostly their consequences.
 const KEPT: usize = 1000;
+/// Gaps between anchors, and runs of anchors without a time, that the text names.
+const NAMED: usize = 20;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -104,6 +108,11 @@ pub struct Report {
     /// Checkpoints whose root was recomputed.
     pub checkpoints: u64,
     pub anchors: u64,
+    pub times: Times,
+    pub silence: Silence,
+    /// How other places compare that hold the same anchors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Whether this audit continues one that is remembered, and from which size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remembered: Option<u64>,
@@ -181,6 +190,17 @@ impl Report {
         line("witnesses", witnessed);
         line("checkpoints", &format!("{} recomputed and compared", self.checkpoints));
         line("anchors", &format!("{} checked", self.anchors));
+        self.times.seen.iter().for_each(|seen| line("times", &seen.to_string()));
+        self.also.iter().for_each(|also| line("also", also));
+        if let Some(longest) = &self.silence.longest {
+            line("longest gap", &longest.to_string());
+        }
+        for gap in self.silence.beyond.iter().take(NAMED) {
+            line("SILENCE", &format!("more than a day without an anchor: {gap}"));
+        }
+        if let Some(more) = self.silence.beyond.len().checked_sub(NAMED + 1) {
+            line("SILENCE", &format!("and {} more", more + 1));
+        }
         line(
             "entries",
             &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),
@@ -197,6 +217,21 @@ impl Report {
         }
         for (currency, total) in &self.money {
             line("money", &format!("{} {currency} in treasuries, {} of it held", total.balance, total.held));
+        }
+        if self.times.unchecked > 0 {
+            let what = format!("the time tokens of {} anchors: no roots given (--time-roots)", self.times.unchecked);
+            line("not checked", &what);
+        }
+        for (first, last) in self.times.without.iter().take(NAMED) {
+            let which = if first == last {
+                format!("anchor {first} carries")
+            } else {
+                format!("anchors {first} to {last} carry")
+            };
+            line("not checked", &format!("{which} no time: only their own word says when"));
+        }
+        if let Some(more) = self.times.without.len().checked_sub(NAMED + 1) {
+            line("not checked", &format!("nor the times of anchors in {} more rows", more + 1));
         }
         for what in &self.not_checked {
             line("not checked", what);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
 mod claims;
 mod files;
 

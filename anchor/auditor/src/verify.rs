@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -11,7 +11,9 @@ use chain::checkpoint::{self, Examined};
 use chain::hash::sha256;
 use chain::policy::Policy;
 use chain::tree::empty_root;
+use timestamp::Roots;
 
+use crate::also;
 use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
@@ -20,8 +22,10 @@ use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::report::{Check, Finding, Report};
+use crate::silence::Silence;
 use crate::survey;
 use crate::tiles::FULL;
+use crate::times::Times;
 
 /// What to audit, and how.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +37,10 @@ pub struct Options {
     pub remember: Option<PathBuf>,
     /// Where to list the roots of heads that were recomputed, if nothing was found.
     pub heads: Option<PathBuf>,
+    /// Certificates, in PEM, that the time tokens of anchors must lead to. Without them tokens are not checked.
+    pub time_roots: Option<PathBuf>,
+    /// Other places that hold the same anchors: a mirror, a former export.
+    pub also: Vec<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -48,6 +56,10 @@ pub enum CouldNotCheck {
     NoCheckpoint(String),
     #[error("{0} holds no entry packs; --tree-only checks the rest without them")]
     NoPacks(String),
+    #[error("the roots {path}: {what}")]
+    Roots { path: String, what: String },
+    #[error("there is no folder {0}")]
+    NoFolder(String),
     #[error("the remembered checkpoint {0}")]
     Memory(String),
     #[error("reading failed: {0}")]
@@ -60,6 +72,10 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     let folder = Folder::open(options.dir.clone())?;
     let mut report = Report::default();
     let policy = policy(options, &mut report)?;
+    let roots = options.time_roots.as_deref().map(roots).transpose()?;
+    if let Some(missing) = options.also.iter().find(|also| !also.is_dir()) {
+        return Err(CouldNotCheck::NoFolder(missing.display().to_string()));
+    }
     survey::irregular(&folder, &mut report);
     let note = folder.read("checkpoint")?;
     if note.is_none() && !folder.has("checkpoint") {
@@ -78,7 +94,8 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
             if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
-            record = check(options, &folder, &policy, &examined, remembered.as_ref(), &mut report, progress)?;
+            let trust = (&policy, roots.as_ref());
+            record = check(options, &folder, trust, &examined, remembered.as_ref(), &mut report, progress)?;
         }
     }
     report.conclude();
@@ -106,10 +123,16 @@ fn policy(options: &Options, report: &mut Report) -> Result<Policy, CouldNotChec
     Policy::parse(&text).map_err(|error| failed(&path, error.to_string()))
 }
 
+fn roots(path: &Path) -> Result<Roots, CouldNotCheck> {
+    let failed = |what: String| CouldNotCheck::Roots { path: path.display().to_string(), what };
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    Roots::from_pem(&pem).map_err(|error| failed(error.to_string()))
+}
+
 fn check(
     options: &Options,
     folder: &Folder,
-    policy: &Policy,
+    (policy, roots): (&Policy, Option<&Roots>),
     examined: &Examined,
     remembered: Option<&checkpoint::Checkpoint>,
     report: &mut Report,
@@ -127,8 +150,10 @@ fn check(
     if options.tree_only {
         report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
-    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size)?;
+    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size, roots)?;
     findings.into_iter().for_each(|finding| report.add(finding));
+    report.times = Times::of(&anchors);
+    report.silence = Silence::of(&anchors);
     let mut promises = vec![Promise { size: head.size, root: head.root, whence: "the checkpoint".to_owned() }];
     promises.extend(anchors.iter().map(|anchor| Promise {
         size: anchor.size,
@@ -138,6 +163,9 @@ fn check(
     if let Some(memory) = remembered {
         remembered_fits(memory, head, report);
         promises.push(Promise { size: memory.size, root: memory.root, whence: "the remembered checkpoint".to_owned() });
+    }
+    for other in &options.also {
+        promises.extend(also::compare(other, &anchors, (policy, &head.origin, roots), report)?);
     }
     promises.retain(|promise| promise.size <= head.size);
     for promise in promises.iter().filter(|promise| promise.size == 0 && promise.root != empty_root()) {

@@ -15,7 +15,7 @@ pub mod pack;
 pub mod policy;
 pub mod proof;
 pub mod receipt;
-mod text;
+pub mod text;
 pub mod tile;
 pub mod tree;
 pub mod witness;

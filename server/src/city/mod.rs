@@ -18,6 +18,7 @@ pub mod secrets;
 mod side;
 mod standing;
 pub mod stores;
+pub mod times;
 pub mod unverified;
 pub mod witnesses;
 

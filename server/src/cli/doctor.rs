@@ -197,6 +197,25 @@ async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
     }
 }
 
+/// Whether the mirrors can be read, and have as many anchors as are on record.
+async fn mirrored(settings: &Settings, anchors: u64, findings: &mut Findings) {
+    const ADVICE: &str = "nothing is lost meanwhile: the server carries over what is missing when the mirror is back";
+    let mirrors = match city::stores::mirrors(settings) {
+        Ok(mirrors) => mirrors,
+        Err(error) => return findings.wrong("mirrors", format!("{error:#}"), "set the variables that it names"),
+    };
+    for mirror in mirrors {
+        let place = format!("{}: {}", mirror.name, mirror.store.place());
+        match anchor::store::keys(mirror.store.as_ref(), "anchors/").await.map(|keys| keys.len() as u64) {
+            Ok(there) if there < anchors => {
+                findings.warn("mirrors", format!("{place} has {there} of {anchors} anchors"), ADVICE)
+            }
+            Ok(there) => findings.ok("mirrors", format!("{place} has {there} anchors")),
+            Err(error) => findings.wrong("mirrors", format!("{place}: {error}"), ADVICE),
+        }
+    }
+}
+
 /// Whether the log still is what was signed and anchored about it: what `serve` asks before it takes a command.
 async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut Findings) {
     const ADVICE: &str = "bring back the database that was published; the server would only read this one";
@@ -225,13 +244,21 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
         }
         Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
     }
+    let mut anchors = 0;
     match anchor::check_store(log, store.as_ref()).await {
-        Ok(Some(newest)) => findings.ok("anchors", format!("{} in {}", newest.seq + 1, store.place())),
+        Ok(Some(newest)) => {
+            anchors = newest.seq + 1;
+            findings.ok("anchors", format!("{anchors} in {}", store.place()));
+        }
         Ok(None) => findings.ok("anchors", "none on record yet"),
         Err(error) => {
             findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory or anchor.s3 to it")
         }
     }
+    if let Err(error) = city::times::of(settings) {
+        findings.wrong("time", format!("{error:#}"), "set anchor.time.url and anchor.time.roots");
+    }
+    mirrored(settings, anchors, findings).await;
     if store.kind() == anchor::store::Kind::Directory {
         if let Err(error) = try_writing(&settings.worm_dir()) {
             findings.wrong("anchors", format!("{}: {error}", store.place()), "anchors cannot be written there");

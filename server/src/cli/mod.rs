@@ -44,14 +44,17 @@ In the environment a setting is GUILDHALL_ and its name, with __ for a dot: GUIL
 Besides the flags there are: listen, log.format, log.filter, limits.body_bytes, limits.json_depth, limits.page,
 limits.request_seconds, limits.wait_seconds, limits.requests_per_second, limits.burst, limits.strangers_per_second,
 limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, anchor.anchor_seconds, anchor.prove_seconds,
-anchor.kind (directory, s3-object-lock, r2-bucket-lock), anchor.directory, anchor.immutable, anchor.retention_years, anchor.margin_days,
+anchor.heartbeat_seconds, anchor.kind (directory, s3-object-lock, r2-bucket-lock), anchor.directory, anchor.immutable, anchor.retention_years, anchor.margin_days,
 anchor.s3.endpoint, anchor.s3.bucket, anchor.s3.region, anchor.s3.prefix,
+anchor.time.url (a time-stamping authority), anchor.time.roots (PEM), anchor.time.required, anchor.time.deadline_ms,
+anchor.mirrors (stores of other owners: name, kind, directory, s3, and key_id_from, secret_from, which name two variables),
 witness.policy (a policy file with the witnesses that are asked to cosign), witness.deadline_ms,
 and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
 sources.skills, sources.connections.
 GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
 GUILDHALL_WORM_SECRET (or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), a credential that can only put and read; its lock
-is attacked with GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET, one that may do anything to it.
+is attacked with GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET, one that may do anything to it. Variables that begin with
+GUILDHALL_MIRROR_ are free for the credentials of mirrors.
 
 Exit codes: 0 done; 1 the answer is no; 2 it could not be done.";
 
