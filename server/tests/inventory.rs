@@ -137,7 +137,11 @@ async fn a_list_says_what_a_grant_comes_to_with_all_above_it() {
     for item in holders["items"].as_array().unwrap() {
         let no = json!({ "usable": false, "because": "holder_not_active", "grant": shop.grant });
         let said = &item["effective"];
-        assert_eq!(json!({ "usable": said["usable"], "because": said["because"], "grant": said["grant"] }), no, "{item}");
+        assert_eq!(
+            json!({ "usable": said["usable"], "because": said["because"], "grant": said["grant"] }),
+            no,
+            "{item}"
+        );
     }
     assert_eq!(holders["items"].as_array().unwrap().len(), 2);
     shop.town.end().await;
