@@ -411,10 +411,24 @@ fn whoever_imports_hears_of_grants_that_nobody_will_verify() {
         assert_eq!(report["unverified"], json!({"fs:skills": 1}), "{report}");
         let doctor = yard.say(&["doctor"], 0).stdout;
         assert!(doctor.contains("warning sources") && doctor.contains(warning), "{doctor}");
+        assert!(!doctor.contains("stale, and"), "{doctor}");
         let said = yard.say(&["reconcile"], 1).stdout;
         assert!(said.contains(warning), "{said}");
         let round: Value = serde_json::from_str(&yard.say(&["reconcile", "--dry-run", "--json"], 1).stdout).unwrap();
         assert_eq!((&round["due"], &round["unconfigured"]), (&json!(0), &json!({"fs:skills": 1})), "{round}");
+
+        // As after days without its source.
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.place.home.dir.join("views.db"));
+        let mut views = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        for (change, counts) in [
+            ("status = 'stale'", "1 are stale, and 0 are stuck"),
+            ("failed_attempts = 11", "1 are stale, and 1 are stuck"),
+            ("status = 'active', failed_attempts = 11", "0 are stale, and 1 are stuck"),
+        ] {
+            views.execute(sqlx::AssertSqlSafe(format!("update inventory set {change}"))).await.unwrap();
+            let doctor = yard.say(&["doctor"], 0).stdout;
+            assert!(doctor.contains(&format!("fs:skills: of its living grants {counts}")), "{doctor}");
+        }
     });
 }
 
