@@ -172,6 +172,29 @@ pub async fn living_by_source(conn: &mut Conn) -> Result<BTreeMap<Source, u64>> 
     Ok(counted.filter(|(source, _): &(Source, u64)| source.is_imported()).collect())
 }
 
+/// Of the living grants that a source told of: how many it did not confirm in time, and how many it could not for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ailing {
+    pub stale: u64,
+    pub stuck: u64,
+}
+
+/// The imported sources with living grants that are stale or stuck.
+pub async fn ailing_by_source(conn: &mut Conn) -> Result<BTreeMap<Source, Ailing>> {
+    let sql = "select t.source, count(case when t.status = 'stale' then 1 end), count(case when t.failed_attempts > $1 then 1 end) \
+               from inventory as t where t.parent is null and t.status in ('active', 'stale') \
+               and (t.status = 'stale' or t.failed_attempts > $1) group by t.source";
+    let most = Cell::Int(i64::try_from(STUCK_AFTER).unwrap_or(i64::MAX));
+    let rows = sql::query(conn, sql, &[Kind::Text, Kind::Int, Kind::Int], &[most]).await?;
+    let counted = rows.into_iter().filter_map(|row| match <[Cell; 3]>::try_from(row) {
+        Ok([Cell::Text(source), Cell::Int(stale), Cell::Int(stuck)]) => {
+            Some((source.parse().ok()?, Ailing { stale: stale.unsigned_abs(), stuck: stuck.unsigned_abs() }))
+        }
+        _ => None,
+    });
+    Ok(counted.filter(|(source, _): &(Source, Ailing)| source.is_imported()).collect())
+}
+
 /// Those of these grants, living or not, that a source told of.
 pub async fn told_of(conn: &mut Conn, source: Source, grants: &[GrantId]) -> Result<BTreeSet<GrantId>> {
     if grants.is_empty() {

@@ -13,6 +13,7 @@ use eventlog::vault::Vault;
 use eventlog::{Failure, Log};
 use identity::Pepper;
 use projections::views::ViewsDb;
+use queries::inventory::Ailing;
 use serde::Serialize;
 
 use super::NO;
@@ -137,6 +138,13 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
             "set anchor.directory to another disk, under another owner: an old copy of everything would not be noticed",
         );
     }
+    for unusable in unverified::unusable(&settings.sources) {
+        findings.wrong(
+            "sources",
+            unusable,
+            "correct the setting, or the file and the paths in it; what cannot be verified goes stale within 24 hours",
+        );
+    }
     let dir = match DataDir::existing(&settings.data_dir) {
         Ok(dir) => dir,
         Err(error) => {
@@ -166,7 +174,7 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
         Some(Ok(log)) => {
             examine_log(&log, findings).await;
-            unverified_grants(settings, &log, findings).await;
+            imported_grants(settings, &log, findings).await;
             secrets(&dir, &log, findings).await;
             published(settings, &dir, &log, findings).await;
         }
@@ -408,17 +416,26 @@ async fn views(log: &Log, size: u64, findings: &mut Findings) {
     }
 }
 
-/// Imported grants that this server will not verify. Whatever else is wrong with the tables was spoken of already.
-async fn unverified_grants(settings: &Settings, log: &Log, findings: &mut Findings) {
+/// Imported grants that this server does not verify, or tried to in vain. Whatever else is wrong with the tables was spoken of already.
+async fn imported_grants(settings: &Settings, log: &Log, findings: &mut Findings) {
     let found = async {
         let mut conn = ViewsDb::open(log, false).await?.reader().await?;
-        unverified::unverified(&settings.sources, &mut conn).await
+        let unverified = unverified::unverified(&settings.sources, &mut conn).await?;
+        Ok::<_, queries::QueryError>((unverified, queries::inventory::ailing_by_source(&mut conn).await?))
     };
-    for (source, count) in found.await.unwrap_or_default() {
+    let Ok((unverified, ailing)) = found.await else { return };
+    for (source, count) in unverified {
         findings.warn(
             "sources",
             unverified::told(&source, count),
             "give the server the mapping file that the import was made with",
+        );
+    }
+    for (source, Ailing { stale, stuck }) in ailing {
+        findings.warn(
+            "sources",
+            format!("{source}: of its living grants {stale} are stale, and {stuck} are stuck: their source could not say for long"),
+            "`guildhall reconcile` asks it again and says why it cannot say; stale grants allow nothing",
         );
     }
 }
