@@ -87,7 +87,35 @@ pub async fn throughput(entries: u64, audit: bool, rebuild: bool) {
             programs::run(&auditor(), &["verify", export, "--policy", &format!("{export}/policy"), "--json"]).expect(0);
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         per_second("audit", report["entries"].as_u64().unwrap(), started.elapsed());
+        one_more_anchor(&grown).await;
     }
+}
+
+/// What a server reads to anchor one more entry.
+async fn one_more_anchor(grown: &Grown) {
+    let mut server = grown.place.home.serve();
+    let http = grown.http.at(&server.base);
+    let anchor = || programs::run(&guildhall(), &grown.place.home.arguments(&["anchor", "now"])).expect(0);
+    anchor();
+    grown.town.fund(&http, "one more", "1").await;
+    let (before, started) = (characters_read(server.id()), Instant::now());
+    anchor();
+    let (took, read) = (started.elapsed(), characters_read(server.id()) - before);
+    server.stop();
+    println!(
+        "{:>10}  {} KiB read and {:.2} s for one entry more, at {} entries",
+        "anchor",
+        read / 1024,
+        took.as_secs_f64(),
+        grown.entries
+    );
+}
+
+/// All that a process asked of files and sockets, whether or not a disk was asked for it.
+fn characters_read(pid: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|number| number.parse().ok()).unwrap()
 }
 
 fn per_second(what: &str, count: u64, took: Duration) {

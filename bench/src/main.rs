@@ -16,6 +16,7 @@ mod ours;
 mod reckoned;
 mod standing;
 mod table;
+mod witnessed;
 
 use clap::{Parser, ValueEnum};
 use guildhall_tests::Engine;
@@ -33,7 +34,7 @@ const TREASURIES: usize = 500;
 enum Section {
     /// Commands a second, in process and over HTTP, on both engines, spread and on one hot treasury
     Commands,
-    /// Entries a second through the auditor
+    /// Entries a second through the auditor, and what one more anchor reads
     Audit,
     /// Events a second through `guildhall replay`
     Rebuild,
@@ -49,6 +50,8 @@ enum Section {
     Reconciler,
     /// Proofs of entries and of heads, and what the tree of heads weighs, at a million of each
     Proofs,
+    /// Seconds from a command to its receipt with two witnesses' lines, under load
+    Witnessed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,7 +80,7 @@ struct Arguments {
     /// How many clients at once, for `commands` and `checks`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256, 1024])]
     clients: Vec<usize>,
-    /// The engines, for `commands`, `checks`, `imports` and `reputation`
+    /// The engines, for `commands`, `checks`, `imports`, `reputation` and `witnessed`
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Side::Postgres, Side::Sqlite])]
     engines: Vec<Side>,
     /// Only what is ours and runs in this process, for `commands`: for a profiler
@@ -139,6 +142,11 @@ fn main() {
     }
     if wanted(Section::Proofs) {
         heads::proofs();
+    }
+    if wanted(Section::Witnessed) {
+        for side in &arguments.engines {
+            guildhall_tests::block_on(witnessed::receipts(side.engine(), arguments.seconds));
+        }
     }
     if wanted(Section::Memory) {
         for size in &arguments.sizes {

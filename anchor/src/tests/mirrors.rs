@@ -27,8 +27,9 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(root, &path, found);
-            } else {
-                found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap());
+            } else if let Ok(bytes) = fs::read(&path) {
+                // What was being written when its writer was killed may just be getting its name.
+                found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), bytes);
             }
         }
     }

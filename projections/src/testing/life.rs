@@ -32,9 +32,9 @@ pub struct Life {
     members: HashMap<(u128, u128), bool>,
     proposals: Vec<(u128, ProposalId)>,
     keys: Vec<(u128, KeyId)>,
-    /// Living grants with their holders, and the ended.
-    grants: Vec<(u128, GrantId)>,
-    ended: Vec<(u128, GrantId)>,
+    /// Living grants with their holders and whether an importer gave them, and the ended.
+    grants: Vec<(u128, GrantId, bool)>,
+    ended: Vec<(u128, GrantId, bool)>,
     /// Evidence that nobody took back, with its holders.
     evidence: Vec<(u128, EvidenceId)>,
     citizens: u128,
@@ -287,7 +287,7 @@ impl Life {
     fn grant(&mut self) -> Act {
         let (person, grant) = (1 + self.below(self.citizens), GrantId::from_bits(self.id()));
         let imported = self.below(2) == 0;
-        self.grants.push((person, grant));
+        self.grants.push((person, grant, imported));
         let begun = Granted {
             grant,
             holder: citizen(person).into(),
@@ -310,14 +310,18 @@ impl Life {
     fn grant_life(&mut self) -> Act {
         if self.below(4) == 0 && !self.ended.is_empty() {
             let place = self.below(self.ended.len() as u128) as usize;
-            let (person, grant) = self.ended.swap_remove(place);
+            let (person, grant, imported) = self.ended[place];
+            if imported && self.below(2) == 0 {
+                return vec![in_inventory(person, GrantEvent::Withheld { grant, reason: Some(sealed(7)) })];
+            }
+            self.ended.swap_remove(place);
             return vec![in_inventory(person, GrantEvent::Pruned { grant })];
         }
         if self.grants.is_empty() {
             return Vec::new();
         }
         let place = self.below(self.grants.len() as u128) as usize;
-        let (person, grant) = self.grants[place];
+        let (person, grant, imported) = self.grants[place];
         let event = match self.below(7) {
             0 => GrantEvent::Verified { grant },
             1 => GrantEvent::VerificationFailed { grant, failure: FailureKind::TimedOut },
@@ -331,7 +335,7 @@ impl Life {
             4 => GrantEvent::ReverificationRequested { grant },
             end => {
                 self.grants.swap_remove(place);
-                self.ended.push((person, grant));
+                self.ended.push((person, grant, imported));
                 match end {
                     5 => GrantEvent::Revoked { grant, by: EndedBy::Actor, reason: Some(sealed(6)) },
                     _ => GrantEvent::Orphaned { grant, by: EndedBy::Source },

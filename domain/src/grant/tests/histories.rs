@@ -52,6 +52,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 fn play(world: &mut World, owner: CitizenId, people: &[CitizenId], step: &Step) {
     let name = |name: usize| ["weld", "forge"][name];
     let held = |world: &World, of: usize, which: usize| named(world, people[of], name(which));
+    let last = |world: &World, of: usize, which: usize| last_begun(world, people[of], name(which));
     let none = GrantId::from_bits(1);
     let done = match step {
         Step::Grant { to, name: which, days } => {
@@ -59,8 +60,9 @@ fn play(world: &mut World, owner: CitizenId, people: &[CitizenId], step: &Step) 
             world.send(owner, GrantCapability { expires_at, ..skill(people[*to], name(*which)) })
         }
         Step::Import { to, name: which } => world.send(world.principal, listed(people[*to], name(*which))),
+        // The living one, or the one that ended last: whoever takes it away may come too late.
         Step::Revoke { by, of, name } => {
-            let grant = held(world, *of, *name).unwrap_or(none);
+            let grant = held(world, *of, *name).or_else(|| last(world, *of, *name)).unwrap_or(none);
             world.send(people[*by], revoke(people[*of], grant))
         }
         Step::Delegate { from, to, name } => {
@@ -95,6 +97,16 @@ fn play(world: &mut World, owner: CitizenId, people: &[CitizenId], step: &Step) 
     let _ = done;
 }
 
+/// The newest grant of that name, living or not.
+fn last_begun(world: &World, of: CitizenId, name: &str) -> Option<GrantId> {
+    world.log.iter().rev().find_map(|(_, event, _)| match event {
+        Event::Grant(GrantEvent::Granted(begun)) => {
+            (begun.holder == of.into() && begun.reference.to_string() == name).then_some(begun.grant)
+        }
+        _ => None,
+    })
+}
+
 type Name = (HolderId, CapabilityKind, String);
 
 /// A living grant, from the log alone.
@@ -115,6 +127,7 @@ type Said = Option<(Option<Scope>, Option<Time>)>;
 #[derive(Default)]
 struct Told {
     living: BTreeMap<GrantId, Lives>,
+    ended: BTreeMap<GrantId, (Name, Source)>,
     said: BTreeMap<(Name, Source), Said>,
 }
 
@@ -141,6 +154,11 @@ impl Told {
             }
             GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor),
             GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false),
+            GrantEvent::Withheld { grant, .. } => {
+                let (name, source) = self.ended.get(grant).cloned().unwrap();
+                assert!(source.is_imported() && self.living.values().all(|lives| lives.name != name), "{name:?}");
+                self.said.insert((name, source), None);
+            }
             _ => {}
         }
     }
@@ -166,6 +184,7 @@ impl Told {
 
     fn end(&mut self, grant: GrantId, by_actor: bool) {
         let Some(Lives { name, source, left, .. }) = self.living.remove(&grant) else { return };
+        self.ended.insert(grant, (name.clone(), source));
         if by_actor {
             self.said.insert((name, source), None);
         } else if left != (None, None) {
