@@ -84,7 +84,7 @@ fn what_breaks_the_order_changes_nothing() {
     let (a, b, c) = (key(1), key(2), key(3));
     let mut history = History::default();
     history.name(fingerprint(&a.vkey()));
-    let mut refused = |history: &History, rotation: Rotation, error: RotationError| {
+    let refused = |history: &History, rotation: Rotation, error: RotationError| {
         let mut tried = history.clone();
         assert_eq!(tried.rotate(ORIGIN, 10, &rotation), Err(error));
         assert_eq!(&tried, history);
