@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
+use chain::note::Note;
 use chain::pack::{PackId, packs_between};
 use chain::policy::Policy;
 use chain::tile::{BundleId, TileId, bundles_between, tiles_between};
@@ -111,4 +112,12 @@ pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpo
     let checkpoint =
         checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
     Ok((anchor, checkpoint))
+}
+
+/// The checkpoint that an anchor of this log speaks of, whoever signed it.
+pub fn checkpoint_of(key: &str, bytes: &[u8], origin: &str) -> Result<Checkpoint, AnchorError> {
+    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    let note = Note::parse(&anchor.checkpoint).map_err(|error| AnchorError::unreadable(key, error))?;
+    let checkpoint = Checkpoint::parse_text(&note.text).map_err(|error| AnchorError::unreadable(key, error))?;
+    if checkpoint.origin == origin { Ok(checkpoint) } else { Err(AnchorError::unreadable(key, "it is of another log")) }
 }

@@ -1,6 +1,7 @@
 //! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
 
 mod heads;
+mod keys;
 mod lock;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::checkpoint;
-use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use serde::Serialize;
@@ -26,10 +26,13 @@ use crate::on_record::OnRecord;
 use crate::prover::Prover;
 use crate::publisher::{Publisher, approximate};
 use crate::signing::SigningState;
+use crate::signing_keys::SigningKeys;
 use crate::startup::{self, Known, Verdict};
 use crate::store::Store;
 use crate::witnessing::{self, Standing, WitnessStatus, Witnesses, Witnessing};
-use crate::{AnchorError, files, keys};
+use crate::{AnchorError, files};
+
+pub use keys::{Held, Witnessed};
 
 /// A city that does nothing says so once a day.
 const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,15 +73,15 @@ impl Config {
         }
     }
 
-    /// Trusts this key for the log, and the witnesses that are asked.
-    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
-        keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
+    /// The policy file with the witnesses, if there are any.
+    pub fn witness_policy(&self) -> Option<&str> {
+        self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str())
     }
 
     /// What the witnesses that answer have cosigned.
-    pub(crate) async fn witnessed(&self, policy: &Policy) -> Vec<Known> {
+    pub(crate) async fn witnessed(&self, keys: &SigningKeys) -> Vec<Known> {
         match &self.witnesses {
-            Some(witnesses) => witnessing::held(witnesses, policy).await,
+            Some(witnesses) => witnessing::held(witnesses, keys).await,
             None => Vec::new(),
         }
     }
@@ -116,8 +119,7 @@ pub struct Status {
 pub struct Service {
     log: Log,
     config: Config,
-    key: Arc<SigningKey>,
-    policy: Policy,
+    keys: Arc<SigningKeys>,
     layout: Layout,
     store: Arc<dyn Store>,
     /// Taken when something is to be published, after the log was compared with what is known of it. Locked before the two below.
@@ -146,25 +148,23 @@ impl Service {
     pub async fn open(
         config: Config,
         log: Log,
-        key: SigningKey,
+        keys: Arc<SigningKeys>,
         store: Arc<dyn Store>,
         recorder: Arc<dyn Recorder>,
     ) -> Result<Self, AnchorError> {
         let layout = Layout::within(&config.data_dir);
-        let policy = config.policy(&key)?;
-        let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
+        let policy = keys.policy();
+        let (folder, trusted) = (config.data_dir.join("signing"), Arc::clone(&policy));
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
-        let key = Arc::new(key);
         let witnesses = config.witnesses.as_ref();
-        let text = keys::policy_text(&key, witnesses.map(|witnesses| witnesses.policy.as_str()));
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing, text).await?;
+        let publisher = Publisher::open(log.clone(), Arc::clone(&keys), layout.clone(), signing).await?;
         forget_unwitnessed(&layout, &policy).await?;
         let witnessing =
-            witnesses.map(|witnesses| Witnessing::start(witnesses, policy.clone(), log.clone(), layout.clone()));
+            witnesses.map(|witnesses| Witnessing::start(witnesses, Arc::clone(&keys), log.clone(), layout.clone()));
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
-            policy.clone(),
+            Arc::clone(&keys),
             Arc::clone(&recorder),
             (config.software.clone(), config.clock, config.keep),
             config.data_dir.join("anchoring"),
@@ -176,8 +176,7 @@ impl Service {
             config,
             lock,
             strays: watch::Sender::default(),
-            key,
-            policy,
+            keys,
             layout,
             store,
             seat: Mutex::new(None),
@@ -201,9 +200,10 @@ impl Service {
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
         let mut publisher = self.publisher.lock().await;
         let signed = publisher.last().map(|last| last.0.clone());
-        let (policy, store) = (&self.policy, self.store.as_ref());
-        let witnessed = self.config.witnessed(policy).await;
-        let verdict = startup::check(&self.log, &self.layout, store, policy, signed.as_ref(), witnessed).await?;
+        self.keys.catch_up().await?;
+        let (policy, store) = (self.keys.policy(), self.store.as_ref());
+        let witnessed = self.config.witnessed(&self.keys).await;
+        let verdict = startup::check(&self.log, &self.layout, store, &policy, signed.as_ref(), witnessed).await?;
         publisher.compared(match &verdict {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
@@ -269,10 +269,11 @@ impl Service {
             }
             note = witnessing.collected(&note);
         }
-        let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
-        let witnessed = witnessed && self.policy.quorum.is_some();
+        let policy = self.keys.policy();
+        let witnessed = checkpoint::examine(&note, &policy).is_ok_and(|examined| examined.witnessed);
+        let witnessed = witnessed && policy.quorum.is_some();
         self.publisher.lock().await.show(note.clone(), witnessed).await?;
-        self.standing.lock().await.shows(&self.policy, &note);
+        self.standing.lock().await.shows(&policy, &note);
         Ok(signed)
     }
 
@@ -430,7 +431,8 @@ impl Service {
                 // Said once, not every second.
                 let news = self.trouble.borrow().as_deref() != Some(error.to_string().as_str());
                 if news {
-                    tracing::error!(%error, alarm = error.is_alarming(), what);
+                    let alarm = error.is_alarming() || matches!(error, AnchorError::Signer(_));
+                    tracing::error!(%error, alarm, what);
                 }
                 metrics::counter!("guildhall_anchor_failures_total").increment(1);
                 self.trouble.send_replace(Some(error.to_string()));
@@ -448,7 +450,7 @@ impl Service {
             unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
             witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
-            vkey: self.key.vkey(),
+            vkey: self.keys.newest().map(|key| key.vkey()).unwrap_or_default(),
             published,
             size: self.log.head().await?.size,
             anchored,

@@ -1,6 +1,7 @@
 //! Settings: built-in defaults, then one TOML file, then the environment, then flags; later wins, unknown keys are refused.
 
 mod anchor;
+mod signing;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use anchor::{Anchoring, S3};
+pub use signing::{External, Signing};
 
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
@@ -21,6 +23,7 @@ const NOT_SETTINGS: &[&str] = &[
     "config",
     "key",
     "master_key",
+    "signing_key",
     "login_password",
     "worm_key_id",
     "worm_secret",
@@ -62,6 +65,7 @@ pub struct Settings {
     pub limits: Limits,
     pub anchor: Anchoring,
     pub witness: Witnessing,
+    pub signing: Signing,
     pub sources: Sources,
 }
 
@@ -188,6 +192,7 @@ impl Default for Settings {
             limits: Limits::default(),
             anchor: Anchoring::default(),
             witness: Witnessing::default(),
+            signing: Signing::default(),
             sources: Sources::default(),
         }
     }
@@ -327,6 +332,7 @@ impl Settings {
             anyhow::bail!("settings: {name} must be above zero");
         }
         self.anchor.check()?;
+        self.signing.check()?;
         // The JSON reader itself stops at 128.
         anyhow::ensure!(limits.json_depth <= 100, "settings: limits.json_depth is at most 100");
         anyhow::ensure!(limits.page <= queries::MAX_LIMIT, "settings: limits.page is at most {}", queries::MAX_LIMIT);

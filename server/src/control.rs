@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::city::{City, DataDir, Open, make_private, open_log};
-use crate::city::{reconciler, unverified};
+use crate::city::{reconciler, signing, unverified};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
@@ -52,6 +52,15 @@ pub enum Ask {
     AnchorList,
     AnchorAdopt,
     AnchorProve,
+    SigningKeys,
+    SigningKeyNew,
+    SigningKeyRotate {
+        to: Option<String>,
+    },
+    SigningKeyRetire {
+        key: String,
+    },
+    Witnessed,
     Export {
         out: PathBuf,
         with_packs: bool,
@@ -184,6 +193,11 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
         Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),
         Ask::AnchorProve => Ok(Ending::Done(city.anchoring.prove().await?)),
+        Ask::SigningKeys => Ok(Ending::Done(signing::list(city)?)),
+        Ask::SigningKeyNew => Ok(Ending::Done(signing::make(city)?)),
+        Ask::SigningKeyRotate { to } => Ok(Ending::Done(signing::rotate(city, to.as_deref()).await?)),
+        Ask::SigningKeyRetire { key } => Ok(Ending::Done(signing::retire(city, &key).await?)),
+        Ask::Witnessed => Ok(Ending::Done(city.anchoring.witnessed().await?)),
         Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
@@ -239,7 +253,7 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     let settled = settle_fields(city, credential, asked).await?;
     match settled.problem() {
         Some(problem) => Err(problem),
-        None => Ok(serde_json::to_value(settled.told(city)).unwrap_or_default()),
+        None => Ok(serde_json::to_value(settled.told(city).await).unwrap_or_default()),
     }
 }
 

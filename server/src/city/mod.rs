@@ -9,6 +9,7 @@ mod anchoring;
 mod expiry;
 mod files;
 mod founding;
+pub mod frozen;
 mod listing;
 mod on_record;
 mod recheck;
@@ -16,6 +17,8 @@ pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
 mod side;
+pub mod signers;
+pub mod signing;
 mod standing;
 pub mod stores;
 pub mod unverified;
@@ -25,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::ids::{GuildId, Slug};
 use domain::turn::Claim;
@@ -42,6 +44,7 @@ pub use anchoring::Anchoring;
 pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
 pub use founding::FirstPrincipal;
 pub use on_record::OnRecord;
+use signing::Keys;
 
 use crate::config::Settings;
 use crate::http::Standing;
@@ -54,7 +57,7 @@ pub struct City {
     pub log: Log,
     pub vault: Arc<Vault>,
     pub pipeline: Pipeline,
-    pub signing_key: SigningKey,
+    pub keys: Keys,
     pub standing: Standing,
     pub views: ViewsDb,
     pub uses: UsesDb,
@@ -120,8 +123,10 @@ impl Open {
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
-        let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
-        let named = secrets::check(&log, &pepper, &vault, &signing_key).await?;
+        let named = secrets::check(&log, &pepper, &vault).await?;
+        let witnesses = witnesses::of(&settings)?;
+        let held = signers::held(&settings, &dir, log.origin(), new)?;
+        let keys = Keys::open(&log, held, witnesses.as_ref().map(|witnesses| witnesses.policy.as_str())).await?;
         let config = commands::Config {
             queue: settings.limits.queue,
             compare_after_reconnect: true,
@@ -130,15 +135,19 @@ impl Open {
         let (pipeline, writer) = Pipeline::start(&log, Arc::clone(&vault), config).await?;
         // Only now: who writes here is settled, and views of another version are thrown away.
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
-        let anchoring = Anchoring::open(&settings, &log, &signing_key, &pipeline).await?;
+        let anchoring = Anchoring::open(&settings, witnesses, &log, &keys, &pipeline).await?;
         if let Some(reason) = anchoring.startup_check().await? {
             tracing::error!(%reason, "this server only reads");
+            pipeline.set_read_only(Some(reason));
+        }
+        if let Some(reason) = frozen::reason(&dir)? {
+            tracing::error!(%reason, alarm = true, "this server only reads");
             pipeline.set_read_only(Some(reason));
         }
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::settle(&log, &pipeline, &pepper, &vault, &signing_key, first.is_some()).await?;
+            secrets::settle(&log, &pipeline, &pepper, &vault, &keys, first.is_some()).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
@@ -147,7 +156,7 @@ impl Open {
             settings,
             vault,
             pipeline,
-            signing_key,
+            keys,
             standing,
             uses: UsesDb::new(&log),
             checks: Checks::new(log.clone()),
@@ -212,6 +221,7 @@ impl City {
             tokio::spawn(recheck::run(Arc::clone(self))),
             tokio::spawn(reconciler::run(Arc::clone(self))),
             tokio::spawn(reckoner::run(Arc::clone(self))),
+            tokio::spawn(frozen::run(Arc::clone(self))),
         ];
         let city = Arc::clone(self);
         workers.push(tokio::spawn(async move { city.anchoring.run(city.stopping()).await }));

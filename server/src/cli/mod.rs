@@ -14,6 +14,7 @@ mod output;
 mod reconcile;
 mod replay;
 mod reputation;
+mod signing_key;
 mod witness;
 
 use std::net::SocketAddr;
@@ -47,9 +48,10 @@ limits.connections, limits.feeds, limits.queue, anchor.checkpoint_seconds, ancho
 anchor.kind (directory, s3-object-lock, r2-bucket-lock), anchor.directory, anchor.immutable, anchor.retention_years, anchor.margin_days,
 anchor.s3.endpoint, anchor.s3.bucket, anchor.s3.region, anchor.s3.prefix,
 witness.policy (a policy file with the witnesses that are asked to cosign), witness.deadline_ms,
+signing.external (programs that sign: a list of command and vkey),
 and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
 sources.skills, sources.connections.
-GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
+GUILDHALL_MASTER_KEY holds the master key, and GUILDHALL_SIGNING_KEY the signing key, when they shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
 GUILDHALL_WORM_SECRET (or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), a credential that can only put and read; its lock
 is attacked with GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET, one that may do anything to it.
 
@@ -79,6 +81,9 @@ enum Command {
     /// Cosign the checkpoints of logs, so that nobody can be shown another history
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
+    /// The keys that the log is signed with: rotate, retire, freeze
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -156,6 +161,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&settings()?, args).await,
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
         Command::Witness(command) => witness::run(command).await,
+        Command::SigningKey(command) => signing_key::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
         Command::Inventory(command) => inventory::run(&settings()?, command).await,
