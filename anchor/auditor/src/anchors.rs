@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 
 use chain::Hash;
-use chain::checkpoint;
+use chain::checkpoint::Checkpoint;
 use chain::hash::sha256;
 use chain::policy::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::Folder;
+use crate::keys;
 use crate::report::{Check, Finding};
 use crate::survey;
 
@@ -48,6 +49,10 @@ pub struct Known {
     pub root: Hash,
     /// SHA-256 of the anchor's bytes.
     pub sha256: Hash,
+    /// Fingerprints of the policy's keys that signed its checkpoint.
+    pub by: Vec<Hash>,
+    /// The size of the anchor before it.
+    pub since: u64,
 }
 
 /// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
@@ -60,6 +65,12 @@ pub fn files(folder: &Folder, key: &str) -> io::Result<BTreeMap<String, Hash>> {
     let bytes = folder.read(key)?.unwrap_or_default();
     // What does not parse was found when the chain was checked.
     Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.files).unwrap_or_default())
+}
+
+/// Reads one anchor again, for its note.
+pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
+    let bytes = folder.read(key)?.unwrap_or_default();
+    Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.checkpoint).ok())
 }
 
 /// Checks the chain of anchors: names, order, links, signatures. The files they list are checked as the tree grows.
@@ -111,12 +122,13 @@ pub fn chain(folder: &Folder, policy: &Policy, origin: &str, size: u64) -> io::R
         }
         let sha256 = sha256(&[&bytes]);
         previous = Some(Previous { key: path.clone(), sha256 });
-        known.push(Known { key: path, seq: anchor.0.seq, size: anchor.1.size, root: anchor.1.root, sha256 });
+        let (seq, Checkpoint { size, root, .. }) = (anchor.0.seq, anchor.1);
+        known.push(Known { key: path, seq, size, root, sha256, by: anchor.2, since });
     }
     Ok((known, findings))
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, checkpoint::Checkpoint), String> {
+fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
     chain::canonical::check(bytes).map_err(|error| format!("it is not canonical JSON: {error}"))?;
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| format!("it is not an anchor: {error}"))?;
     if anchor.v != 1 {
@@ -125,9 +137,9 @@ fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, checkpoi
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());
     }
-    let opened = checkpoint::open(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
+    let (opened, by) = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
     if anchor.origin != origin || opened.origin != origin {
         return Err("it belongs to another log".to_owned());
     }
-    Ok((anchor, opened))
+    Ok((anchor, opened, by))
 }

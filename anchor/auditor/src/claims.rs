@@ -2,36 +2,24 @@
 
 use std::io;
 
-use chain::Hash;
 use chain::hash::sha256;
 
 use crate::anchors::{self, Known};
 use crate::inputs::Folder;
 use crate::report::{Check, Finding};
-use crate::rules::infrastructure::{AnchoredData, Claim};
+use crate::rules::infrastructure::AnchoredData;
 
 /// What the claims are compared with.
 pub struct Outside<'a> {
     pub folder: &'a Folder,
     /// The anchors that are there and can be read, in the order of their keys.
     pub anchors: Vec<Known>,
-    /// SHA-256 of every key that the policy gives for this log.
-    pub keys: Vec<Hash>,
 }
 
 impl Outside<'_> {
     /// What is wrong with a claim made at this position.
-    pub fn check(&self, position: u64, claim: &Claim) -> io::Result<Vec<Finding>> {
-        Ok(match claim {
-            Claim::Anchored(data) => {
-                self.anchor(data)?.into_iter().map(|what| Finding::at(Check::Anchor, position, what)).collect()
-            }
-            Claim::SigningKey(key) if self.keys.contains(key) => Vec::new(),
-            Claim::SigningKey(_) => {
-                let what = "the signing key that the log names is none that the policy gives for it";
-                vec![Finding::at(Check::Checkpoint, position, what)]
-            }
-        })
+    pub fn check(&self, position: u64, claim: &AnchoredData) -> io::Result<Vec<Finding>> {
+        Ok(self.anchor(claim)?.into_iter().map(|what| Finding::at(Check::Anchor, position, what)).collect())
     }
 
     fn anchor(&self, data: &AnchoredData) -> io::Result<Vec<String>> {

@@ -15,6 +15,7 @@ use crate::checkpoints::Promise;
 use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
+use crate::keys::Keys;
 use crate::report::{Check, Finding, Report};
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
@@ -31,6 +32,7 @@ struct Tip {
 /// Everything that is carried from run to run.
 pub struct Fold<'a> {
     outside: Outside<'a>,
+    keys: Keys<'a>,
     report: &'a mut Report,
     promises: Vec<Promise>,
     /// The tree over full runs, as if each were a leaf.
@@ -54,6 +56,7 @@ pub struct Fold<'a> {
 impl<'a> Fold<'a> {
     pub fn new(
         outside: Outside<'a>,
+        keys: Keys<'a>,
         promises: Vec<Promise>,
         with_packs: bool,
         record: Option<Record>,
@@ -61,6 +64,7 @@ impl<'a> Fold<'a> {
     ) -> Self {
         Self {
             outside,
+            keys,
             report,
             promises,
             upper: Frontier::new(),
@@ -299,6 +303,11 @@ impl<'a> Fold<'a> {
         if !self.meaning_ended {
             self.world.finish(&mut self.notes);
             self.report_notes();
+        }
+        if self.meaning_ended {
+            self.keys.without_entries(self.report);
+        } else {
+            self.keys.judge(&self.world.anchored.keys, self.report.size, self.report)?;
         }
         self.report.streams = self.tips.len() as u64;
         for (currency, (balance, held, scale)) in self.world.totals() {

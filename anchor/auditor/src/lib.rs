@@ -10,6 +10,7 @@ mod entries;
 mod fold;
 mod heads;
 mod inputs;
+mod keys;
 pub mod receipt;
 pub mod report;
 mod rules;

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use chain::Hash;
+use chain::key::VerifierKey;
+use chain::rotation::{Era, fingerprint};
 use serde::Serialize;
 
 use crate::heads::Audited;
@@ -91,6 +94,44 @@ pub struct Total {
     pub scale: u8,
 }
 
+/// A key that the log was signed with, as the log's own rotations tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SigningKey {
+    /// Missing where the log only names its fingerprint, and the policy does not give it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vkey: Option<String>,
+    pub fingerprint: Hash,
+    /// The sizes at which its signature counts: the first, and one past the last.
+    pub from: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Whether the policy gives it. If not, one that it gives has signed for it.
+    pub in_policy: bool,
+}
+
+impl SigningKey {
+    pub fn of(era: &Era, policy: &[VerifierKey]) -> Self {
+        let given = policy.iter().find(|key| fingerprint(&key.vkey()) == era.fingerprint);
+        Self {
+            vkey: era.key.as_ref().or(given).map(VerifierKey::vkey),
+            fingerprint: era.fingerprint,
+            from: era.from,
+            until: era.until,
+            in_policy: given.is_some(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let name = self.vkey.clone().unwrap_or_else(|| format!("sha256 {}", self.fingerprint));
+        let sizes = match self.until {
+            Some(until) => format!("sizes {} to {}", self.from, until.saturating_sub(1)),
+            None => format!("from size {} on", self.from),
+        };
+        let given = if self.in_policy { "" } else { "; not in the policy: a rotation leads to it" };
+        format!("{name}, {sizes}{given}")
+    }
+}
+
 /// The outcome of an audit.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -111,6 +152,8 @@ pub struct Report {
     pub entries: u64,
     pub streams: u64,
     pub heads: Audited,
+    /// Oldest first; none where the log does not name its key.
+    pub signing_keys: Vec<SigningKey>,
     /// Entries whose meaning was checked: up to the first that could not be read.
     pub understood: u64,
     pub money: BTreeMap<String, Total>,
@@ -192,6 +235,10 @@ impl Report {
             None => "no root of theirs was recomputed: no stream can be proved alone".to_owned(),
         };
         line("heads", &heads);
+        // One key that the policy gives is what everybody expects.
+        for key in self.signing_keys.iter().filter(|key| self.signing_keys.len() > 1 || !key.in_policy) {
+            line("signed by", &key.words());
+        }
         if let Some(size) = self.remembered {
             line("remembered", &format!("continues the audit up to {size}"));
         }

@@ -4,6 +4,7 @@
 
 mod claims;
 mod files;
+mod keys;
 
 use chain::pack::OwnedRecord;
 use chain::tile;

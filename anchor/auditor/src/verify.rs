@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chain::checkpoint::{self, Examined};
-use chain::hash::sha256;
 use chain::policy::Policy;
+use chain::rotation::fingerprint;
 use chain::tree::empty_root;
 
 use crate::anchors;
@@ -19,6 +19,7 @@ use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
+use crate::keys::{Keys, Place, Signed};
 use crate::report::{Check, Finding, Report};
 use crate::survey;
 use crate::tiles::FULL;
@@ -78,7 +79,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
             if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
-            record = check(options, &folder, &policy, &examined, remembered.as_ref(), &mut report, progress)?;
+            record = check(options, &folder, &policy, (&examined, &note), remembered, &mut report, progress)?;
         }
     }
     report.conclude();
@@ -110,8 +111,8 @@ fn check(
     options: &Options,
     folder: &Folder,
     policy: &Policy,
-    examined: &Examined,
-    remembered: Option<&checkpoint::Checkpoint>,
+    (examined, note): (&Examined, &str),
+    remembered: Option<(checkpoint::Checkpoint, Signed)>,
     report: &mut Report,
     progress: &dyn Fn(u64, u64),
 ) -> io::Result<Option<Record>> {
@@ -135,8 +136,21 @@ fn check(
         root: anchor.root,
         whence: anchor.key.clone(),
     }));
-    if let Some(memory) = remembered {
-        remembered_fits(memory, head, report);
+    let mut signed: Vec<Signed> = vec![Signed {
+        size: head.size,
+        whence: "the checkpoint".to_owned(),
+        by: examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect(),
+        place: Place::Here(note.to_owned()),
+    }];
+    signed.extend(anchors.iter().map(|anchor| Signed {
+        size: anchor.size,
+        whence: anchor.key.clone(),
+        by: anchor.by.clone(),
+        place: Place::Anchor { key: anchor.key.clone(), since: anchor.since },
+    }));
+    if let Some((memory, by)) = remembered {
+        remembered_fits(&memory, head, report);
+        signed.extend((memory.origin == head.origin && memory.size <= head.size).then_some(by));
         promises.push(Promise { size: memory.size, root: memory.root, whence: "the remembered checkpoint".to_owned() });
     }
     promises.retain(|promise| promise.size <= head.size);
@@ -155,12 +169,12 @@ fn check(
         anchored,
         with_packs: !options.tree_only,
     };
-    let keys = policy.logs.iter().filter(|key| key.name() == head.origin);
-    let keys = keys.map(|key| sha256(&[key.vkey().as_bytes()])).collect();
-    let outside = Outside { folder, anchors, keys };
+    let trusted = policy.logs.iter().filter(|key| key.name() == head.origin).cloned().collect();
+    let keys = Keys { folder, trusted, signed };
+    let outside = Outside { folder, anchors };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
-    let mut fold = Fold::new(outside, promises, !options.tree_only, record, report);
+    let mut fold = Fold::new(outside, keys, promises, !options.tree_only, record, report);
     run(&job, options.threads, &mut |run| {
         let done = run.index * u64::from(FULL) + u64::from(run.width);
         fold.take(run)?;

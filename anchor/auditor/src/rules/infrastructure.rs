@@ -4,17 +4,21 @@ use serde::Deserialize;
 
 use chain::Hash;
 use chain::heads::Commitment;
+use chain::rotation::{Retirement, Rotation};
 
 use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
-use super::{Entry, Notes, World, events};
+use super::{Entry, Notes, World, events, signing};
+use crate::keys::Told;
 
 events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
     "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
-    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; the signing key is one of the policy's";
+    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; rotations lead from the signing key to one of the policy's";
+    "log.key_rotated.v1" => KeyRotated(Box<Rotation>), [], "both keys sign it, it leads on from the key in force to one that is new, and from a checkpoint that this log had; every checkpoint has a line of a key in force at its size";
+    "log.key_retired.v1" => KeyRetired(Retirement), [], "the older one of two keys in force";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
 
@@ -79,21 +83,14 @@ pub struct Denied {
     credential: String,
 }
 
-/// What the log says about something outside of it, which the entries alone cannot show.
-#[derive(Debug)]
-pub enum Claim {
-    Anchored(AnchoredData),
-    /// SHA-256 of the vkey.
-    SigningKey(Hash),
-}
-
 /// The newest anchor that the log speaks of, and the secrets that it names.
 #[derive(Debug, Default)]
 pub struct Anchored {
     last: Option<AnchoredData>,
     secrets: Option<SecretsNamed>,
-    /// Made at these positions, and not yet compared with what is outside.
-    pub claims: Vec<(u64, Claim)>,
+    /// Anchors on record at these positions, not yet compared with those that there are.
+    pub claims: Vec<(u64, AnchoredData)>,
+    pub keys: Told,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
@@ -110,7 +107,15 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());
             notes.expect(known == named, || "other secrets are named than before".to_owned());
-            world.anchored.claims.extend(named.signing_key.map(|key| (entry.position, Claim::SigningKey(key))));
+            if let Some(key) = named.signing_key {
+                signing::named(key, entry, &mut world.anchored.keys);
+            }
+        }
+        (Event::KeyRotated(rotation), Stream::Log) => {
+            signing::rotated(rotation, entry, &mut world.anchored.keys, notes);
+        }
+        (Event::KeyRetired(retirement), Stream::Log) => {
+            signing::retired(retirement, entry, &mut world.anchored.keys, notes);
         }
         (Event::Denied(_), Stream::Refusals) => {}
         _ => notes.add(format!("an event of the machinery in the stream {stream}")),
@@ -132,5 +137,5 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         format!("anchor {} has another key than its own", data.seq)
     });
     anchored.last = Some(data.clone());
-    anchored.claims.push((entry.position, Claim::Anchored(data.clone())));
+    anchored.claims.push((entry.position, data.clone()));
 }

@@ -13,6 +13,7 @@ pub mod infrastructure;
 pub mod key;
 pub mod lock;
 pub mod reputation;
+pub mod signing;
 pub mod treasury;
 pub mod values;
 
