@@ -138,7 +138,7 @@ fn a_running_city_changes_its_key(engine: Engine) {
         assert!(said.contains(&new.vkey()), "who knows the old key is told the new one: {said}");
 
         city.retire(&old);
-        assert_eq!(city.published(), [new.clone()]);
+        assert_eq!(city.published(), std::slice::from_ref(&new));
         assert!(city.is_signed_by(&[&new]), "{}", city.note());
         receipt_of(&city.pay("fourth").await).verify(&new).unwrap();
         city.run(&["anchor", "now"]);
@@ -290,7 +290,7 @@ fn a_key_from_the_environment_is_nowhere_to_be_seen() {
         place.home.settings.push(("GUILDHALL_LOG__FILTER", "trace".to_owned()));
         let mut city = City::found_with(place).await;
         let key = SigningKey::from_seed(ORIGIN, chain::hex::decode(CANARY).unwrap()).verifier();
-        assert_eq!(city.published(), [key.clone()]);
+        assert_eq!(city.published(), std::slice::from_ref(&key));
         let reply = city.pay("first").await;
         receipt_of(&reply).verify(&key).unwrap();
         assert!(!city.home().dir.join("signing.key").exists(), "none is made beside it");
@@ -359,7 +359,7 @@ fn an_external_signer_that_fails_costs_a_command_its_signature_and_nothing_else(
         let (setting, key) = external(&dir, 21);
         place.home.settings.push(("GUILDHALL_SIGNING__EXTERNAL", format!("[{setting}]")));
         let mut city = City::found_with(place).await;
-        assert_eq!(city.published(), [key.clone()]);
+        assert_eq!(city.published(), std::slice::from_ref(&key));
         receipt_of(&city.pay("first").await).verify(&key).unwrap();
         until("it signs checkpoints", || city.is_signed_by(&[&key])).await;
         assert!(!city.home().dir.join("signing.key").exists());
