@@ -6,6 +6,7 @@
 pub mod anchors;
 mod checkpoints;
 mod claims;
+mod continues;
 mod entries;
 mod fold;
 mod heads;

@@ -39,6 +39,8 @@ Examples:
   auditor verify ./export --policy city.policy --json > report.json
   auditor verify ./export --policy city.policy --heads city.heads
       lists the roots of heads that it recomputed, for `auditor stream`
+  auditor verify ./export --policy city.policy --continues ./old
+      a log that goes on under a new name, beside the one it continues
   auditor stream treasury.jsonl --policy city.policy --audited city.heads
   auditor receipt receipt.json --policy city.policy";
 
@@ -67,6 +69,9 @@ enum Command {
         /// A file for the roots of heads that were recomputed, written when nothing was found
         #[arg(long)]
         heads: Option<PathBuf>,
+        /// A folder with the packs of the log that this one continues: every carried entry must be that log's, byte for byte
+        #[arg(long, value_name = "OLD", conflicts_with = "tree_only")]
+        continues: Option<PathBuf>,
         /// Check checkpoints, tree and anchors only, without the entries
         #[arg(long)]
         tree_only: bool,
@@ -99,8 +104,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Verify { dir, policy, json, remember, heads, tree_only, threads } => {
-            audit(&Options { dir, policy, remember, heads, tree_only, threads }, json)
+        Command::Verify { dir, policy, json, remember, heads, continues, tree_only, threads } => {
+            audit(&Options { dir, policy, remember, heads, continues, tree_only, threads }, json)
         }
         Command::Stream { file, policy, audited } => alone(&file, &policy, audited.as_deref()),
         Command::Rules => {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod claims;
+mod continued;
 mod files;
 
 use chain::pack::OwnedRecord;
