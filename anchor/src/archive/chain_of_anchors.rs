@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use chain::Hash;
 use chain::hash::sha256;
 use chain::policy::Policy;
+use futures::{StreamExt as _, stream};
 
-use super::{Signed, examine};
+use super::{AHEAD, Signed, examine};
 use crate::AnchorError;
 use crate::anchor_format::{self, Anchor};
 use crate::store::{self, Mode, Object, Store};
@@ -38,9 +39,13 @@ pub(super) struct Chain {
 pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) -> Result<Chain, AnchorError> {
     let mut chain = Chain::default();
     let (mut newest, mut witnessed) = (None, None);
-    for key in keys(store, at, &mut chain.remarks).await? {
-        let object = store.get(&key, None).await?;
-        let object = object.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
+    let ask = |key: String| async move {
+        let object = store.get(&key, None).await;
+        (key, object)
+    };
+    let mut objects = stream::iter(keys(store, at, &mut chain.remarks).await?).map(ask).buffered(AHEAD);
+    while let Some((key, object)) = objects.next().await {
+        let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
         look_at_lock(store, &key, &object, &mut chain.remarks);
         let (anchor, signed) = open(&key, &object.bytes, policy)?;
         let link = Link {

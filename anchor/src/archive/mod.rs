@@ -21,6 +21,9 @@ use crate::{AnchorError, error::blocking};
 pub use chain_of_anchors::Link;
 pub use packs::{Again, Pass, Verified};
 
+/// Files asked for at a time: a store at the other end of a country answers slowly, and all at once.
+const AHEAD: usize = 16;
+
 /// Where to look.
 #[derive(Clone)]
 pub struct Places {

@@ -12,12 +12,10 @@ use chain::tree::{Frontier, leaf_hash};
 use eventlog::Stored;
 use futures::stream::{self, Stream, StreamExt as _};
 
-use super::{Archive, Places, chain_of_anchors};
+use super::{AHEAD, Archive, Places, chain_of_anchors};
 use crate::AnchorError;
 use crate::error::blocking;
 
-/// Packs asked for at a time: a store at the other end of a country answers slowly, and all at once.
-const AHEAD: usize = 16;
 const FULL: u64 = FULL_WIDTH as u64;
 
 /// The bytes of one pack, and where this copy lay.
