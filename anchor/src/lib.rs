@@ -7,6 +7,7 @@
 
 mod anchor_format;
 mod anchorer;
+pub mod archive;
 mod error;
 mod export;
 mod files;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod anchors;
+mod archive;
 mod flaky;
 mod heads;
 mod mirrors;

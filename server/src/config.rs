@@ -304,6 +304,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What one file says, whatever the environment says: for settings of another city or another day.
+    pub fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::file_exact(path));
+        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         // What holds the seat to publish must be asked for it now and then.
         anyhow::ensure!(self.anchor.checkpoint_seconds <= 120, "settings: anchor.checkpoint_seconds is at most 120");

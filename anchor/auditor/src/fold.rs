@@ -15,7 +15,8 @@ use crate::checkpoints::Promise;
 use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
-use crate::report::{Check, Finding, Report};
+use crate::report::{Check, Continues, Finding, Report};
+use crate::rules::continued::cause_bound;
 use crate::rules::infrastructure::Claim;
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
@@ -222,7 +223,8 @@ impl<'a> Fold<'a> {
         }
         self.last_at = self.last_at.max(entry.at);
         self.bounds.entry(position, entry.at);
-        if let Some(cause) = entry.cause.filter(|cause| *cause >= position) {
+        let bound = cause_bound(self.world.anchored.continued.as_deref(), position);
+        if let Some(cause) = entry.cause.filter(|cause| *cause >= bound) {
             self.report.add(Finding::at(Check::Chain, position, format!("its cause {cause} does not come before it")));
         }
         self.check_heads(&entry);
@@ -232,6 +234,9 @@ impl<'a> Fold<'a> {
         for (position, claim) in self.world.anchored.claims.drain(..) {
             if let Claim::Anchored(data) = &claim {
                 self.bounds.recorded(data.seq, entry.at);
+            }
+            if let Claim::Continued(said) = &claim {
+                self.report.continues = Some(Continues::of(said, self.outside.knows(said)));
             }
             self.outside.check(position, &claim)?.into_iter().for_each(|finding| self.report.add(finding));
         }

@@ -7,6 +7,7 @@ mod also;
 pub mod anchors;
 mod checkpoints;
 mod claims;
+mod continues;
 mod entries;
 mod fold;
 mod heads;

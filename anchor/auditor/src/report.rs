@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::heads::Audited;
+use crate::rules::continued::Continued;
 use crate::silence::Silence;
 use crate::times::Times;
 
@@ -41,6 +42,7 @@ pub enum Check {
     Entry,
     Chain,
     Heads,
+    Continued,
     Meaning,
 }
 
@@ -56,6 +58,7 @@ impl Check {
             Self::Entry => "entry",
             Self::Chain => "chain",
             Self::Heads => "heads",
+            Self::Continued => "continued",
             Self::Meaning => "meaning",
         }
     }
@@ -95,6 +98,33 @@ pub struct Total {
     pub scale: u8,
 }
 
+/// What a log says about the one it continues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Continues {
+    pub origin: String,
+    pub size: u64,
+    pub root: String,
+    pub carried: u64,
+    /// Whether the policy gives a key of that log, by which its checkpoint was checked.
+    pub signature_checked: bool,
+    /// Whether the entries were compared with those of that log.
+    pub compared: bool,
+}
+
+impl Continues {
+    pub fn of(said: &Continued, signature_checked: bool) -> Self {
+        let Continued { origin, size, root, carried, .. } = said;
+        let (origin, root) = (origin.clone(), root.to_string());
+        Self { origin, size: *size, root, carried: *carried, signature_checked, compared: false }
+    }
+
+    fn line(&self) -> String {
+        let signed = if self.signature_checked { "its signature holds" } else { "the policy has no key of it" };
+        let compared = if self.compared { "compared with it" } else { "not compared with it (--continues)" };
+        format!("{} at size {} ({signed}); {} entries carried, {compared}", self.origin, self.size, self.carried)
+    }
+}
+
 /// The outcome of an audit.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -119,6 +149,9 @@ pub struct Report {
     /// Entries whose bytes were checked.
     pub entries: u64,
     pub streams: u64,
+    /// The log that this one continues, if it says that it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
     pub heads: Audited,
     /// Entries whose meaning was checked: up to the first that could not be read.
     pub understood: u64,
@@ -212,6 +245,9 @@ impl Report {
             None => "no root of theirs was recomputed: no stream can be proved alone".to_owned(),
         };
         line("heads", &heads);
+        if let Some(continues) = &self.continues {
+            line("continues", &continues.line());
+        }
         if let Some(size) = self.remembered {
             line("remembered", &format!("continues the audit up to {size}"));
         }

@@ -4,6 +4,7 @@
 
 mod anchors;
 mod claims;
+mod continued;
 mod files;
 
 use chain::pack::OwnedRecord;

@@ -17,6 +17,7 @@ use crate::also;
 use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
+use crate::continues;
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
@@ -41,6 +42,8 @@ pub struct Options {
     pub time_roots: Option<PathBuf>,
     /// Other places that hold the same anchors: a mirror, a former export.
     pub also: Vec<PathBuf>,
+    /// A folder of the log that this one continues, to compare the entries with.
+    pub continues: Option<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -60,6 +63,8 @@ pub enum CouldNotCheck {
     Roots { path: String, what: String },
     #[error("there is no folder {0}")]
     NoFolder(String),
+    #[error("{0} is not there: --continues takes a folder with the packs of the log that is continued")]
+    NothingContinued(String),
     #[error("the remembered checkpoint {0}")]
     Memory(String),
     #[error("reading failed: {0}")]
@@ -96,6 +101,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
             }
             let trust = (&policy, roots.as_ref());
             record = check(options, &folder, trust, &examined, remembered.as_ref(), &mut report, progress)?;
+            compare(options, &folder, examined.checkpoint.size, &mut report)?;
         }
     }
     report.conclude();
@@ -185,7 +191,7 @@ fn check(
     };
     let keys = policy.logs.iter().filter(|key| key.name() == head.origin);
     let keys = keys.map(|key| sha256(&[key.vkey().as_bytes()])).collect();
-    let outside = Outside { folder, anchors, keys };
+    let outside = Outside { folder, anchors, keys, policy, origin: &head.origin, size: head.size };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
     let mut fold = Fold::new(outside, promises, !options.tree_only, record, report);
@@ -196,6 +202,25 @@ fn check(
         Ok(())
     })?;
     fold.finish()
+}
+
+/// Compares the log with the one that it says it continues, if that one is at hand.
+fn compare(options: &Options, folder: &Folder, size: u64, report: &mut Report) -> Result<(), CouldNotCheck> {
+    let Some(path) = &options.continues else { return Ok(()) };
+    let old = Folder::open(path.clone())?;
+    if !old.has("pack") {
+        return Err(CouldNotCheck::NothingContinued(path.join("pack").display().to_string()));
+    }
+    match continues::said(folder, size)? {
+        None => report.add(Finding::at(Check::Continued, 0, "this log does not say that it continues another one")),
+        Some(said) => {
+            continues::compare(folder, size, &old, &said)?.into_iter().for_each(|finding| report.add(finding));
+            if let Some(continues) = &mut report.continues {
+                continues.compared = true;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoint, report: &mut Report) {

@@ -12,6 +12,7 @@ mod keys;
 mod migrate;
 mod output;
 mod reconcile;
+mod recover;
 mod replay;
 mod reputation;
 mod witness;
@@ -97,6 +98,8 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Write what an auditor needs: policy, checkpoint, tiles, packs, anchors
     Export(export::ExportArgs),
+    /// Make the log again from what was kept of it: roll a database forward, or go on under a new name
+    Recover(recover::RecoverArgs),
     /// Create or update the log's schemas, and on PostgreSQL the login role
     Migrate(migrate::MigrateArgs),
     /// Check settings, files, database, clock and disk, and say what to do
@@ -165,6 +168,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reputation(command) => reputation::run(&settings()?, command).await,
         Command::Reconcile(args) => reconcile::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
+        Command::Recover(args) => recover::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,
         Command::Doctor(args) => doctor::run(settings(), args).await,
         Command::Completions(args) => completions::run(args),

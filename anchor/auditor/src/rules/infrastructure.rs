@@ -5,6 +5,7 @@ use serde::Deserialize;
 use chain::Hash;
 use chain::heads::Commitment;
 
+use super::continued::{self, Continued};
 use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
 use super::{Entry, Notes, World, events};
@@ -12,6 +13,7 @@ use super::{Entry, Notes, World, events};
 events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
+    "log.continued.v1" => Continued(Box<Continued>), [], "first of all entries; the checkpoint is one of the log, size and root it names, signed if the policy knows that log; as many entries as it says follow, none of the stream log";
     "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; the signing key is one of the policy's";
@@ -85,6 +87,7 @@ pub enum Claim {
     Anchored(AnchoredData),
     /// SHA-256 of the vkey.
     SigningKey(Hash),
+    Continued(Box<Continued>),
 }
 
 /// The newest anchor that the log speaks of, and the secrets that it names.
@@ -92,12 +95,22 @@ pub enum Claim {
 pub struct Anchored {
     last: Option<AnchoredData>,
     secrets: Option<SecretsNamed>,
+    /// The log that this one continues.
+    pub continued: Option<Box<Continued>>,
     /// Made at these positions, and not yet compared with what is outside.
     pub claims: Vec<(u64, Claim)>,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    continued::not_carried(world.anchored.continued.as_deref(), entry, notes);
     match (event, stream) {
+        (Event::Continued(said), Stream::Log) => {
+            continued::continued(said, entry, notes);
+            if entry.position == 0 {
+                world.anchored.continued = Some(said.clone());
+                world.anchored.claims.push((entry.position, Claim::Continued(said.clone())));
+            }
+        }
         (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
         (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
