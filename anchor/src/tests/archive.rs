@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chain::Hash;
 use chain::checkpoint;
 use chain::hash::sha256;
 use chain::key::CosigningKey;
@@ -116,6 +117,11 @@ async fn a_log_is_read_up_to_any_size_that_was_signed() {
     let places = Places { notes: vec![note], ..kept.places() };
     let (archive, entries, _) = read(places, wanted).await.unwrap();
     assert_eq!((entries.len() as u64, archive.root()), (size, root));
+    // A note with the log's signature and another root is of another history.
+    let other = checkpoint::Checkpoint { origin: super::ORIGIN.to_owned(), size, root: Hash([9; 32]) };
+    let places = Places { notes: vec![checkpoint::sign(&other, &key())], ..kept.places() };
+    let forked = read(places, wanted).await.err().unwrap().to_string();
+    assert!(forked.contains("with it the root is not the one that was signed"), "{forked}");
     // With a quorum asked for, none of these will do.
     let witness = CosigningKey::from_seed("w.example", [9; 32]).vkey();
     let text = format!("log {}\nwitness w {witness} https://w.example\nquorum w\n", key().vkey());
