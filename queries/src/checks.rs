@@ -202,8 +202,8 @@ const CHAINS: &str = "select c.leaf, c.grant_id, i.status, i.scope, i.source, i.
      left join citizens z on z.citizen = i.holder left join guild_directory g on g.guild = i.holder \
      order by c.leaf, c.depth";
 const LEAVES: [&str; 2] = [
-    "select 0, a.value, a.value from json_each($1) a",
-    "select 0, a.value, a.value from jsonb_array_elements_text($1::jsonb) a",
+    "select 0, i.grant_id, i.grant_id from json_each($1) a join inventory i on i.grant_id = a.value",
+    "select 0, i.grant_id, i.grant_id from jsonb_array_elements_text($1::jsonb) a join inventory i on i.grant_id = a.value",
 ];
 
 /// What these grants come to now, each with all above it. One exchange.

@@ -35,7 +35,7 @@ const WORD: &str = "battery-staple-9q";
 const SIGNED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsb29tIn0.c2lnbmF0dXJlLW9m";
 const CHANCE: &str = "Zk3LmXq9TbV7wRcY2NdHs8PfGj4AeUx6";
 const RAW: &str = "correct-horse-of-loom";
-const HOOK: &str = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
+const HOOK: &str = "T00000000/B00000000/a8Zk3Qw9mN7pL2xR4vT6yB1c";
 const USER: &str = "admin:Sup3rS3cretPassw0rd";
 const ALL: [&str; 7] = [CANARY, WORD, SIGNED, CHANCE, RAW, HOOK, USER];
 /// What sources call their things, and what nobody may take for a secret.

@@ -267,7 +267,7 @@ mod tests {
             "call/sk-loom-c0ffeec0ffeec0ffee",
             "[ghp_0123456789abcdefghij0123]",
             "postgres://admin:Sup3rS3cretPassw0rd@db.internal/prod",
-            "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+            "https://hooks.slack.com/services/T00000000/B00000000/a8Zk3Qw9mN7pL2xR4vT6yB1c",
         ] {
             let refused = CapabilityRef::offered(secret).unwrap_err().to_string();
             assert!(!refused.contains(secret), "{refused}");
