@@ -99,7 +99,6 @@ impl<'a> Records<'a> {
     }
 
     /// The next one; nothing at the end, and `Err` where it cannot be read.
-    #[expect(clippy::should_implement_trait, reason = "reading can fail in two ways, of which one is a finding")]
     fn next(&mut self) -> io::Result<Option<Result<OwnedRecord, ()>>> {
         if self.position >= self.size {
             return Ok(None);
