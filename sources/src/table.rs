@@ -94,6 +94,7 @@ fn time(text: &str) -> Option<Time> {
 
 /// Seconds since 1970 as a number is written, with or without a fraction, in microseconds.
 #[allow(clippy::cast_possible_truncation, reason = "within the times that there are")]
+#[allow(clippy::float_arithmetic, reason = "what a source wrote as a number with a fraction")]
 fn seconds(text: &str) -> Option<i64> {
     /// As far as `jiff` goes: the end of the year 9999.
     const MOST: f64 = 253_402_207_200.0;
