@@ -111,6 +111,7 @@ pub enum Verdict {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use serde_json::{from_value, json};
 
     use super::*;
