@@ -17,7 +17,7 @@ use guildhall_tests::programs::{self, auditor};
 use guildhall_tests::s3::{S3, ceph, moto};
 use guildhall_tests::server::{Place, Server};
 use guildhall_tests::town::Town;
-use guildhall_tests::{Engine, block_on};
+use guildhall_tests::{Dice, Engine, block_on};
 use serde_json::Value;
 use worm::{Bucket, Credentials};
 
@@ -336,5 +336,53 @@ fn who_runs_the_storage_can_destroy_an_anchor_and_is_found_out() {
         let (code, report) = city.audit("purged");
         assert_eq!(code, 1, "{report:#}");
         assert!(report.to_string().contains("anchors/"), "{report:#}");
+    });
+}
+
+/// Two processes on one database and one data directory, each of which wants to anchor every second into the same bucket; now the one is
+/// killed, now the other, whatever it is about to write.
+#[test]
+fn two_servers_that_anchor_at_once_and_are_killed_again_and_again_make_one_chain() {
+    let Some(s3) = ceph() else { return };
+    block_on(async {
+        let every_second = [("GUILDHALL_ANCHOR__ANCHOR_SECONDS", "1")];
+        let mut city = Anchored::with(Engine::Postgres, s3, |_| None, &every_second).await;
+        let homes = [city.place.home.clone(), city.place.home.beside()];
+        let mut first = std::mem::replace(&mut city.server, homes[1].serve());
+        let https = [city.http.clone(), city.http.at(&homes[1].base())];
+        let mut dice = Dice(20_261_128);
+        for round in 0..12 {
+            let victim = round % 2;
+            for number in 0..4 {
+                // The other one is always there to take commands.
+                city.town.fund(&https[1 - victim], &format!("{round} {number}"), "10").await;
+                tokio::time::sleep(Duration::from_millis(300 + dice.below(400))).await;
+            }
+            let killed = if victim == 0 { &mut first } else { &mut city.server };
+            killed.kill();
+            tokio::time::sleep(Duration::from_millis(dice.below(1500))).await;
+            *killed = homes[victim].serve();
+        }
+        // The other one is asked for the rest, once it has taken over.
+        first.stop();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let told = |command: &[&str]| loop {
+            let ended = city.place.home.run(&[command, &["--json"]].concat());
+            if ended.code == Some(0) {
+                break serde_json::from_str::<Value>(&ended.stdout).unwrap();
+            }
+            assert!(Instant::now() < deadline, "{}\n{}", ended.stderr, city.server.said());
+            std::thread::sleep(Duration::from_millis(500));
+        };
+        told(&["anchor", "now"]);
+        let listed = told(&["anchor", "list"]);
+        let listed = listed.as_array().unwrap();
+        assert!(listed.len() > 12, "only {} anchors", listed.len());
+        let numbers: Vec<_> = listed.iter().map(|anchor| anchor["seq"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..listed.len() as u64).collect::<Vec<_>>(), "no number twice, and none left out");
+        assert!(listed.iter().all(|anchor| anchor.get("strays").is_none()), "{listed:#?}");
+        let (code, report) = city.audit("export");
+        // The server has gone on anchoring meanwhile.
+        assert!(code == 0 && report["anchors"].as_u64().unwrap() >= listed.len() as u64, "{report:#}");
     });
 }

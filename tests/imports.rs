@@ -4,6 +4,8 @@
 
 #[path = "imports/canaries.rs"]
 mod canaries;
+#[path = "imports/revoked.rs"]
+mod revoked;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -409,10 +411,24 @@ fn whoever_imports_hears_of_grants_that_nobody_will_verify() {
         assert_eq!(report["unverified"], json!({"fs:skills": 1}), "{report}");
         let doctor = yard.say(&["doctor"], 0).stdout;
         assert!(doctor.contains("warning sources") && doctor.contains(warning), "{doctor}");
+        assert!(!doctor.contains("stale, and"), "{doctor}");
         let said = yard.say(&["reconcile"], 1).stdout;
         assert!(said.contains(warning), "{said}");
         let round: Value = serde_json::from_str(&yard.say(&["reconcile", "--dry-run", "--json"], 1).stdout).unwrap();
         assert_eq!((&round["due"], &round["unconfigured"]), (&json!(0), &json!({"fs:skills": 1})), "{round}");
+
+        // As after days without its source.
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.place.home.dir.join("views.db"));
+        let mut views = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        for (change, counts) in [
+            ("status = 'stale'", "1 are stale, and 0 are stuck"),
+            ("failed_attempts = 11", "1 are stale, and 1 are stuck"),
+            ("status = 'active', failed_attempts = 11", "0 are stale, and 1 are stuck"),
+        ] {
+            views.execute(sqlx::AssertSqlSafe(format!("update inventory set {change}"))).await.unwrap();
+            let doctor = yard.say(&["doctor"], 0).stdout;
+            assert!(doctor.contains(&format!("fs:skills: of its living grants {counts}")), "{doctor}");
+        }
     });
 }
 
@@ -480,26 +496,30 @@ fn connections_are_read_from_a_living_table() {
         let rows = format!(
             "create schema elsewhere; create table elsewhere.profile_tool_connections (id text primary key, profile_id text,
                 tool_name text, oauth_token_ref text, scopes text[], status text, connected_at timestamptz, revoked_at timestamptz,
-                unique (profile_id, tool_name));
+                expires_at timestamptz, unique (profile_id, tool_name));
              insert into elsewhere.profile_tool_connections values
-                ('c1', '{ada}', 'drive', 'vault/secret/path', '{{read}}', 'active', now(), null),
-                ('c2', '{ada}', 'mail', null, null, 'revoked', now(), now()),
-                ('c3', 'p-unknown', 'drive', null, '{{}}', 'active', now(), null),
-                ('c4', '{ada}', 'cal', null, null, 'odd', now(), null)"
+                ('c1', '{ada}', 'drive', 'vault/secret/path', '{{read}}', 'active', now(), null, null),
+                ('c2', '{ada}', 'mail', null, null, 'revoked', now(), now(), null),
+                ('c3', 'p-unknown', 'drive', null, '{{}}', 'active', now(), null, null),
+                ('c4', '{ada}', 'cal', null, null, 'odd', now(), null, null),
+                ('c5', '{ada}', 'sheet', null, null, 'active', '-infinity', null, 'infinity'),
+                ('c6', '{ada}', 'chat', null, null, 'active', now(), 'infinity', null),
+                ('c7', '{ada}', 'docs', null, null, 'active', now(), null, '-infinity')"
         );
         owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(rows))).await.unwrap();
         yard.environment.push(("PROFILES_URL", url));
         yard.write("pg.toml", "database_url_env = 'PROFILES_URL'\ntable = 'elsewhere.profile_tool_connections'\n");
         let report = yard.import("pg:profile_tool_connections", "pg.toml", &[], 1);
-        assert_eq!(counts(&report), json!([1, 0, 0, 0, 0, 1, 1]), "{report}");
-        assert_eq!(number(&report, "ignored"), 1);
+        assert_eq!(counts(&report), json!([2, 0, 0, 0, 0, 1, 1]), "{report}");
+        assert_eq!(number(&report, "ignored"), 3, "revoked at some time, and past every end: {report}");
         owner
             .execute("update elsewhere.profile_tool_connections set status = 'expired' where id = 'c1'")
             .await
             .unwrap();
         let report = yard.import("pg:profile_tool_connections", "pg.toml", &[], 1);
         assert_eq!(number(&report, "ended"), 1, "{report}");
-        assert!(yard.held(&ada, "pg:profile_tool_connections").await.is_empty());
+        let held = yard.held(&ada, "pg:profile_tool_connections").await;
+        assert!(matches!(&held[..], [(reference, _)] if reference == "c5"), "{held:?}");
         canary(&yard.place.home.dir, "vault/secret/path");
         yard.write("missing.toml", "database_url_env = 'NOBODY_SET_THIS'\n");
         assert!(yard.import("pg:profile_tool_connections", "missing.toml", &[], 1)["unlisted"].is_string());

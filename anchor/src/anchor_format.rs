@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
+use chain::hash::sha256;
+use chain::heads::Commitment;
 use chain::note::Note;
 use chain::pack::{PackId, packs_between};
 use chain::policy::Policy;
@@ -13,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::AnchorError;
 use crate::store::Mode;
 
-/// The content of an anchor (FORMAT.md section 9), written as canonical JSON.
+/// The version that is written. Those of version 1 have no `heads`, no `time`, and no `version` of the one before.
+pub(crate) const V: u64 = 2;
+
+/// The content of an anchor (FORMAT.md section 9.2), written as canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
@@ -23,21 +28,66 @@ pub struct Anchor {
     pub checkpoint: String,
     /// SHA-256 of every tile, bundle and pack that is new or wider since the previous anchor.
     pub files: BTreeMap<String, Hash>,
+    /// The newest commitment to the heads of all streams that the checkpoint covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<Commitment>,
     pub origin: String,
     /// Absent only in the first anchor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
     pub seq: u64,
     pub software: String,
+    /// What an authority with another clock says about everything above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     pub v: u64,
 }
 
-/// The anchor before: its key, and the hash of its bytes.
+/// The anchor before: its key, the hash of its bytes, and what the store calls the version that was written, where it has versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Previous {
     pub key: String,
     pub sha256: Hash,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A time-stamp token (RFC 3161), in base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Time {
+    pub token: String,
+}
+
+impl Anchor {
+    /// Its canonical JSON.
+    pub(crate) fn to_bytes(&self) -> Result<String, AnchorError> {
+        let unreadable = |error: &dyn std::fmt::Display| AnchorError::unreadable("an anchor to be written", error);
+        let value = serde_json::to_value(self).map_err(|error| unreadable(&error))?;
+        let bytes = chain::canonical::to_bytes(&value).map_err(|error| unreadable(&error))?;
+        String::from_utf8(bytes).map_err(|error| unreadable(&error))
+    }
+
+    /// What an authority is asked to stamp: all of it but the token.
+    pub(crate) fn imprint(&self) -> Result<Hash, AnchorError> {
+        let unstamped = Self { time: None, ..self.clone() };
+        Ok(sha256(&[unstamped.to_bytes()?.as_bytes()]))
+    }
+
+    /// The DER of its token.
+    pub(crate) fn token(&self) -> Option<Vec<u8>> {
+        self.time.as_ref().and_then(|time| chain::text::from_base64(&time.token))
+    }
+
+    fn is_of_its_version(&self) -> bool {
+        let versioned = self.previous.as_ref().is_some_and(|previous| previous.version.is_some());
+        match self.v {
+            1 => self.heads.is_none() && self.time.is_none() && !versioned,
+            V => true,
+            _ => false,
+        }
+    }
 }
 
 /// The type of the entry that says so.
@@ -81,6 +131,8 @@ pub struct Listed {
     pub seq: u64,
     pub size: u64,
     pub at: String,
+    /// Whether it carries a time token.
+    pub stamped: bool,
     pub sha256: Hash,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -106,9 +158,19 @@ pub fn new_files(old: u64, new: u64) -> Vec<String> {
     [tiles, bundles, packs].concat()
 }
 
+/// Reads an anchor, whoever signed its checkpoint.
+pub fn parse(key: &str, bytes: &[u8]) -> Result<Anchor, AnchorError> {
+    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    if anchor.is_of_its_version() {
+        Ok(anchor)
+    } else {
+        Err(AnchorError::unreadable(key, format!("it is no anchor of version {}", anchor.v)))
+    }
+}
+
 /// Reads an anchor and opens its checkpoint.
 pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
-    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    let anchor = parse(key, bytes)?;
     let checkpoint =
         checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
     Ok((anchor, checkpoint))
@@ -116,7 +178,7 @@ pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpo
 
 /// The checkpoint that an anchor of this log speaks of, whoever signed it.
 pub fn checkpoint_of(key: &str, bytes: &[u8], origin: &str) -> Result<Checkpoint, AnchorError> {
-    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    let anchor = parse(key, bytes)?;
     let note = Note::parse(&anchor.checkpoint).map_err(|error| AnchorError::unreadable(key, error))?;
     let checkpoint = Checkpoint::parse_text(&note.text).map_err(|error| AnchorError::unreadable(key, error))?;
     if checkpoint.origin == origin { Ok(checkpoint) } else { Err(AnchorError::unreadable(key, "it is of another log")) }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
+use chain::heads::Commitment;
 use eventlog::Recorder;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::AnchorError;
-use crate::anchor_format::{ANCHORED, Anchor, Anchored, Listed, Previous, key, new_files, read};
+use crate::anchor_format::{ANCHORED, Anchor, Anchored, Listed, Previous, Time, V, key, new_files, read};
 use crate::error::blocking;
 use crate::files;
 use crate::layout::Layout;
@@ -32,6 +33,13 @@ struct Staged {
     /// What the log is going to say then: every attempt says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     anchored: Option<Anchored>,
+}
+
+/// An anchor that lacks only what others say about it: it was not staged yet, and whoever asks about it may take their time.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub anchor: Anchor,
+    size: u64,
 }
 
 /// How long what is written has to be kept, in calendar years and some days more.
@@ -147,16 +155,61 @@ impl Anchorer {
         self.last.as_ref()
     }
 
-    /// Finishes what is on its way, then anchors `note`. A crash between any two steps is repaired by the next call.
-    pub async fn anchor(&mut self, note: &str) -> Result<Anchored, AnchorError> {
+    /// Finishes what is on its way, then makes the next anchor, over `note`.
+    pub async fn draft(&mut self, note: &str, heads: Option<Commitment>) -> Result<Draft, AnchorError> {
         if let Some(staged) = self.staged.clone() {
             self.finish(staged).await?;
         }
+        let checkpoint = checkpoint::open(note, &self.keys.policy())
+            .map_err(|error| AnchorError::unreadable("checkpoint", error))?;
+        let (seq, old) = self.last.as_ref().map_or((0, 0), |last| (last.seq + 1, last.size));
+        if checkpoint.size < old {
+            return Err(AnchorError::Fork(format!("{} entries after {old} were anchored", checkpoint.size)));
+        }
+        let layout = self.layout.clone();
+        let paths = new_files(old, checkpoint.size);
+        let digests = blocking(move || {
+            paths
+                .into_iter()
+                .map(|path| layout.expect(&path).map(|bytes| (path, sha256(&[&bytes]))))
+                .collect::<Result<_, _>>()
+        });
+        let anchor = Anchor {
+            at: self.next_time().await?,
+            checkpoint: note.to_owned(),
+            files: digests.await?,
+            heads,
+            origin: checkpoint.origin,
+            previous: self.previous(),
+            seq,
+            software: self.software.clone(),
+            time: None,
+            v: V,
+        };
+        Ok(Draft { anchor, size: checkpoint.size })
+    }
+
+    /// Writes an anchor, with its time token if there is one. A crash between any two steps is repaired by the next draft.
+    pub async fn anchor(&mut self, draft: Draft, token: Option<Vec<u8>>) -> Result<Anchored, AnchorError> {
+        let Draft { mut anchor, size } = draft;
+        // While others were asked nobody else may have anchored: they would have done so from another place.
+        if self.staged.is_some() || anchor.previous != self.previous() {
+            return Err(AnchorError::Elsewhere);
+        }
+        anchor.time = token.map(|token| Time { token: chain::text::to_base64(&token) });
         // Stage: sequence number, key and complete bytes are durable before the first write. A crash before this leaves
-        // nothing; a crash after it makes the next run write exactly these bytes under exactly this key.
-        let staged = self.prepare(note).await?;
+        // nothing, and a token that nobody needs; a crash after it makes the next run write exactly these bytes under exactly this key.
+        let staged = Staged { key: key(anchor.seq, size), body: anchor.to_bytes()?, written: false, anchored: None };
         self.keep(&staged).await?;
         self.finish(staged).await
+    }
+
+    fn previous(&self) -> Option<Previous> {
+        self.last.as_ref().map(|last| Previous {
+            key: last.key.clone(),
+            sha256: last.sha256,
+            version: last.version.clone(),
+        })
     }
 
     /// Every anchor in the store, with what lies beside it.
@@ -166,7 +219,8 @@ impl Anchorer {
             let (anchor, anchored) = self.fetch(&key, None).await?;
             let strays = store::strays(self.store.as_ref(), &key, anchored.sha256).await?;
             let Anchored { seq, size, sha256, version, mode, retain_until, .. } = anchored;
-            listed.push(Listed { key, seq, size, at: anchor.at, sha256, version, mode, retain_until, strays });
+            let stamped = anchor.time.is_some();
+            listed.push(Listed { key, seq, size, at: anchor.at, stamped, sha256, version, mode, retain_until, strays });
         }
         Ok(listed)
     }
@@ -210,37 +264,6 @@ impl Anchorer {
             mode: lock.map(|lock| lock.mode),
             retain_until: lock.map(|lock| canonical(lock.until)),
         }
-    }
-
-    async fn prepare(&self, note: &str) -> Result<Staged, AnchorError> {
-        let unreadable = |error: &dyn std::fmt::Display| AnchorError::unreadable("checkpoint", error);
-        let checkpoint = checkpoint::open(note, &self.keys.policy()).map_err(|error| unreadable(&error))?;
-        let (seq, old) = self.last.as_ref().map_or((0, 0), |last| (last.seq + 1, last.size));
-        if checkpoint.size < old {
-            return Err(AnchorError::Fork(format!("{} entries after {old} were anchored", checkpoint.size)));
-        }
-        let layout = self.layout.clone();
-        let paths = new_files(old, checkpoint.size);
-        let digests = blocking(move || {
-            paths
-                .into_iter()
-                .map(|path| layout.expect(&path).map(|bytes| (path, sha256(&[&bytes]))))
-                .collect::<Result<_, _>>()
-        });
-        let anchor = Anchor {
-            at: self.next_time().await?,
-            checkpoint: note.to_owned(),
-            files: digests.await?,
-            origin: checkpoint.origin,
-            previous: self.last.as_ref().map(|last| Previous { key: last.key.clone(), sha256: last.sha256 }),
-            seq,
-            software: self.software.clone(),
-            v: 1,
-        };
-        let value = serde_json::to_value(&anchor).map_err(|error| unreadable(&error))?;
-        let body = chain::canonical::to_bytes(&value).map_err(|error| unreadable(&error))?;
-        let body = String::from_utf8(body).map_err(|error| unreadable(&error))?;
-        Ok(Staged { key: key(seq, checkpoint.size), body, written: false, anchored: None })
     }
 
     /// This server's clock; but anchors are in the order of their times, whichever server makes them and whatever its clock says.
@@ -336,27 +359,33 @@ async fn put_file(
     store.put(&path, bytes, retention).await.map(|_| ())
 }
 
-/// Whether the store has this anchor as it was recorded. Answers with what lies beside it and does not belong there.
+/// An anchor as it was found in its store.
+pub struct Found {
+    pub bytes: Vec<u8>,
+    /// What lies beside it and does not belong there.
+    pub strays: Vec<String>,
+}
+
+/// Reads an anchor back, which must be there as it was recorded.
 ///
 /// # Errors
-/// [`AnchorError::Store`] when it has not.
-pub async fn is_stored(store: &dyn Store, recorded: &Anchored) -> Result<Vec<String>, AnchorError> {
+/// [`AnchorError::Store`] when it is not.
+pub async fn find(store: &dyn Store, recorded: &Anchored) -> Result<Found, AnchorError> {
     let found = store.get(&recorded.key, recorded.version.as_deref()).await?;
-    if let Some(found) = found.filter(|found| sha256(&[&found.bytes]) == recorded.sha256) {
-        let mut strays = store::strays(store, &recorded.key, recorded.sha256).await?;
-        // Canonical times, which sort as texts.
-        let kept = found.lock.map(|lock| (lock.mode, canonical(lock.until)));
-        let is_kept =
-            kept.is_some_and(|(mode, until)| Some(mode) == recorded.mode && Some(until) >= recorded.retain_until);
-        if recorded.mode.is_some() && !is_kept {
-            strays.push(format!("{}: it is locked for less than when it was written", recorded.key));
-        }
-        return Ok(strays);
+    let Some(found) = found.filter(|found| sha256(&[&found.bytes]) == recorded.sha256) else {
+        return Err(AnchorError::Store(format!(
+            "anchor {} is on record and is not there: the store was emptied or replaced, or is not mounted",
+            recorded.seq
+        )));
+    };
+    let mut strays = store::strays(store, &recorded.key, recorded.sha256).await?;
+    // Canonical times, which sort as texts.
+    let kept = found.lock.map(|lock| (lock.mode, canonical(lock.until)));
+    let is_kept = kept.is_some_and(|(mode, until)| Some(mode) == recorded.mode && Some(until) >= recorded.retain_until);
+    if recorded.mode.is_some() && !is_kept {
+        strays.push(format!("{}: it is locked for less than when it was written", recorded.key));
     }
-    Err(AnchorError::Store(format!(
-        "anchor {} is on record and is not there: the store was emptied or replaced, or is not mounted",
-        recorded.seq
-    )))
+    Ok(Found { bytes: found.bytes, strays })
 }
 
 fn load<T: for<'de> Deserialize<'de>>(path: &std::path::Path) -> Result<Option<T>, AnchorError> {

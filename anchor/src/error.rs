@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::time::TimeFailure;
+
 /// A failure of publishing or anchoring.
 #[derive(Debug, thiserror::Error)]
 pub enum AnchorError {
@@ -48,6 +50,9 @@ pub enum AnchorError {
     /// The anchor store does not answer: whether it did what was asked is not known.
     #[error("the anchor store cannot be reached: {0}")]
     Unreachable(String),
+    /// Somebody else's word about the time is required, and there is none.
+    #[error("no anchor is written without a time token: {0}")]
+    Time(#[from] TimeFailure),
     /// What was published before cannot be read back.
     #[error("{path}: {what}")]
     Unreadable { path: String, what: String },

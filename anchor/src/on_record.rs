@@ -1,6 +1,7 @@
 //! What the log itself says about its anchors and about the lock of their store.
 
 use eventlog::Log;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::AnchorError;
@@ -13,6 +14,8 @@ use crate::store::Store;
 pub struct OnRecord {
     read: u64,
     newest: Option<Anchored>,
+    /// When the log said so.
+    at: Option<Timestamp>,
 }
 
 impl OnRecord {
@@ -26,11 +29,18 @@ impl OnRecord {
                     serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
                 if entry["type"] == ANCHORED || entry["type"] == ANCHORED_V1 {
                     let anchored = serde_json::from_value(entry["data"].clone());
+                    self.at = entry["at"].as_str().and_then(|at| at.parse().ok());
                     self.newest = Some(anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?);
                 }
             }
             self.read = last.version + 1;
         }
+    }
+
+    /// The newest one's number, and when it was put on record.
+    pub async fn last(&mut self, log: &Log) -> Result<Option<(u64, Timestamp)>, AnchorError> {
+        let seq = self.newest(log).await?.map(|newest| newest.seq);
+        Ok(seq.zip(self.at))
     }
 }
 
@@ -42,7 +52,7 @@ pub async fn check_store(log: &Log, store: &dyn Store) -> Result<Option<Anchored
     let mut on_record = OnRecord::default();
     let newest = on_record.newest(log).await?;
     if let Some(recorded) = newest {
-        anchorer::is_stored(store, recorded).await?;
+        anchorer::find(store, recorded).await?;
     }
     Ok(newest.cloned())
 }

@@ -1,119 +1,45 @@
-//! The worker that publishes every second and anchors every quarter of an hour, and what others may ask of it.
+//! Publishing and anchoring of one log: the worker that does both in its time, and what others may ask of it.
 
+mod anchoring;
+mod config;
 mod heads;
 mod keys;
 mod lock;
+mod mirrors;
+mod place;
+mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use chain::checkpoint;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
-use serde::Serialize;
 use tokio::sync::{Mutex, OnceCell, watch};
 
-use crate::anchor_format::{Anchored, Listed};
-use crate::anchorer::{self, Anchorer, Keep};
+use crate::anchorer::Anchorer;
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::heads::StreamHeads;
 use crate::layout::Layout;
-use crate::lock_watch::{LockStatus, LockWatch};
+use crate::lock_watch::LockWatch;
+use crate::mirror::{Carrier, Mirror};
 use crate::on_record::OnRecord;
 use crate::prover::Prover;
-use crate::publisher::{Publisher, approximate};
+use crate::publisher::Publisher;
 use crate::signing::SigningState;
 use crate::signing_keys::SigningKeys;
-use crate::startup::{self, Known, Verdict};
+use crate::stamping::{Stamping, TimeStatus};
+use crate::startup::{self, Verdict};
 use crate::store::Store;
-use crate::witnessing::{self, Standing, WitnessStatus, Witnesses, Witnessing};
+use crate::witnessing::{Standing, Witnessing};
 use crate::{AnchorError, files};
 
+use anchoring::Last;
+pub use config::Config;
 pub use keys::{Held, Witnessed};
-
-/// A city that does nothing says so once a day.
-const HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Where and how often.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Holds `public/`, `packs/`, `signing/`, `anchoring/`, `heads/`. One shared place, and not inside the database.
-    pub data_dir: PathBuf,
-    /// Between checkpoints while the log grows.
-    pub checkpoint_every: Duration,
-    /// Between anchors while the log grows.
-    pub anchor_every: Duration,
-    /// Between attempts on the store's lock.
-    pub prove_every: Duration,
-    /// How long what is anchored is locked.
-    pub keep: Keep,
-    /// Name and version of the writing software, as anchors give it.
-    pub software: String,
-    /// This server's clock, in the one spelling of times.
-    pub clock: fn() -> String,
-    /// Who cosigns checkpoints, if anybody is asked to.
-    pub witnesses: Option<Witnesses>,
-}
-
-impl Config {
-    /// A checkpoint a second, an anchor every fifteen minutes, kept for seven years and a month; the lock tried once a day.
-    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            checkpoint_every: Duration::from_secs(1),
-            anchor_every: Duration::from_secs(15 * 60),
-            prove_every: HEARTBEAT,
-            keep: Keep { years: 7, margin_days: 30 },
-            software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
-            clock: anchorer::now,
-            witnesses: None,
-        }
-    }
-
-    /// The policy file with the witnesses, if there are any.
-    pub fn witness_policy(&self) -> Option<&str> {
-        self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str())
-    }
-
-    /// What the witnesses that answer have cosigned.
-    pub(crate) async fn witnessed(&self, keys: &SigningKeys) -> Vec<Known> {
-        match &self.witnesses {
-            Some(witnesses) => witnessing::held(witnesses, keys).await,
-            None => Vec::new(),
-        }
-    }
-}
-
-/// What is published and anchored, and what is wrong with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
-    pub origin: String,
-    pub vkey: String,
-    /// Entries under the newest checkpoint.
-    pub published: u64,
-    /// Entries in the log.
-    pub size: u64,
-    pub anchored: Option<Anchored>,
-    pub store: &'static str,
-    pub place: String,
-    /// What the store guarantees.
-    pub guarantee: &'static str,
-    /// Whether its lock was seen to hold.
-    pub lock: LockStatus,
-    /// What lies beside the newest anchor and does not belong there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub strays: Vec<String>,
-    /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
-    pub witnessed: Option<u64>,
-    /// For how long what is shown has lacked its quorum, in seconds.
-    pub unwitnessed_seconds: Option<u64>,
-    pub witnesses: Vec<WitnessStatus>,
-    /// The failure of the last attempt, if it failed.
-    pub trouble: Option<String>,
-}
+pub use status::Status;
 
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
@@ -132,6 +58,12 @@ pub struct Service {
     turn: Mutex<()>,
     standing: Mutex<Standing>,
     anchorer: Mutex<Anchorer>,
+    /// Held by who makes an anchor, also while others are asked about it. Locked before all others.
+    alone: Mutex<()>,
+    /// The newest anchor, as far as this process has put or found it on record.
+    anchored: watch::Sender<Option<Last>>,
+    stamping: Stamping,
+    carriers: Vec<Carrier>,
     lock: LockWatch,
     strays: watch::Sender<Vec<String>>,
     /// Read when they are first needed: at a million streams that takes a second.
@@ -170,6 +102,12 @@ impl Service {
             config.data_dir.join("anchoring"),
         )
         .await?;
+        let stamping = Stamping::new(config.time.clone());
+        let carry = |mirror: &Mirror| {
+            let (what, how) = ((layout.clone(), Arc::clone(&keys)), (config.keep, config.clock));
+            Carrier::new(mirror.clone(), Arc::clone(&store), what, how)
+        };
+        let carriers = config.mirrors.iter().map(carry).collect();
         let lock = LockWatch::new(Arc::clone(&store), Arc::clone(&recorder), config.clock);
         Ok(Self {
             log,
@@ -186,6 +124,10 @@ impl Service {
             turn: Mutex::new(()),
             standing: Mutex::default(),
             anchorer: Mutex::new(anchorer),
+            alone: Mutex::new(()),
+            anchored: watch::Sender::new(None),
+            stamping,
+            carriers,
             heads: OnceCell::new(),
             recorder,
             trouble: watch::Sender::new(None),
@@ -209,43 +151,6 @@ impl Service {
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
         });
         Ok(verdict)
-    }
-
-    /// Publishes and anchors until `stop` turns true. What goes wrong is logged, counted, and tried again.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut tick = tokio::time::interval(self.config.checkpoint_every);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut signed_at = Instant::now();
-        // An anchor at the first growth after a start: nobody knows how long the city was away.
-        let mut anchored_at: Option<Instant> = None;
-        let mut grown = false;
-        // Said at once, not only when the next anchor is due.
-        let _ = self.check_store().await;
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                _ = tick.tick() => {}
-            }
-            match self.publish(signed_at.elapsed() >= HEARTBEAT).await {
-                Ok(true) => {
-                    signed_at = Instant::now();
-                    grown = true;
-                }
-                Ok(false) => {}
-                Err(_) => continue,
-            }
-            let waited = anchored_at.map_or(HEARTBEAT, |at| at.elapsed());
-            let due = (grown && waited >= self.config.anchor_every) || (anchored_at.is_some() && waited >= HEARTBEAT);
-            if !due {
-                continue;
-            }
-            // Before the anchor, so that its checkpoint covers them. Without them it is still an anchor.
-            let _ = self.commit_heads().await;
-            if self.anchor_published().await.is_ok() {
-                anchored_at = Some(Instant::now());
-                grown = false;
-            }
-        }
     }
 
     /// Publishes now; signs when the log has grown, or when `always`. Answers whether it signed.
@@ -288,112 +193,6 @@ impl Service {
     /// Turns into a reason when a witness shows a history of this log that this log contradicts: nothing may be written then.
     pub fn fork(&self) -> Option<watch::Receiver<Option<String>>> {
         self.witnessing.as_ref().map(Witnessing::fork)
-    }
-
-    /// Makes sure that nobody else publishes. A seat that cannot be asked for is given up, and taken anew the next time.
-    async fn sit(&self, seat: &mut Option<Seat>) -> Result<Seat, AnchorError> {
-        if let Some(mut held) = seat.take() {
-            held.check().await?;
-            return Ok(held);
-        }
-        if let Some(reason) = self.publisher.lock().await.refused() {
-            return Err(AnchorError::Fork(reason.to_owned()));
-        }
-        // Before sitting down, so that whoever published last goes on; and after it, because until then they could anchor once more.
-        self.is_the_place().await?;
-        let held = self.log.take_seat().await?.ok_or(AnchorError::Seated)?;
-        self.is_the_place().await?;
-        let anchorer = self.anchorer.lock().await;
-        anchorer.record_last(self.on_record.lock().await.newest(&self.log).await?).await?;
-        Ok(held)
-    }
-
-    /// The log was anchored from here last. Otherwise the next anchor could be the second of its number, and what another place signed
-    /// since its last anchor is not known here, so that signing could contradict it.
-    async fn is_the_place(&self) -> Result<(), AnchorError> {
-        let anchorer = self.anchorer.lock().await;
-        let mut on_record = self.on_record.lock().await;
-        let recorded = on_record.newest(&self.log).await?;
-        if anchorer.goes_on_from(recorded).await? { Ok(()) } else { Err(AnchorError::Elsewhere) }
-    }
-
-    /// Makes this the place that publishes: the operator says that the one before is gone for good. The log was compared with the
-    /// anchors; what the other place signed after its last one is not known here. It anchors at once, so that the log says so.
-    pub async fn adopt(&self) -> Result<Anchored, AnchorError> {
-        self.take_place().await?;
-        self.anchor_now().await
-    }
-
-    async fn take_place(&self) -> Result<(), AnchorError> {
-        let mut seat = self.seat.lock().await;
-        if let Some(reason) = self.publisher.lock().await.refused() {
-            return Err(AnchorError::Fork(reason.to_owned()));
-        }
-        let mut held = match seat.take() {
-            Some(held) => held,
-            None => self.log.take_seat().await?.ok_or(AnchorError::Seated)?,
-        };
-        held.check().await?;
-        let mut anchorer = self.anchorer.lock().await;
-        let mut on_record = self.on_record.lock().await;
-        anchorer.adopt(on_record.newest(&self.log).await?).await?;
-        *seat = Some(held);
-        Ok(())
-    }
-
-    /// Whether another place publishes, as far as the last attempt showed.
-    pub fn is_elsewhere(&self) -> bool {
-        self.elsewhere.load(Ordering::Relaxed)
-    }
-
-    /// Publishes and anchors now, and publishes that it was anchored: from then on an auditor misses the anchor.
-    pub async fn anchor_now(&self) -> Result<Anchored, AnchorError> {
-        self.publish(true).await?;
-        let _ = self.commit_heads().await;
-        let anchored = self.anchor_published().await?;
-        self.publish(true).await?;
-        Ok(anchored)
-    }
-
-    /// Whether the newest anchor on record is in the store, as it was recorded. What lies beside it is an alarm, and stops nothing: it
-    /// takes nothing away.
-    pub async fn check_store(&self) -> Result<(), AnchorError> {
-        let mut on_record = self.on_record.lock().await;
-        let checked = match on_record.newest(&self.log).await? {
-            Some(recorded) => anchorer::is_stored(self.store.as_ref(), recorded).await,
-            None => Ok(Vec::new()),
-        };
-        drop(on_record);
-        let strays = self.note_anchoring(checked)?;
-        metrics::gauge!("guildhall_anchor_strays").set(approximate(strays.len() as u64));
-        let was = self.strays.send_replace(strays.clone());
-        for stray in strays.iter().filter(|stray| !was.contains(stray)) {
-            tracing::error!(%stray, alarm = true, "somebody touched an anchor");
-        }
-        Ok(())
-    }
-
-    async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
-        let mut seat = self.seat.lock().await;
-        let mut held = self.sit(&mut seat).await?;
-        let note = self.publisher.lock().await.last().map(|last| last.1.to_owned());
-        let note = note.ok_or_else(|| AnchorError::unreadable("checkpoint", "nothing was published yet"))?;
-        held.check().await?;
-        // The next anchor names the one before: where that is gone, the store is not the one it was.
-        let result = match self.check_store().await {
-            Ok(()) => self.anchorer.lock().await.anchor(&note).await,
-            Err(error) => Err(error),
-        };
-        *seat = Some(held);
-        if let Ok(anchored) = &result {
-            metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
-        }
-        self.note_anchoring(result)
-    }
-
-    /// What is wrong with anchoring stays said, also while publishing goes on well.
-    fn note_anchoring<T>(&self, result: Result<T, AnchorError>) -> Result<T, AnchorError> {
-        self.note_in(&self.anchor_trouble, "anchoring", result)
     }
 
     fn note_in<T>(
@@ -441,40 +240,6 @@ impl Service {
         result
     }
 
-    pub async fn status(&self) -> Result<Status, AnchorError> {
-        let published = self.publisher.lock().await.last().map_or(0, |last| last.0.size);
-        let anchored = self.anchorer.lock().await.last().cloned();
-        let standing = self.standing.lock().await;
-        Ok(Status {
-            witnessed: standing.witnessed(),
-            unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
-            witnesses: self.witnesses(),
-            origin: self.log.origin().to_owned(),
-            vkey: self.keys.newest().map(|key| key.vkey()).unwrap_or_default(),
-            published,
-            size: self.log.head().await?.size,
-            anchored,
-            store: self.store.kind().as_str(),
-            place: self.store.place(),
-            lock: self.lock.status(),
-            strays: self.strays.borrow().clone(),
-            guarantee: self.store.guarantee(),
-            trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
-                .into_iter()
-                .find_map(|trouble| trouble.borrow().clone()),
-        })
-    }
-
-    /// How it stands with each witness.
-    pub fn witnesses(&self) -> Vec<WitnessStatus> {
-        self.witnessing.as_ref().map(Witnessing::status).unwrap_or_default()
-    }
-
-    /// Every anchor in the store.
-    pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
-        self.anchorer.lock().await.list().await
-    }
-
     /// Writes what an auditor needs to `out`, at the newest checkpoint. Publishing waits meanwhile, so that it is one state.
     pub async fn export(
         &self,
@@ -484,6 +249,11 @@ impl Service {
     ) -> Result<Exported, AnchorError> {
         let _still = self.publisher.lock().await;
         export::export(&self.layout, Some(self.store.as_ref()), out, with_packs, progress).await
+    }
+
+    /// How it stands with the time authority, if one is asked.
+    pub fn time(&self) -> Option<TimeStatus> {
+        self.stamping.status()
     }
 
     pub fn prover(&self) -> Prover {

@@ -96,20 +96,10 @@ impl SigningKeys {
     /// One entry of the log about itself. One that breaks the rules does not count, here as for auditors.
     fn see(&self, entry: &Stored) -> Result<(), AnchorError> {
         let mut history = self.history();
-        let changed = match kind_of(&entry.bytes) {
-            Some(NAMED) => {
-                let named = data::<serde_json::Value>(entry)?["signing_key"].as_str().and_then(Hash::from_hex);
-                if let Some(named) = named {
-                    history.name(named);
-                }
-                Ok(())
-            }
-            Some(ROTATED) => history.rotate(self.origin(), entry.position, &data(entry)?),
-            Some(RETIRED) => history.retire(entry.position, &data(entry)?),
-            _ => return Ok(()),
-        };
-        if let Err(error) = changed {
-            tracing::error!(position = entry.position, %error, alarm = true, "an entry about the signing keys does not count");
+        if let Some(why) = tell(&mut history, self.origin(), entry)? {
+            tracing::error!(position = entry.position, alarm = true, "{why}");
+        }
+        if history == self.history() {
             return Ok(());
         }
         *self.history.write().unwrap_or_else(PoisonError::into_inner) = history;
@@ -350,6 +340,26 @@ impl SigningKeys {
 /// Whether this vkey or key id is the key's.
 pub fn is_named(key: &VerifierKey, name: &str) -> bool {
     name == key.vkey() || name == id_of(key)
+}
+
+/// Tells a history the next entry of its log; answers why it does not count, if it is one about keys and breaks their rules.
+pub(crate) fn tell(history: &mut History, origin: &str, entry: &Stored) -> Result<Option<String>, AnchorError> {
+    if entry.stream != STREAM {
+        return Ok(None);
+    }
+    let told = match kind_of(&entry.bytes) {
+        Some(NAMED) => {
+            let named = data::<serde_json::Value>(entry)?["signing_key"].as_str().and_then(Hash::from_hex);
+            if let Some(named) = named {
+                history.name(named);
+            }
+            Ok(())
+        }
+        Some(ROTATED) => history.rotate(origin, entry.position, &data(entry)?),
+        Some(RETIRED) => history.retire(entry.position, &data(entry)?),
+        _ => Ok(()),
+    };
+    Ok(told.err().map(|error| format!("an entry about the signing keys does not count: {error}")))
 }
 
 /// The type of an entry, if it is one about keys: most are not, and are not read further.

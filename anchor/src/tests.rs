@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
+mod archive;
+mod flaky;
 mod heads;
 mod keys;
+mod mirrors;
 mod places;
 mod witnesses;
 

@@ -1,11 +1,12 @@
 //! Asks somebody else for the time: a token that says when they saw a hash (RFC 3161).
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chain::Hash;
 use reqwest::{Client, StatusCode, Url, header};
-use timestamp::{Answered, Fault, MOST_BYTES, Roots};
+use timestamp::{Answered, Fault, MOST_BYTES, Roots, Stamp};
 
 /// Why there is no token. Time may mend the first; the second needs somebody to look.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +17,23 @@ pub enum TimeFailure {
     /// It answered, and what it answered proves nothing under the roots configured for it.
     #[error("the time authority {place}: {fault}")]
     Refused { place: String, fault: Fault },
+    /// Its clock and this server's are too far apart for both to be right: an auditor would take the anchor for a back-dated one.
+    #[error("the time authority {place} says it is {seen}, and this server {at}")]
+    Apart { place: String, seen: String, at: String },
 }
 
 /// Somebody with a clock who signs what they saw.
 #[async_trait]
-pub trait Authority: Send + Sync {
+pub trait Authority: Send + Sync + fmt::Debug {
+    /// Where it is, for operators: never with a secret in it.
+    fn place(&self) -> String;
+
+    /// Whether a token that was kept holds, under the roots configured for this authority.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn verify(&self, token: &[u8], imprint: Hash) -> Result<Stamp, Fault>;
+
     /// A token over this hash. It was verified when this returns: whoever keeps it can rely on others finding it valid.
     ///
     /// # Errors
@@ -29,7 +42,7 @@ pub trait Authority: Send + Sync {
 }
 
 /// An authority behind HTTP (RFC 3161 section 3.4).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpAuthority {
     client: Client,
     url: Url,
@@ -60,15 +73,25 @@ impl HttpAuthority {
         }
         Ok(bytes)
     }
+}
 
-    /// Without what an address may hold beside the place: a name, a password, a key.
-    fn place(&self) -> String {
-        self.url.origin().ascii_serialization()
+impl fmt::Debug for HttpAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpAuthority({})", self.place())
     }
 }
 
 #[async_trait]
 impl Authority for HttpAuthority {
+    /// Without what an address may hold beside the place: a name, a password, a key.
+    fn place(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    fn verify(&self, token: &[u8], imprint: Hash) -> Result<Stamp, Fault> {
+        timestamp::verify(token, imprint.as_bytes(), &self.roots)
+    }
+
     async fn stamp(&self, imprint: Hash) -> Result<Answered, TimeFailure> {
         let unreachable = |what: String| TimeFailure::Unreachable { place: self.place(), what };
         let refused = |fault: Fault| TimeFailure::Refused { place: self.place(), fault };

@@ -160,9 +160,11 @@ pub async fn whole(engine: Engine, holders: u64, pieces: u64, seconds: u64) {
     let mut following = Following::of(&standing.hall).await;
     following.catch_up(&standing.hall).await;
 
+    let busy = processors();
     let (took, before, most) = recompute(&standing.hall, &following.tables, holders).await;
     println!(
-        "all of {holders} holders on record in {took:.1} s; memory {before} MiB before, {most} MiB at most; fdatasync {} us, load {}",
+        "all of {holders} holders on record in {took:.1} s, with {:.1} s of processors; memory {before} MiB before, {most} MiB at most; fdatasync {} us, load {}",
+        processors() - busy,
         floor::fdatasync_micros(),
         floor::load()
     );
@@ -170,11 +172,10 @@ pub async fn whole(engine: Engine, holders: u64, pieces: u64, seconds: u64) {
     standing.attest(1).await;
     following.catch_up(&standing.hall).await;
     let quiet = latencies(&standing, tokio::time::sleep(Duration::from_secs(seconds))).await;
-    let mut again = 0.0;
-    let busy = async { again = recompute(&standing.hall, &following.tables, holders).await.0 };
-    let busy = latencies(&standing, busy).await;
-    println!("the same in {again:.1} s while {CLIENTS} clients send debits");
-    println!("latency of their commands, p50 / p99 / most: {quiet} alone, {busy} meanwhile");
+    let meanwhile = latencies(&standing, tokio::time::sleep(Duration::from_secs(seconds)));
+    let ((took, ..), busy) = tokio::join!(recompute(&standing.hall, &following.tables, holders), meanwhile);
+    println!("latency of debits by {CLIENTS} clients, p50 / p99 / most: {quiet} alone, {busy} meanwhile");
+    println!("on record in {took:.1} s, of which clients sent debits for the first {seconds}");
     following.end().await;
 }
 
@@ -237,9 +238,17 @@ async fn latencies(standing: &Standing, meanwhile: impl Future<Output = ()>) -> 
     format!("{:.1} / {:.1} / {:.1} ms of {}", at(50), at(99), at(100), all.len())
 }
 
-/// Of this process, in MiB.
+/// Of this process, in MiB: its own, without what it reads of files, which the system takes back when it likes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Seconds of processors that this process has used.
+fn processors() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may hold spaces: user and system time are fields 14 and 15, in hundredths.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

@@ -7,16 +7,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::pipeline::Job;
 
-/// While others ask, these get one part in so many of the writer's time.
-const SHARE: u32 = 10;
+/// While others ask, these get one part in so many of the writer's time: less than one in a hundred of those who ask ever waits for them.
+const SHARE: u32 = 200;
 /// In one batch while others ask, who may have to wait for it.
-const FEW: usize = 2;
+const FEW: usize = 4;
 /// In one batch while nobody does.
 const MANY: usize = 32;
 /// Somebody who asked less than this ago will ask again.
 const SOON: Duration = Duration::from_secs(1);
 /// The longest pause, however long a batch took.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
 
 pub(crate) struct Behind {
     jobs: mpsc::Receiver<Job>,
@@ -39,7 +39,7 @@ impl Behind {
     pub(crate) async fn next(&mut self) -> Vec<Job> {
         sleep_until(self.not_before).await;
         let Some(first) = self.jobs.recv().await else { return std::future::pending().await };
-        let most = if self.is_alone(Instant::now()) { MANY } else { FEW };
+        let most = if self.is_alone() { MANY } else { FEW };
         let mut batch = vec![first];
         while batch.len() < most {
             let Ok(job) = self.jobs.try_recv() else { break };
@@ -50,14 +50,14 @@ impl Behind {
 
     /// A batch of these kept the writer for so long.
     pub(crate) fn took(&mut self, time: Duration) {
-        let now = Instant::now();
-        if !self.is_alone(now) {
-            self.not_before = now + (time * (SHARE - 1)).min(LONGEST);
+        if !self.is_alone() {
+            self.not_before = Instant::now() + (time * (SHARE - 1)).min(LONGEST);
         }
     }
 
-    fn is_alone(&self, now: Instant) -> bool {
-        self.asked.is_none_or(|asked| now.duration_since(asked) > SOON)
+    /// Nobody else has asked for anything lately.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.asked.is_none_or(|asked| asked.elapsed() > SOON)
     }
 }
 
@@ -90,16 +90,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_others_ask_they_are_few_and_take_a_tenth_of_the_time() {
+    async fn while_others_ask_they_are_few_and_take_little_of_the_time() {
         let mut behind = behind(40);
         behind.others_asked();
         let start = Instant::now();
         assert_eq!(behind.next().await.len(), FEW);
         behind.took(Duration::from_millis(20));
+        let pause = Duration::from_millis(20) * (SHARE - 1);
+        sleep_until(start + pause - SOON / 2).await;
+        behind.others_asked();
         assert_eq!(behind.next().await.len(), FEW);
-        assert_eq!(Instant::now() - start, Duration::from_millis(180));
+        assert_eq!(Instant::now() - start, pause);
         behind.took(Duration::from_secs(60));
-        assert_eq!(behind.next().await.len(), MANY, "those who asked have gone");
-        assert_eq!(Instant::now() - start, Duration::from_millis(180) + LONGEST, "one slow batch is no long pause");
+        assert_eq!(behind.next().await.len(), 40 - 2 * FEW, "those who asked have gone");
+        assert_eq!(Instant::now() - start, pause + LONGEST, "one slow batch is no long pause");
     }
 }

@@ -14,6 +14,7 @@ mod entries;
 mod folded;
 mod loading;
 mod pipeline;
+mod queue;
 mod refusals;
 mod request;
 mod scene;

@@ -22,7 +22,7 @@ use crate::writer::Writing;
 /// Most bytes of commands that wait or are being settled.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Most commands that wait behind others.
-const BEHIND: usize = 256;
+const BEHIND: usize = 1024;
 /// What a job weighs beside what was sent.
 const JOB_BYTES: usize = 512;
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::answer::SubmitError;
 use crate::behind::Behind;
 use crate::pipeline::{Config, Denial, Gates, Job, Weight, Work};
+use crate::queue::{Queue, gather};
 
 use crate::deciding::{Clock, Core, Decided, Ending};
 
@@ -24,10 +25,6 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Batches settled one right behind the other before the rest of what a writer does gets its turn.
 const IN_A_ROW: usize = 32;
-/// A batch that has this much text takes no further command: it is one statement and one commit.
-const MAX_BATCH_BYTES: usize = 8 << 20;
-/// Fewer commands than this are better off together: a commit costs as much for one.
-const WORTH_HALVING: usize = 8;
 
 pub(crate) struct Writing {
     writer: Writer,
@@ -71,12 +68,12 @@ impl Writing {
                 job = jobs.recv() => {
                     let Some(job) = job else { break };
                     let batch = gather(job, &mut jobs, &self.waiting, self.config.batch).await;
-                    self.settle(batch, Some(&mut jobs)).await;
+                    self.settle(batch, Queue::Front(&mut jobs)).await;
                     behind.others_asked();
                 }
                 batch = behind.next() => {
                     let started = Instant::now();
-                    self.settle(batch, None).await;
+                    self.settle(batch, Queue::Behind { behind: &mut behind, front: &jobs }).await;
                     behind.took(started.elapsed());
                 }
                 Some(denial) = denials.recv() => {
@@ -185,12 +182,12 @@ impl Writing {
         });
         let jobs: Vec<Job> = jobs.collect();
         self.waiting.fetch_add(jobs.len(), Ordering::Relaxed);
-        self.settle(jobs, None).await;
+        self.settle(jobs, Queue::None).await;
     }
 
     /// Settles every job, whatever happens: batches that trip a guard are halved until the culprit stands alone. While one batch
     /// commits, what waits in `queue` is decided and settled right behind it.
-    async fn settle(&mut self, jobs: Vec<Job>, mut queue: Option<&mut mpsc::Receiver<Job>>) {
+    async fn settle(&mut self, jobs: Vec<Job>, mut queue: Queue<'_>) {
         let mut stack = vec![Next { jobs, decided: None }];
         let mut in_a_row = 0;
         while let Some(Next { mut jobs, decided }) = stack.pop() {
@@ -204,7 +201,7 @@ impl Writing {
                 continue;
             }
             in_a_row += 1;
-            let queue = queue.as_deref_mut().filter(|_| stack.is_empty() && in_a_row < IN_A_ROW);
+            let queue = Some(&mut queue).filter(|_| stack.is_empty() && in_a_row < IN_A_ROW);
             let started = Instant::now();
             let (mut outcome, next) = self.attempt(&mut jobs, decided, false, queue).await;
             stack.extend(next);
@@ -265,7 +262,7 @@ impl Writing {
         jobs: &mut Vec<Job>,
         decided: Option<Decided>,
         careful: bool,
-        queue: Option<&mut mpsc::Receiver<Job>>,
+        queue: Option<&mut Queue<'_>>,
     ) -> (Result<(), CommitError>, Option<Next>) {
         metrics::histogram!("guildhall_batch_size").record(size(jobs.len()));
         let Self { writer, beside, session, core, config, waiting, gates, .. } = self;
@@ -329,7 +326,7 @@ impl Writing {
                 let (mut outcome, waiting_jobs) = tokio::select! {
                     biased;
                     outcome = &mut commit => (Some(outcome), Vec::new()),
-                    Some(first) = queue.recv() => (None, gather(first, queue, waiting, config.batch).await),
+                    first = queue.first() => (None, queue.more(first, waiting, config.batch).await),
                 };
                 if !waiting_jobs.is_empty() {
                     // In a task of its own, so that neither waits for the other's turn.
@@ -400,29 +397,6 @@ fn answer(waiting: &AtomicUsize, jobs: Vec<Job>, endings: Vec<Ending>) {
     }
 }
 
-/// This job and those that wait behind it. There is no timer: those who were just answered get one turn to ask again.
-///
-/// Of many, only half of all that are under way: the other half is decided while this one commits. Callers who wait for an answer before
-/// they ask again would otherwise all be in one batch, and deciding and committing would take turns.
-async fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, under_way: &AtomicUsize, most: usize) -> Vec<Job> {
-    let mut bytes = first.weight.bytes;
-    let mut jobs = vec![first];
-    loop {
-        let before = jobs.len();
-        let half = under_way.load(Ordering::Relaxed).div_ceil(2);
-        let most = if half < WORTH_HALVING { most } else { most.min(half) };
-        while jobs.len() < most && bytes < MAX_BATCH_BYTES {
-            let Ok(job) = queue.try_recv() else { break };
-            bytes += job.weight.bytes;
-            jobs.push(job);
-        }
-        if jobs.len() == before || jobs.len() >= most || bytes >= MAX_BATCH_BYTES {
-            return jobs;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 /// The earlier half on top, so that order stays.
 fn halve(stack: &mut Vec<Next>, mut jobs: Vec<Job>) {
     let later = jobs.split_off(jobs.len() / 2);
@@ -475,7 +449,7 @@ mod tests {
             writing
                 .settle(
                     vec![Job { weight: Weight::default(), work, id, seed: [0; 32], queued: Instant::now(), reply }],
-                    None,
+                    Queue::None,
                 )
                 .await;
             let refused = answer.await.unwrap();

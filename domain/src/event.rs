@@ -1,5 +1,7 @@
 //! Everything that can have happened: one closed enum over the aggregates, and the claims that events take.
 
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, IntoDeserializer as _, MapAccess};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -53,6 +55,35 @@ pub enum UnknownEvent {
     Data { kind: String, source: serde_json::Error },
 }
 
+/// An event's type and the text of its data, as the object they would be together.
+struct Parts<'k, 't, 'r> {
+    kind: Option<&'k str>,
+    data: Option<&'r mut serde_json::Deserializer<serde_json::de::StrRead<'t>>>,
+}
+
+impl<'t> MapAccess<'t> for Parts<'_, 't, '_> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'t>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        let key = match self {
+            Self { kind: Some(_), .. } => "type",
+            Self { data: Some(_), .. } => "data",
+            _ => return Ok(None),
+        };
+        let key: StrDeserializer<'_, Self::Error> = key.into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'t>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        if let Some(kind) = self.kind.take() {
+            let kind: StrDeserializer<'_, Self::Error> = kind.into_deserializer();
+            return seed.deserialize(kind);
+        }
+        let data = self.data.take().ok_or_else(|| serde::de::Error::missing_field("data"))?;
+        seed.deserialize(data)
+    }
+}
+
 impl Event {
     /// The event as an entry stores it: its type, and its data with sealed texts inline.
     pub fn to_parts(&self) -> (String, Value) {
@@ -76,9 +107,9 @@ impl Event {
 
     /// The same from the text of the data, several times as fast.
     pub fn from_text(kind: &str, data: &str) -> Result<Self, UnknownEvent> {
-        let text = format!("{{\"type\":{},\"data\":{data}}}", Value::from(kind));
-        let mut reader = serde_json::Deserializer::from_str(&text);
-        let event = Self::read(kind, &mut reader)?;
+        let mut reader = serde_json::Deserializer::from_str(data);
+        let parts = Parts { kind: Some(kind), data: Some(&mut reader) };
+        let event = Self::read(kind, MapAccessDeserializer::new(parts))?;
         reader.end().map(|()| event).map_err(|source| UnknownEvent::Data { kind: kind.to_owned(), source })
     }
 

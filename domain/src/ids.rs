@@ -1,9 +1,10 @@
 //! Identifiers: `<prefix>_<ULID>`, each its own type, and the names made from them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use ulid::Ulid;
+use ulid::{ULID_LEN, Ulid};
 
 use crate::party::HolderId;
 
@@ -31,13 +32,27 @@ macro_rules! text_serde {
         }
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str($crate::ids::Parsing(std::marker::PhantomData))
             }
         }
     };
 }
 pub(crate) use text_serde;
+
+/// Reads a value from its text where it stands: nearly all of an event are such values.
+pub(crate) struct Parsing<T>(pub(crate) PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Parsing<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -90,7 +105,7 @@ fn parse_ulid(tail: &str) -> Option<u128> {
         return None;
     }
     let ulid = Ulid::from_string(tail).ok()?;
-    (ulid.to_string() == tail).then_some(ulid.0)
+    (ulid.array_to_str(&mut [0; ULID_LEN]) == tail).then_some(ulid.0)
 }
 
 id!(/// A human, an agent or a service.

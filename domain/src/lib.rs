@@ -12,6 +12,7 @@ pub mod money;
 pub mod party;
 pub mod rejection;
 pub mod reputation;
+pub mod secrets;
 #[cfg(test)]
 pub mod testing;
 pub mod text;

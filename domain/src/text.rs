@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use unicode_normalization::is_nfc;
 
 use crate::ids::{Malformed, text_serde};
 
@@ -36,13 +37,18 @@ impl std::str::FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed::new("64 lower-case hex digits", text);
-        let lower = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if text.len() != 64 || !lower {
+        if text.len() != 64 {
             return Err(malformed());
         }
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
         let mut bytes = [0; 32];
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| malformed())?;
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else { return Err(malformed()) };
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }
@@ -187,6 +193,12 @@ impl<'de> de::Visitor<'de> for ReferenceVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Reference, E> {
+        if text.trim() != text || text.chars().any(|c| is_blank(c) && c != ' ') {
+            return Err(E::custom("a reference may not begin or end with a space, nor hold blanks that nobody sees"));
+        }
+        if !is_nfc(text) {
+            return Err(E::custom("a reference is written in composed characters (Unicode NFC)"));
+        }
         TextVisitor.visit_str(text).map(|text| Reference { text, lookup: Digest([0; 32]) })
     }
 
@@ -195,5 +207,23 @@ impl<'de> de::Visitor<'de> for ReferenceVisitor {
             (Some(text), Some(lookup)) => Ok(Reference { text, lookup }),
             _ => Err(de::Error::custom("expected a string")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_reference_has_one_spelling() {
+        let read = |text: &str| serde_json::from_value::<Reference>(serde_json::Value::from(text));
+        for good in ["job-1", "Order 7, line 2", "j\u{f6}b", "\u{4ed5}\u{4e8b}"] {
+            assert!(read(good).is_ok(), "{good:?}");
+        }
+        for bad in ["job-1 ", " job-1", "job\u{a0}1", "job\u{200b}-1", "job-1\u{fe0f}", "a\tb"] {
+            assert!(read(bad).unwrap_err().to_string().contains("blanks that nobody sees"), "{bad:?}");
+        }
+        assert!(read("jo\u{308}b").unwrap_err().to_string().contains("NFC"));
     }
 }

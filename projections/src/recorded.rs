@@ -46,8 +46,9 @@ impl From<Corrupt> for eventlog::Failure {
 /// # Errors
 /// When the bytes are no entry, belong to another place of the log, or hold no event of this version of the city.
 pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
-    let read = understand(&stored.stream, stored.version, &stored.bytes);
-    let (view, at, event) = read.map_err(|what| Corrupt { position: stored.position, what })?;
+    let corrupt = |what| Corrupt { position: stored.position, what };
+    let view = EntryView::parse(&stored.bytes).map_err(|error| corrupt(error.to_string()))?;
+    let (at, event) = understand(&stored.stream, stored.version, &view).map_err(corrupt)?;
     Ok(Recorded {
         position: stored.position,
         stream: stored.stream.clone(),
@@ -65,23 +66,22 @@ pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
 /// # Errors
 /// What is wrong with the bytes, as [`decode`] finds it.
 pub fn event_of(stream: &str, version: u64, bytes: &[u8]) -> Result<(Time, Option<Event>), String> {
-    understand(stream, version, bytes).map(|(_, at, event)| (at, event))
+    let view = EntryView::of_ours(bytes).map_err(|error| error.to_string())?;
+    understand(stream, version, &view)
 }
 
-fn understand<'b>(stream: &str, version: u64, bytes: &'b [u8]) -> Result<(EntryView<'b>, Time, Option<Event>), String> {
-    let view = EntryView::parse(bytes).map_err(|error| error.to_string())?;
+fn understand(stream: &str, version: u64, view: &EntryView<'_>) -> Result<(Time, Option<Event>), String> {
     if view.stream != stream || view.version != version {
         return Err("it belongs to another place".to_owned());
     }
     let at: Time = view.at.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
-    let event =
-        if is_of_the_domain(&view.kind) { Some(event(&view).map_err(|error| error.to_string())?) } else { None };
+    let event = if is_of_the_domain(&view.kind) { Some(event(view).map_err(|error| error.to_string())?) } else { None };
     if let Some(event) = &event
         && !fits(event, stream)
     {
         return Err(format!("a {} in the stream {stream}", view.kind));
     }
-    Ok((view, at, event))
+    Ok((at, event))
 }
 
 /// Reads entries in order.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::grant::check::{self, Answer, Held};
+use domain::grant::check::{self, Answer, Held, Standing};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::{Action, Effect, Scope};
 use domain::ids::{GrantId, Stream};
@@ -15,6 +15,7 @@ use domain::time::Time;
 use eventlog::sql::{self, Conn, Kind};
 use eventlog::{Failure, Log};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Result;
 use crate::row::{Cells, text, unreadable};
@@ -192,6 +193,40 @@ const CHAIN_KINDS: &[Kind] = &[
     Kind::Text,
     Kind::Text,
 ];
+
+/// The same of many grants, without an action.
+const CHAINS: &str = "select c.leaf, c.grant_id, i.status, i.scope, i.source, i.granted_at, i.verified_at, i.expires_at, i.holder, i.parent, \
+       coalesce(z.status, g.status, (select 'active' from inventory r where i.holder_kind = 'squad' and r.holder = i.holder \
+         and r.kind = 'guild_role' and r.status = 'active' limit 1)) \
+     from chain c left join inventory i on i.grant_id = c.grant_id \
+     left join citizens z on z.citizen = i.holder left join guild_directory g on g.guild = i.holder \
+     order by c.leaf, c.depth";
+const LEAVES: [&str; 2] = [
+    "select 0, i.grant_id, i.grant_id from json_each($1) a join inventory i on i.grant_id = a.value",
+    "select 0, i.grant_id, i.grant_id from jsonb_array_elements_text($1::jsonb) a join inventory i on i.grant_id = a.value",
+];
+
+/// What these grants come to now, each with all above it. One exchange.
+pub async fn standings(conn: &mut Conn, grants: &[GrantId], now: Time) -> Result<HashMap<GrantId, Standing>> {
+    let leaves = LEAVES[usize::from(conn.is_postgres())];
+    let sql = format!(
+        "with recursive chain (depth, leaf, grant_id) as ({leaves} union all \
+           select c.depth + 1, c.leaf, i.parent from chain c join inventory i on i.grant_id = c.grant_id \
+           where i.parent is not null and c.depth < 8) {CHAINS}"
+    );
+    let names: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    let kinds: Vec<Kind> = std::iter::once(Kind::Text).chain(CHAIN_KINDS[2..].iter().copied()).collect();
+    let mut chains: HashMap<GrantId, Vec<Held>> = HashMap::new();
+    for row in sql::query(conn, &sql, &kinds, &[text(Value::from(names))]).await? {
+        let mut cells = Cells::of(row);
+        let (Some(leaf), Some(grant)) = (cells.take::<GrantId>(), cells.take::<GrantId>()) else {
+            return Err(unreadable("inventory"));
+        };
+        let (held, _) = held(grant, &mut cells).ok_or_else(|| unreadable("inventory"))?;
+        chains.entry(leaf).or_default().push(held);
+    }
+    Ok(chains.into_iter().map(|(leaf, chain)| (leaf, check::standing(&chain, now))).collect())
+}
 
 async fn read(conn: &mut Conn, question: &Question) -> Result<Read> {
     let Question { holder, kind, reference, action, .. } = question;

@@ -1,7 +1,8 @@
 //! Who can do what: by holder, by capability, and what happened to a grant. Whether, and why not, is in `checks`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::grant::check::Standing;
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::{Action, Scope};
 use domain::grant::verification::STUCK_AFTER;
@@ -10,14 +11,16 @@ use domain::party::HolderId;
 use domain::text::Sealed;
 use domain::time::Time;
 use eventlog::sql::{self, Cell, Conn, Kind};
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::checks::standings;
 use crate::page::{Order, page};
 use crate::row::{find, number, row, select, text};
 use crate::{Page, PageRequest, Result};
 
 row! {
-    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own; what a chain of delegation allows, a check says.
+    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own.
     Grant from "inventory", scale "null" {
         grant_id: GrantId,
         holder: HolderId,
@@ -43,6 +46,25 @@ row! {
         ended_by: Option<String>,
         reason: Option<Sealed>,
     }
+}
+
+/// A grant, and what it comes to now with all above it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Effective {
+    #[serde(flatten)]
+    pub grant: Grant,
+    /// Of a living one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Standing>,
+}
+
+/// The same page, with what each living grant of it comes to.
+pub async fn effective(conn: &mut Conn, page: Page<Grant>, now: Time) -> Result<Page<Effective>> {
+    let is_living = |grant: &Grant| grant.ended_at.is_none();
+    let living: Vec<GrantId> = page.items.iter().filter(|grant| is_living(grant)).map(|grant| grant.grant_id).collect();
+    let mut standings = if living.is_empty() { HashMap::new() } else { standings(conn, &living, now).await? };
+    let effective = |grant: Grant| Effective { effective: standings.remove(&grant.grant_id), grant };
+    Ok(Page { items: page.items.into_iter().map(effective).collect(), next: page.next })
 }
 
 row! {
@@ -148,6 +170,29 @@ pub async fn living_by_source(conn: &mut Conn) -> Result<BTreeMap<Source, u64>> 
         _ => None,
     });
     Ok(counted.filter(|(source, _): &(Source, u64)| source.is_imported()).collect())
+}
+
+/// Of the living grants that a source told of: how many it did not confirm in time, and how many it could not for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ailing {
+    pub stale: u64,
+    pub stuck: u64,
+}
+
+/// The imported sources with living grants that are stale or stuck.
+pub async fn ailing_by_source(conn: &mut Conn) -> Result<BTreeMap<Source, Ailing>> {
+    let sql = "select t.source, count(case when t.status = 'stale' then 1 end), count(case when t.failed_attempts > $1 then 1 end) \
+               from inventory as t where t.parent is null and t.status in ('active', 'stale') \
+               and (t.status = 'stale' or t.failed_attempts > $1) group by t.source";
+    let most = Cell::Int(i64::try_from(STUCK_AFTER).unwrap_or(i64::MAX));
+    let rows = sql::query(conn, sql, &[Kind::Text, Kind::Int, Kind::Int], &[most]).await?;
+    let counted = rows.into_iter().filter_map(|row| match <[Cell; 3]>::try_from(row) {
+        Ok([Cell::Text(source), Cell::Int(stale), Cell::Int(stuck)]) => {
+            Some((source.parse().ok()?, Ailing { stale: stale.unsigned_abs(), stuck: stuck.unsigned_abs() }))
+        }
+        _ => None,
+    });
+    Ok(counted.filter(|(source, _): &(Source, Ailing)| source.is_imported()).collect())
 }
 
 /// Those of these grants, living or not, that a source told of.

@@ -13,11 +13,13 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
-pub use anchor::{Anchoring, S3};
+pub use anchor::{Anchoring, Mirror, S3};
 pub use signing::{External, Signing};
 
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
+/// What begins like this is no setting either: credentials of mirrors, under the names that `anchor.mirrors` gives them.
+const OF_MIRRORS: &str = "mirror_";
 /// Variables that are no settings: secrets that go to the one place that needs them, and what tests use.
 const NOT_SETTINGS: &[&str] = &[
     "config",
@@ -301,10 +303,15 @@ impl Settings {
         if file.is_file() {
             figment = figment.merge(Toml::file_exact(file));
         }
-        let figment = figment
-            .merge(Env::prefixed("GUILDHALL_").ignore(NOT_SETTINGS).split("__"))
-            .merge(Serialized::defaults(flags))
-            .merge(more);
+        let figment = figment.merge(environment()).merge(Serialized::defaults(flags)).merge(more);
+        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What one file says, whatever the environment says: for settings of another city or another day.
+    pub fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::file_exact(path));
         let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
         settings.check()?;
         Ok(settings)
@@ -368,6 +375,11 @@ impl Settings {
             ..Self::default()
         }
     }
+}
+
+fn environment() -> Env {
+    let settings = Env::prefixed("GUILDHALL_").ignore(NOT_SETTINGS);
+    settings.filter(|name| !name.as_str().to_ascii_lowercase().starts_with(OF_MIRRORS)).split("__")
 }
 
 #[derive(Serialize)]

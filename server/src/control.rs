@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, Slug};
+use domain::ids::{CitizenId, GrantId, Slug};
 use domain::{Code, Command, Rejection, Time};
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
-use crate::city::{City, DataDir, Open, make_private, open_log};
+use crate::city::{City, DataDir, Open, make_private, open_log, recover_key};
 use crate::city::{reconciler, signing, unverified};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
@@ -47,6 +47,10 @@ pub enum Ask {
         fields: Map<String, Value>,
     },
     Health,
+    /// A new key for somebody who has none that works; without a name for the city's first principal.
+    KeyRecover {
+        citizen: Option<CitizenId>,
+    },
     AnchorNow,
     AnchorStatus,
     AnchorList,
@@ -189,6 +193,7 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::Health => {
             Ok(Ending::Done(json!({ "read_only": city.pipeline.read_only(), "views": city.views_reached() })))
         }
+        Ask::KeyRecover { citizen } => recover_key(city, citizen).await,
         Ask::AnchorNow => Ok(Ending::Done(city.anchoring.anchor_now().await?)),
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
         Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::city::{City, FirstPrincipal, Open};
+use crate::city::{City, FirstPrincipal, Open, unverified};
 use crate::config::Settings;
 use crate::http::{App, listener, router};
 use crate::{control, logging};
@@ -102,7 +102,11 @@ fn greet(running: &mut Running) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "guildhall {} of {}", env!("CARGO_PKG_VERSION"), city.log.origin())?;
     writeln!(out, "http://{}", running.address)?;
-    for warning in city.warnings() {
+    let unusable = unverified::unusable(&city.settings.sources);
+    for warning in &unusable {
+        tracing::warn!("{warning}");
+    }
+    for warning in city.warnings().into_iter().chain(unusable) {
         writeln!(out, "warning: {warning}")?;
     }
     if let Some(first) = running.open.first.as_ref() {

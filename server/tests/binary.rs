@@ -27,8 +27,14 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path) -> Self {
+        Self::start_in(dir, &[])
+    }
+
+    /// With these variables of the environment.
+    fn start_in(dir: &Path, environment: &[(&str, &Path)]) -> Self {
         let mut command = guildhall(dir);
         command
+            .envs(environment.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .env("GUILDHALL_LOG__FILTER", "trace");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -226,6 +232,39 @@ async fn a_doctor_does_not_call_a_city_well_that_would_not_start() {
     let refused = guildhall(dir.path()).args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is --database-url missing"), "{refused:?}");
     assert!(!data.join("log.db").exists());
+}
+
+#[test]
+fn a_mapping_file_that_cannot_be_used_is_spoken_of_at_the_start_and_by_the_doctor() {
+    const SETTING: &str = "GUILDHALL_SOURCES__TOKENS";
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(dir.path()).stop();
+    let map = dir.path().join("tokens.toml");
+    let doctor = || {
+        let output = guildhall(dir.path()).arg("doctor").env(SETTING, &map).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for (text, says) in [
+        (None, "No such file"),
+        (Some("paths = ['tokens.json'"), "tokens.toml"),
+        (Some("paths = ['.', 'nowhere.json', 'no-folder']"), "names what is not there: "),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&map, text).unwrap();
+        }
+        let (code, said) = doctor();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("WRONG   sources    d1:tokens: its mapping file (sources.tokens) cannot be used"),
+            "{said}"
+        );
+        assert!(said.contains(says), "{said}");
+    }
+    assert!(doctor().1.contains("nowhere.json") && doctor().1.contains("no-folder"));
+    let logged = Server::start_in(dir.path(), &[(SETTING, &map)]).stop();
+    assert!(logged.contains("d1:tokens: its mapping file (sources.tokens) cannot be used"), "{logged}");
+    std::fs::write(&map, "paths = ['.']").unwrap();
+    assert_eq!(doctor().0, Some(0), "{}", doctor().1);
 }
 
 #[test]

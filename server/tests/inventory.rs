@@ -115,6 +115,37 @@ async fn uses_are_charged_up_the_chain_and_only_by_those_whose_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_what_a_grant_comes_to_with_all_above_it() {
+    let shop = Workshop::open("100/h").await;
+    let (ann, ben) = (&shop.ann, &shop.ben);
+    shop.hand_on(json!({})).await;
+    let narrow = json!({ "scope": { "allow_actions": ["look"], "rate_limit": "7/h", "read_only": true } });
+    let path = format!("/holders/{}/grants/{}/attenuate", ann.0, shop.grant);
+    let narrowed = shop.town.post(&ann.1, &path, narrow.clone()).await.ok().position();
+    let of_ben = format!("/holders/{}/grants?kind=tool", ben.0);
+    let listed = shop.town.get_after(&ben.1, &of_ben, narrowed).await.ok().body["items"][0].clone();
+    assert_eq!(listed["scope"]["allow_actions"], json!(["look", "turn"]), "its own is as it was given");
+    assert_eq!(listed["effective"], json!({ "usable": true, "scope": narrow["scope"] }));
+    let nothing = json!({ "scope": { "allow_actions": [], "rate_limit": "7/h", "read_only": true } });
+    let nothing = shop.town.post(&ann.1, &path, nothing).await.ok().position();
+    let listed = shop.town.get_after(&ben.1, &of_ben, nothing).await.ok().body["items"][0].clone();
+    assert_eq!(listed["effective"]["because"], "action_not_allowed", "{listed}");
+    let suspend = format!("/citizens/{}/suspend", ben.0);
+    let suspended = shop.town.post(&shop.town.key, &suspend, json!({})).await.ok().position();
+    let holders = format!("/capabilities/tool?ref={}/lathe", shop.guild);
+    let holders = shop.town.get_after(&ann.1, &holders, suspended).await.ok().body;
+    let of = |holder: &str| {
+        let items = holders["items"].as_array().unwrap();
+        items.iter().find(|item| item["holder"] == holder).unwrap().clone()
+    };
+    assert_eq!(of(&ann.0)["effective"]["because"], "action_not_allowed", "hers allows nothing any more");
+    let his = of(&ben.0);
+    assert_eq!((&his["status"], &his["effective"]["because"]), (&json!("active"), &json!("holder_not_active")));
+    assert_eq!(his["effective"]["grant"], his["grant_id"]);
+    shop.town.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_what_can_be_asked_from_both_sides() {
     let shop = Workshop::open("100/h").await;
     let position = shop.hand_on(json!({ "scope": { "allow_actions": ["look"], "rate_limit": "1/d" } })).await;

@@ -31,6 +31,8 @@ pub struct Account {
     met: HashMap<Key, Verdict>,
     /// Refs of rows that were not understood, or have no holder here.
     unread: HashSet<Key>,
+    /// Refs that a row which was not understood says were taken away: nobody's any more.
+    ended: HashSet<Key>,
     /// There were rows that may have been anything.
     blind: bool,
     broken_off: Option<FailureKind>,
@@ -38,7 +40,7 @@ pub struct Account {
 
 impl Account {
     pub fn new(now: Time) -> Self {
-        Self { now, met: HashMap::new(), unread: HashSet::new(), blind: false, broken_off: None }
+        Self { now, met: HashMap::new(), unread: HashSet::new(), ended: HashSet::new(), blind: false, broken_off: None }
     }
 
     pub fn key(holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Key {
@@ -47,6 +49,7 @@ impl Account {
 
     pub fn meet(&mut self, holder: HolderId, listed: &Listed) -> Met {
         let verdict = match listed.life {
+            Life::Living if self.is_ended(&listed.reference) => Verdict::Revoked,
             // A source that forgets to say so when an end has come is not asked to.
             Life::Living if listed.expires_at.is_some_and(|end| end <= self.now) => Verdict::Expired,
             Life::Living => Verdict::Alive,
@@ -68,6 +71,9 @@ impl Account {
             About::Refs(refs) => {
                 self.unread.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
             }
+            About::Ended(refs) => {
+                self.ended.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
+            }
             About::Anything => self.blind = true,
         }
     }
@@ -82,8 +88,16 @@ impl Account {
         self.blind = false;
     }
 
+    /// Whether a row that was not understood says that it was taken away: whether or not the listing comes to its end.
+    pub fn is_ended(&self, reference: &CapabilityRef) -> bool {
+        self.ended.contains(&short_hash(reference.as_str()))
+    }
+
     /// What the whole listing says of a capability.
     pub fn verdict(&self, holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Verdict {
+        if self.is_ended(reference) {
+            return Verdict::Revoked;
+        }
         if let Some(verdict) = self.met.get(&Self::key(holder, kind, reference)) {
             // What was read is so, whatever came after it.
             return *verdict;
@@ -174,6 +188,18 @@ mod tests {
         account.breaks_off(FailureKind::TimedOut);
         assert_eq!(says(&account, ANN, "c"), Verdict::Unknown(FailureKind::TimedOut));
         assert_eq!(says(&account, ANN, "a"), Verdict::Alive, "what was read is so");
+    }
+
+    #[test]
+    fn what_a_row_says_was_taken_away_is_nobodys_whatever_else_it_says() {
+        let mut account = Account::new(Time::from_micros(1_000_000));
+        account.meet(ANN, &row("a", Life::Living));
+        account.misses(&About::named("a").ended());
+        account.misses(&About::named("b").ended());
+        account.breaks_off(FailureKind::TimedOut);
+        assert_eq!(["a", "b"].map(|reference| says(&account, BEN, reference)), [Verdict::Revoked; 2]);
+        assert_eq!(says(&account, ANN, "a"), Verdict::Revoked, "whatever another row says");
+        assert_eq!(account.meet(BEN, &row("b", Life::Living)), Met::First(Verdict::Revoked));
     }
 
     #[test]

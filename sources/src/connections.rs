@@ -7,9 +7,10 @@ use serde_json::{Map as Fields, Value};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
+use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
-use crate::table::ForeignRow;
-use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, details, reference};
+use crate::table::{ForeignRow, Instant};
+use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, reference};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
@@ -67,11 +68,17 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
     shape::check(&row.fields, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
     row.time("connected_at")?;
     let revoked = row.time("revoked_at")?.is_some();
-    let expires_at = row.time("expires_at")?;
-    if let Some(path) = row.text("oauth_token_ref")? {
-        // Where a secret lies is nobody's to read here; that it is another place than before can be seen all the same.
-        row.fields.insert("oauth_token_ref".to_owned(), Value::String(keyed(path.as_bytes())));
-    }
+    let (life, expires_at) = match row.time("expires_at")? {
+        None | Some(Instant::Forever) => (life, None),
+        Some(Instant::At(end)) => (life, Some(end)),
+        Some(Instant::Never) if life == Life::Living => (Life::Expired, None),
+        Some(Instant::Never) => (life, None),
+    };
+    let secrets = Secrets::of(&row.fields);
+    secrets.check("id", &id)?;
+    secrets.check("profile_id", &profile)?;
+    // Where a secret lies is nobody's to read here; that it is another place than before can be seen all the same.
+    let hashed = row.text("oauth_token_ref")?.map(|path| ("oauth_token_ref", keyed(path.as_bytes())));
     for name in ["id", "status", "revoked_at", "expires_at"] {
         row.fields.remove(name);
     }
@@ -83,7 +90,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         life: if revoked { Life::Revoked } else { life },
         expires_at,
         read_only: false,
-        details: details::document(row.fields),
+        details: details::document(row.fields, &secrets, hashed),
         place: place.to_owned(),
     })
 }
@@ -136,7 +143,25 @@ mod tests {
         assert_eq!(read(&|row| drop(row.insert("status".to_owned(), json!("expired")))).unwrap().life, Life::Expired);
         let revoked = read(&|row| drop(row.insert("revoked_at".to_owned(), json!("2026-04-03T09:00:00Z"))));
         assert_eq!(revoked.unwrap().life, Life::Revoked);
+        for (expires_at, life, has_end) in [
+            ("infinity", Life::Living, false),
+            ("-infinity", Life::Expired, false),
+            ("2026-04-03T09:00:00.25Z", Life::Living, true),
+        ] {
+            let listed = read(&|row| {
+                row.insert("expires_at".to_owned(), json!(expires_at));
+                row.insert("connected_at".to_owned(), json!("-infinity"));
+            });
+            let listed = listed.unwrap();
+            assert_eq!((listed.life, listed.expires_at.is_some()), (life, has_end), "{expires_at}");
+        }
+        for end in ["infinity", "-infinity"] {
+            let revoked = read(&|row| drop(row.insert("revoked_at".to_owned(), json!(end)))).unwrap();
+            assert_eq!(revoked.life, Life::Revoked, "whenever that is");
+        }
         for (field, value, says) in [
+            ("id", json!("vault/p1/drive"), "id is a secret"),
+            ("revoked_at", json!("when"), "revoked_at is no time"),
             ("status", json!("gone"), "status is not"),
             ("scopes", json!("read"), "scopes is not a list of texts"),
             ("profile_id", Value::Null, "profile_id is missing"),

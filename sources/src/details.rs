@@ -1,18 +1,123 @@
-//! What else a source says: kept as one document, without what looks like a secret.
+//! What else a source says: kept as one document, without what is a secret by its name, by its looks, or because the row itself says so.
 
-use domain::grant::kind::looks_like_secret;
+use std::ops::Range;
+
+use domain::secrets::{is_secret_name, looks_like_secret, may_be_secret, names_secret, without, without_secrets};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 /// Longest document that is kept, in bytes of JSON; beyond that the longest fields go first.
 const MOST: usize = 8_192;
-const WITHHELD: &str = "(not kept: it looks like a secret)";
-const HIDDEN: &str = "(hidden)";
 const TOO_LONG: &str = "(not kept: too long)";
+/// A field of manifests that names secrets, and has none.
+const NAMES_ONLY: &str = "secrets";
+/// Shorter values are met by chance.
+const SHORTEST: usize = 8;
 
-/// The document of these fields; none when there are none.
-pub(crate) fn document(mut fields: Map<String, Value>) -> Option<String> {
-    fields.retain(|_, value| !value.is_null());
-    clean_fields(&mut fields);
+/// What a row gives away about its own secrets: what stands under their names, and what a hash is of.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    values: Vec<String>,
+    hash: Option<String>,
+}
+
+impl Secrets {
+    pub(crate) fn of(fields: &Map<String, Value>) -> Self {
+        let mut secrets = Self::default();
+        secrets.collect(fields);
+        secrets
+    }
+
+    /// The hash itself is told nobody either.
+    pub(crate) fn with_hash(fields: &Map<String, Value>, hash: &str) -> Self {
+        let mut secrets = Self::of(fields);
+        secrets.values.push(hash.to_owned());
+        secrets.hash = Some(hash.to_owned());
+        secrets
+    }
+
+    fn collect(&mut self, fields: &Map<String, Value>) {
+        for (name, value) in fields {
+            if name != NAMES_ONLY && is_secret_name(name) {
+                self.take(value);
+            }
+        }
+        for value in fields.values() {
+            self.look_into(value);
+        }
+    }
+
+    fn look_into(&mut self, value: &Value) {
+        match value {
+            Value::Array(list) => list.iter().for_each(|value| self.look_into(value)),
+            Value::Object(fields) => {
+                if names_secret(value) {
+                    fields.get("value").into_iter().for_each(|value| self.take(value));
+                }
+                self.collect(fields);
+            }
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, value: &Value) {
+        match value {
+            Value::String(text) if text.len() >= SHORTEST => self.values.push(text.clone()),
+            Value::Array(list) => list.iter().for_each(|value| self.take(value)),
+            Value::Object(fields) => fields.values().for_each(|value| self.take(value)),
+            _ => {}
+        }
+    }
+
+    /// Why a text cannot stay in clear: it is one of the secrets of its own row.
+    pub(crate) fn check(&self, name: &str, text: &str) -> Result<(), String> {
+        let is_one = self.values.iter().any(|value| value == text) || !self.parts(text).is_empty();
+        if is_one { Err(format!("{name} is a secret of the same row")) } else { Ok(()) }
+    }
+
+    fn parts(&self, text: &str) -> Vec<Range<usize>> {
+        let known = self.values.iter().filter(|value| is_telling(value));
+        let mut parts: Vec<_> = known
+            .flat_map(|value| text.match_indices(value.as_str()).map(|(at, found)| at..at + found.len()))
+            .collect();
+        if let Some(hash) = &self.hash {
+            // As it stands, between blanks and quotes, and between other marks.
+            let inside: [fn(char) -> bool; 3] = [
+                |_| true,
+                |c| !c.is_whitespace() && !matches!(c, '"' | '\'' | '`'),
+                |c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'),
+            ];
+            parts.extend(inside.into_iter().flat_map(|inside| words(text, inside)).filter(|word| {
+                word.len() >= SHORTEST && super::tokens::hex(&Sha256::digest(&text.as_bytes()[word.clone()])) == *hash
+            }));
+        }
+        parts
+    }
+}
+
+/// Whether a text is a secret wherever it stands: not a word that other words have in them.
+fn is_telling(value: &str) -> bool {
+    value.len() >= 2 * SHORTEST || !value.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
+fn words(text: &str, inside: fn(char) -> bool) -> Vec<Range<usize>> {
+    let mut at = 0;
+    let pieces = text.split(|c| !inside(c)).map(|word| {
+        let start = at + text[at..].find(word).unwrap_or_default();
+        at = start + word.len();
+        start..at
+    });
+    pieces.filter(|word| !word.is_empty()).collect()
+}
+
+/// The document of these fields; none when there are none. `hashed`: what is kept of secrets, by the names of their fields.
+pub(crate) fn document(
+    mut fields: Map<String, Value>,
+    secrets: &Secrets,
+    hashed: impl IntoIterator<Item = (&'static str, String)>,
+) -> Option<String> {
+    clean_fields(&mut fields, secrets);
+    fields.extend(hashed.into_iter().map(|(name, hash)| (name.to_owned(), Value::String(hash))));
     while text(&fields).len() > MOST {
         let longest = fields.iter().max_by_key(|(_, value)| value.to_string().len()).map(|(name, _)| name.clone())?;
         if fields.get(&longest).is_some_and(|value| value == TOO_LONG) {
@@ -27,40 +132,37 @@ fn text(fields: &Map<String, Value>) -> String {
     serde_json::to_string(fields).unwrap_or_default()
 }
 
-fn clean(value: &mut Value) {
+fn clean(value: &mut Value, secrets: &Secrets) {
+    if names_secret(value)
+        && let Value::Object(pair) = value
+    {
+        pair.remove("value");
+    }
     match value {
         Value::String(text) => {
-            if looks_like_secret(text) {
-                *text = WITHHELD.to_owned();
-            } else if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-                text.retain(|c| !c.is_control());
-            }
+            text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+            let known = without(text, secrets.parts(text)).into_owned();
+            *text = without_secrets(&known).into_owned();
         }
-        Value::Array(list) => list.iter_mut().for_each(clean),
-        Value::Object(object) => clean_fields(object),
+        Value::Array(list) => list.iter_mut().for_each(|value| clean(value, secrets)),
+        Value::Object(fields) => clean_fields(fields, secrets),
         _ => {}
     }
 }
 
-fn clean_fields(fields: &mut Map<String, Value>) {
-    fields.retain(|name, _| !looks_like_secret(name));
-    fields.values_mut().for_each(clean);
+fn clean_fields(fields: &mut Map<String, Value>, secrets: &Secrets) {
+    fields.retain(|name, value| {
+        let is_secret = looks_like_secret(name)
+            || !secrets.parts(name).is_empty()
+            || (is_secret_name(name) && may_be_secret(value));
+        !is_secret && !value.is_null()
+    });
+    fields.values_mut().for_each(|value| clean(value, secrets));
 }
 
 /// A text for people's eyes: what is wrong with a row may repeat a part of it, and a part of it may be a secret.
 pub fn shown(text: &str) -> String {
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let inside = is_inside(first);
-        let end = rest.find(|c| is_inside(c) != inside).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        shown.push_str(if inside && looks_like_secret(word) { HIDDEN } else { word });
-        rest = after;
-    }
-    // What only shows as a whole.
-    if looks_like_secret(&shown) { HIDDEN.to_owned() } else { shown }
+    without_secrets(text).into_owned()
 }
 
 #[cfg(test)]
@@ -70,11 +172,46 @@ mod tests {
 
     use super::*;
 
+    fn kept(fields: Value) -> Option<String> {
+        let Value::Object(fields) = fields else { unreachable!() };
+        let secrets = Secrets::of(&fields);
+        document(fields, &secrets, [])
+    }
+
+    #[test]
+    fn what_is_named_like_a_secret_stays_out_and_is_taken_out_of_the_rest() {
+        let odd = "hunter2-of-the-north";
+        let document = kept(json!({
+            "raw_token": odd, "label": format!("use {odd}!"), "LEDGER_API_KEY": 4711, "deep": [{"Pass-Word": "x", "kept": odd}],
+            "env": [{"name": "DB_PASS", "value": "another-word"}, {"name": "PORT", "value": "80"}], "is_secret": true, "secrets": ["A_KEY"],
+            "cookie": "required", "title": "required-docs", (odd): 1, "url": "https://me:pw@host/x", "session_strategy": "sticky",
+        }));
+        let expected = json!({
+            "label": "use (hidden)!", "deep": [{"kept": "(hidden)"}], "env": [{"name": "DB_PASS"}, {"name": "PORT", "value": "80"}],
+            "is_secret": true, "title": "required-docs", "url": "https://(hidden)@host/x", "session_strategy": "sticky",
+        });
+        assert_eq!(serde_json::from_str::<Value>(&document.unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_hash_is_of_is_known_without_its_name() {
+        let raw = "correct-horse";
+        let hash = super::super::tokens::hex(&Sha256::digest(raw));
+        let Value::Object(fields) = json!({"label": format!("the one, {raw}, of {hash}")}) else { unreachable!() };
+        let secrets = Secrets::with_hash(&fields, &hash);
+        assert!(
+            secrets.check("id", raw).is_err()
+                && secrets.check("id", &hash).is_err()
+                && secrets.check("id", "t1").is_ok()
+        );
+        assert_eq!(document(fields, &secrets, []).unwrap(), r#"{"label":"the one, (hidden), of (hidden)"}"#);
+    }
+
     #[test]
     fn what_looks_like_a_secret_stays_out_however_deep() {
         let secret = "ghp_0123456789abcdefghij";
         let fields = json!({"label": "x", "note": format!("use {secret}"), "deep": [{"a": secret, (secret): 1}], "none": null, (secret): 2});
-        let document = document(fields.as_object().unwrap().clone()).unwrap();
+        let document = kept(fields).unwrap();
         assert!(!document.contains(secret) && document.contains("\"label\":\"x\"") && !document.contains("none"));
     }
 
@@ -84,7 +221,7 @@ mod tests {
             ("/a/sk-loom-0123456789abcdef/SKILL.md:1", "/a/(hidden)/SKILL.md:1"),
             ("none of workspace:ghp_0123456789abcdefghij, größe", "none of workspace:(hidden), größe"),
             ("found `AKIAIOSFODNN7EXAMPLE` at line 3", "found `(hidden)` at line 3"),
-            ("Authorization: Bearer abcdefghijklmnop1234", "(hidden)"),
+            ("Authorization: Bearer abcdefghijklmnop1234", "Authorization: Bearer (hidden)"),
             ("a plain line, with 1.4.0", "a plain line, with 1.4.0"),
             ("", ""),
         ] {
@@ -95,8 +232,8 @@ mod tests {
     #[test]
     fn a_document_has_an_end() {
         let fields = json!({"label": "x", "schema": "y".repeat(100_000)});
-        let document = document(fields.as_object().unwrap().clone()).unwrap();
+        let document = kept(fields).unwrap();
         assert!(document.len() < MOST && document.contains("\"label\":\"x\""));
-        assert_eq!(super::document(Map::new()), None);
+        assert_eq!(kept(json!({})), None);
     }
 }

@@ -95,6 +95,8 @@ impl Wrong {
 pub enum About {
     /// These refs, whoever holds them. Without any: nothing that can be held here.
     Refs(Vec<CapabilityRef>),
+    /// These refs; and that the source took them away, whatever else the row says.
+    Ended(Vec<CapabilityRef>),
     /// Anything that is not listed elsewhere.
     Anything,
 }
@@ -103,6 +105,20 @@ impl About {
     /// What is no ref was never held.
     pub(crate) fn named(text: &str) -> Self {
         Self::Refs(text.parse().into_iter().collect())
+    }
+
+    /// What is known of a row whose holder nobody here is known for: nothing, or that nobody has it any more.
+    pub fn unheld(listed: &Listed) -> Self {
+        let about = Self::Refs(vec![listed.reference.clone()]);
+        if listed.life == Life::Revoked { about.ended() } else { about }
+    }
+
+    /// The row says of what it is about that it was taken away.
+    pub(crate) fn ended(self) -> Self {
+        match self {
+            Self::Refs(refs) => Self::Ended(refs),
+            other => other,
+        }
     }
 }
 
@@ -189,5 +205,5 @@ pub(crate) fn names(plain: &str, kind: &str, other: Option<&str>) -> Vec<String>
 
 /// Reads a ref, or says why it is none.
 pub(crate) fn reference(text: &str) -> Result<CapabilityRef, String> {
-    text.parse().map_err(|error: domain::ids::Malformed| error.to_string())
+    CapabilityRef::offered(text).map_err(|error| error.to_string())
 }

@@ -40,6 +40,8 @@ pub struct Web {
     pub allow_private: bool,
     /// The service knows of no pages: one answer is all there is. A page that repeats is never taken for that.
     pub single_page: bool,
+    /// The location may have no workflows. Otherwise a list without any was not read.
+    pub may_be_empty: bool,
     pub timeout_seconds: u64,
 }
 
@@ -64,6 +66,8 @@ struct Written {
     allow_private: bool,
     #[serde(default)]
     single_page: bool,
+    #[serde(default)]
+    may_be_empty: bool,
     timeout_seconds: Option<u64>,
     database_url_env: Option<String>,
     table: Option<String>,
@@ -113,6 +117,7 @@ impl Written {
                         .ok_or("credential_env is missing: the variable with the token")?,
                     allow_private: self.allow_private,
                     single_page: self.single_page,
+                    may_be_empty: self.may_be_empty,
                     timeout_seconds: self.timeout_seconds.unwrap_or(10).clamp(1, 60),
                 }))
             }

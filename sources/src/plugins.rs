@@ -5,8 +5,9 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
+use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
-use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, details, files, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, files, reference};
 
 const MANIFEST: &str = "plugin.yaml";
 const OPTIONAL: [(&str, Shape); 19] = [
@@ -78,6 +79,10 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
             kept.insert("plugin".to_owned(), Value::String(name.clone()));
             kept.insert("version".to_owned(), Value::String(version.clone()));
             kept.extend(more);
+            let secrets = Secrets::of(&kept);
+            if let Err(what) = secrets.check("its name", text) {
+                return Err(Wrong { place, what, about: About::named(text) });
+            }
             Ok(Listed {
                 names: names.clone(),
                 whose: whose.clone(),
@@ -86,7 +91,7 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
                 life: Life::Living,
                 expires_at: None,
                 read_only: false,
-                details: details::document(kept),
+                details: details::document(kept, &secrets, []),
                 place,
             })
         }

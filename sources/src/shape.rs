@@ -2,7 +2,7 @@
 
 use serde_json::{Map as Fields, Value};
 
-use crate::table::time;
+use crate::table::instant;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
@@ -22,8 +22,8 @@ impl Shape {
         match self {
             Self::Text => value.is_string(),
             Self::Time => match value {
-                Value::String(text) => time(text).is_some(),
-                Value::Number(number) => time(&number.to_string()).is_some(),
+                Value::String(text) => instant(text).is_some(),
+                Value::Number(number) => instant(&number.to_string()).is_some(),
                 _ => false,
             },
             Self::Whole => value.is_i64() || value.is_u64(),
@@ -73,6 +73,7 @@ mod tests {
             (Shape::Text, json!("x"), json!(7)),
             (Shape::Time, json!("2026-04-02T09:00:00Z"), json!("soon")),
             (Shape::Time, json!(1_775_120_400), json!(true)),
+            (Shape::Time, json!(1_775_120_400.25), json!([])),
             (Shape::Whole, json!(2), json!(2.5)),
             (Shape::Flag, json!(false), json!("no")),
             (Shape::Texts, json!(["a"]), json!(["a", 1])),

@@ -6,8 +6,9 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
+use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
-use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, files, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, files, reference};
 
 const SKILL: &str = "SKILL.md";
 const OPTIONAL: [(&str, Shape); 8] = [
@@ -127,6 +128,8 @@ fn listed(
     names: Vec<String>,
     fields: Fields<String, Value>,
 ) -> Result<(String, Listed), (u64, String)> {
+    let secrets = Secrets::of(&fields);
+    secrets.check("its name", reference_text).map_err(|what| (1, what))?;
     let listed = Listed {
         names,
         whose: None,
@@ -135,7 +138,7 @@ fn listed(
         life: Life::Living,
         expires_at: None,
         read_only: false,
-        details: details::document(fields),
+        details: details::document(fields, &secrets, []),
         place: path.display().to_string(),
     };
     Ok((name, listed))

@@ -44,20 +44,44 @@ impl ForeignRow {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// What this row is about, whatever else is wrong with it.
+    /// What this row is about, whatever else is wrong with it. What it says was taken away is so, even if nobody can read when.
     pub(crate) fn about(&self, name: &str) -> About {
-        self.needed(name).map_or(About::Anything, |text| About::named(&text))
+        let about = self.needed(name).map_or(About::Anything, |text| About::named(&text));
+        if self.says("revoked_at") { about.ended() } else { about }
     }
 
-    /// ISO text, with or without a zone, or seconds since 1970.
-    pub(crate) fn time(&self, name: &str) -> Result<Option<Time>, String> {
-        self.text(name)?.map(|text| time(&text).ok_or_else(|| format!("{name} is no time"))).transpose()
+    /// Whether there is something in a column, readable or not.
+    pub(crate) fn says(&self, name: &str) -> bool {
+        self.unreadable.contains(name) || self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// ISO text, with or without a zone, seconds since 1970, or an end of time.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Instant>, String> {
+        self.text(name)?.map(|text| instant(&text).ok_or_else(|| format!("{name} is no time"))).transpose()
     }
 }
 
-pub(crate) fn time(text: &str) -> Option<Time> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return seconds.checked_mul(1_000_000).map(Time::from_micros);
+/// A time as databases have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instant {
+    /// Before every time.
+    Never,
+    At(Time),
+    /// After every time.
+    Forever,
+}
+
+pub(crate) fn instant(text: &str) -> Option<Instant> {
+    match text {
+        "infinity" => Some(Instant::Forever),
+        "-infinity" => Some(Instant::Never),
+        text => time(text).map(Instant::At),
+    }
+}
+
+fn time(text: &str) -> Option<Time> {
+    if let Some(micros) = seconds(text) {
+        return Some(Time::from_micros(micros));
     }
     if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
         return Some(Time::from_micros(stamp.as_microsecond()));
@@ -66,6 +90,22 @@ pub(crate) fn time(text: &str) -> Option<Time> {
     let civil: jiff::civil::DateTime = text.parse().ok()?;
     let stamp = jiff::tz::Offset::UTC.to_timestamp(civil).ok()?;
     Some(Time::from_micros(stamp.as_microsecond()))
+}
+
+/// Seconds since 1970 as a number is written, with or without a fraction, in microseconds.
+#[allow(clippy::cast_possible_truncation, reason = "within the times that there are")]
+#[allow(clippy::float_arithmetic, reason = "what a source wrote as a number with a fraction")]
+fn seconds(text: &str) -> Option<i64> {
+    /// As far as `jiff` goes: the end of the year 9999.
+    const MOST: f64 = 253_402_207_200.0;
+    if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        return None;
+    }
+    if let Ok(seconds) = text.parse::<i64>() {
+        return seconds.checked_mul(1_000_000);
+    }
+    let seconds: f64 = text.parse().ok()?;
+    (seconds.abs() <= MOST).then(|| (seconds * 1e6).round() as i64)
 }
 
 #[cfg(test)]
@@ -78,8 +118,19 @@ mod tests {
         for text in ["1775120400", "2026-04-02T09:00:00Z", "2026-04-02 09:00:00", "2026-04-02T11:00:00+02:00"] {
             assert_eq!(time(text), expected, "{text}");
         }
-        for text in ["", "yesterday", "99999999999999999999"] {
-            assert_eq!(time(text), None, "{text}");
+        for (text, micros) in [
+            ("1775120400.25", 1_775_120_400_250_000),
+            ("1.7751204e9", 1_775_120_400_000_000),
+            ("-1.5", -1_500_000),
+            ("-86400", -86_400_000_000),
+            ("0", 0),
+        ] {
+            assert_eq!(instant(text), Some(Instant::At(Time::from_micros(micros))), "{text}");
         }
+        for text in ["", "yesterday", "99999999999999999999", "1e300", "-", "inf", "nan", "-inf", "0000-00-00 00:00:00"]
+        {
+            assert_eq!(instant(text), None, "{text}");
+        }
+        assert_eq!([instant("infinity"), instant("-infinity")], [Some(Instant::Forever), Some(Instant::Never)]);
     }
 }

@@ -1,32 +1,37 @@
 //! `d1:tokens`: an edge database exported as a SQLite file, and the message bus's JSON file. A token's hash is hashed again with the
 //! city's key; a raw token is never passed on.
 
-use std::cell::Cell;
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
-use std::rc::Rc;
+mod elements;
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+
+use domain::grant::event::FailureKind;
 use domain::grant::kind::CapabilityKind;
 use futures::TryStreamExt as _;
-use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
-use serde_json::error::Category;
-use serde_json::value::RawValue;
-use serde_json::{Map as Fields, Value};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
-use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, reference};
+use elements::{Element, Elements};
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
 /// A file may have both: every token that is in one of them is there.
-const TABLES: [(&str, &str); 2] =
-    [("tokens", "select * from tokens"), ("workspace_tokens", "select * from workspace_tokens")];
+const TABLES: [(&str, &str, &str); 2] = [
+    ("tokens", "select * from tokens", "select id from tokens where revoked_at is not null"),
+    (
+        "workspace_tokens",
+        "select * from workspace_tokens",
+        "select id from workspace_tokens where revoked_at is not null",
+    ),
+];
 const TYPES: [&str; 3] = ["agent", "squad", "readonly"];
 const OPTIONAL: [(&str, Shape); 12] = [
     ("project", Shape::Text),
@@ -44,22 +49,26 @@ const OPTIONAL: [(&str, Shape); 12] = [
 ];
 /// Bytes of one element of the JSON file.
 const MAX_ELEMENT: usize = 64 << 10;
-/// Bytes that are read in search of the end of one.
-const MAX_HELD: usize = 1 << 20;
 
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Paths(paths) = &map.place else { return Ok(()) };
+    let mut listed = Ok(());
     for path in paths {
-        let (at, heard, keys) = (path.clone(), sink.clone(), keyed.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            if is_database(&at)? { Ok(false) } else { list_file(&at, &keys, &heard).map(|()| true) }
-        });
-        let is_read = reading.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
-        if !is_read {
-            list_database(path, keyed, sink).await?;
-        }
+        // What one path does not tell, another may; that something is missing is said all the same.
+        let read = list_path(path, keyed, sink).await;
+        sink.still_heard()?;
+        listed = listed.and(read);
     }
-    Ok(())
+    listed
+}
+
+async fn list_path(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
+    let (at, heard, keys) = (path.to_owned(), sink.clone(), keyed.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        if is_database(&at)? { Ok(false) } else { list_file(&at, &keys, &heard).map(|()| true) }
+    });
+    let is_read = reading.await.unwrap_or_else(|error| Err(Unlisted::unreachable("the listing", error)))?;
+    if is_read { Ok(()) } else { list_database(path, keyed, sink).await }
 }
 
 fn is_database(path: &Path) -> Result<bool, Unlisted> {
@@ -73,98 +82,37 @@ fn is_database(path: &Path) -> Result<bool, Unlisted> {
 
 fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let file = File::open(path).map_err(|error| Unlisted::unreachable(path.display(), error))?;
-    let left = Rc::new(Cell::new(MAX_HELD));
-    let metered = Metered { file: BufReader::new(file), left: Rc::clone(&left) };
-    let mut reader = serde_json::Deserializer::from_reader(metered);
-    let read = reader.deserialize_seq(Elements { path, keyed, sink, left }).and_then(|()| reader.end());
-    read.map_err(|error| Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), unlike(&error)))
-}
-
-/// Reads no more than is left until the next element begins: an element that has no end is not held.
-struct Metered {
-    file: BufReader<File>,
-    left: Rc<Cell<usize>>,
-}
-
-impl Read for Metered {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        let left = self.left.get().checked_sub(read);
-        self.left.set(left.ok_or_else(|| io::Error::other("an element is too long"))?);
-        Ok(read)
-    }
-}
-
-/// What serde says of a wrong type would repeat the value, which may be a token.
-fn unlike(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        Category::Data => "no list of tokens",
-        Category::Io => "an element longer than 1 MiB, or a file that cannot be read",
-        Category::Syntax | Category::Eof => "no JSON, or half of it",
-    };
-    format!("{what}, from line {}, column {}", error.line(), error.column())
-}
-
-/// The elements of the array, one at a time.
-struct Elements<'a> {
-    path: &'a Path,
-    keyed: &'a KeyedHash,
-    sink: &'a Sink,
-    left: Rc<Cell<usize>>,
-}
-
-impl<'de> Visitor<'de> for Elements<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an array of tokens")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let mut number = 0_u64;
-        while let Some(raw) = elements.next_element_seed(Raw)? {
-            self.left.set(MAX_HELD);
-            self.sink.still_heard().map_err(A::Error::custom)?;
-            let place = format!("{}: element {number}", self.path.display());
-            number += 1;
-            match element(&raw, self.keyed, &place) {
-                Ok(listed) => self.sink.blocking(listed),
-                Err(what) => self.sink.blocking_wrong(place, what, about(&raw)),
+    let mut elements = Elements::new(BufReader::new(file), MAX_ELEMENT);
+    let mut number = 0_u64;
+    loop {
+        let broken = |what| Unlisted::new(FailureKind::Malformed, path.display(), what);
+        let Some(next) = elements.next().map_err(broken)? else { return Ok(()) };
+        sink.still_heard()?;
+        let place = format!("{}: element {number}", path.display());
+        number += 1;
+        match next {
+            Element::TooLong => sink.blocking_wrong(place, "is longer than 64 KiB", About::Anything),
+            Element::Value(value) => {
+                let about = about(&value);
+                match element(value, keyed, &place) {
+                    Ok(listed) => sink.blocking(listed),
+                    Err(what) => sink.blocking_wrong(place, what, about),
+                }
             }
         }
-        Ok(())
-    }
-}
-
-/// The text of one element: whatever it is, the next one begins behind it.
-struct Raw;
-
-impl<'de> DeserializeSeed<'de> for Raw {
-    type Value = Box<RawValue>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        serde::Deserialize::deserialize(deserializer)
     }
 }
 
 /// Which token an element that is wrong is about.
-fn about(raw: &RawValue) -> About {
-    let fields =
-        serde_json::from_str::<Fields<String, Value>>(raw.get()).ok().filter(|_| raw.get().len() <= MAX_ELEMENT);
-    let hash = fields.as_ref().and_then(|fields| fields.get("token_hash")).and_then(Value::as_str);
-    match hash {
+fn about(value: &Value) -> About {
+    match value.get("token_hash").and_then(Value::as_str) {
         Some(hash) if check_hash(hash).is_ok() => About::named(&hash[..16]),
         _ => About::Anything,
     }
 }
 
-fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
-    if raw.get().len() > MAX_ELEMENT {
-        return Err("is longer than 64 KiB".to_owned());
-    }
-    // What serde says of a wrong type would repeat the value.
-    let fields = serde_json::from_str::<Value>(raw.get()).map_err(|_| "is no JSON".to_owned())?;
-    let Value::Object(mut fields) = fields else { return Err("is no object".to_owned()) };
+fn element(value: Value, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
+    let Value::Object(mut fields) = value else { return Err("is no object".to_owned()) };
     let hash = match fields.remove("token_hash") {
         Some(Value::String(hash)) => hash,
         Some(_) => return Err("token_hash is no text".to_owned()),
@@ -172,7 +120,7 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
     };
     check_hash(&hash)?;
     // The raw token is looked at here and nowhere else.
-    match fields.remove("token") {
+    match fields.get("token") {
         None | Some(Value::Null) => {}
         Some(Value::String(raw)) if hex(&Sha256::digest(raw.as_bytes())) == hash => {}
         Some(_) => return Err("token_hash is not the hash of token".to_owned()),
@@ -188,7 +136,8 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
         None => return Err("active is missing".to_owned()),
     };
     shape::check(&fields, &OPTIONAL)?;
-    fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
+    let secrets = Secrets::with_hash(&fields, &hash);
+    secrets.check("agent", &agent)?;
     Ok(Listed {
         names: vec![agent],
         whose: None,
@@ -197,7 +146,7 @@ fn element(raw: &RawValue, keyed: &KeyedHash, place: &str) -> Result<Listed, Str
         life: if active { Life::Living } else { Life::Revoked },
         expires_at: None,
         read_only: false,
-        details: details::document(fields),
+        details: details::document(fields, &secrets, [("token", keyed(hash.as_bytes()))]),
         place: place.to_owned(),
     })
 }
@@ -214,16 +163,51 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let found: Vec<String> = sqlx::query_scalar(known).fetch_all(&mut conn).await.map_err(broken)?;
     if found.is_empty() {
         let what = "has neither a table tokens nor workspace_tokens";
-        return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
+        return Err(Unlisted::new(FailureKind::Malformed, path.display(), what));
     }
     // Both tables as they are at one moment.
     sqlx::query("begin").execute(&mut conn).await.map_err(broken)?;
-    for (table, query) in TABLES {
-        if found.iter().any(|found| found == table) {
-            list_table(path, &mut conn, table, query, keyed, sink).await?;
+    let tables = TABLES.into_iter().filter(|(table, ..)| found.iter().any(|found| found == table));
+    let mut revoked = HashSet::new();
+    for (table, query, ended) in tables.clone() {
+        if revoked_in(&mut conn, ended, &mut revoked).await.is_err() {
+            // A table that does not say what was revoked says why when it is listed, before anything else is.
+            list_table(path, &mut conn, table, query, &Told { keyed, revoked: &revoked, sink }).await?;
         }
     }
+    for (table, query, _) in tables {
+        list_table(path, &mut conn, table, query, &Told { keyed, revoked: &revoked, sink }).await?;
+    }
     Ok(())
+}
+
+/// The ids that a table says were revoked, in one of its rows: so they are, whatever another row says.
+async fn revoked_in(
+    conn: &mut SqliteConnection,
+    query: &'static str,
+    revoked: &mut HashSet<Key>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query(query).fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        revoked.extend(foreign(&row).needed("id").ok().map(|id| key(&id)));
+    }
+    Ok(())
+}
+
+/// What stands for an id in memory, however long it is.
+type Key = u128;
+
+fn key(id: &str) -> Key {
+    let mut first = [0; 16];
+    first.copy_from_slice(&Sha256::digest(id.as_bytes())[..16]);
+    u128::from_be_bytes(first)
+}
+
+/// What a row is read with.
+struct Told<'a> {
+    keyed: &'a KeyedHash,
+    revoked: &'a HashSet<Key>,
+    sink: &'a Sink,
 }
 
 async fn list_table(
@@ -231,9 +215,9 @@ async fn list_table(
     conn: &mut SqliteConnection,
     table: &str,
     query: &'static str,
-    keyed: &KeyedHash,
-    sink: &Sink,
+    told: &Told<'_>,
 ) -> Result<(), Unlisted> {
+    let sink = told.sink;
     let broken = |error: sqlx::Error| Unlisted::unreachable(path.display(), error);
     let mut rows = sqlx::query(query).fetch(conn);
     let mut number = 0_u64;
@@ -246,10 +230,10 @@ async fn list_table(
             && let Some(missing) = NEEDED.iter().find(|name| !row.has(name))
         {
             let what = format!("{table} has no column {missing}");
-            return Err(Unlisted::new(domain::grant::event::FailureKind::Malformed, path.display(), what));
+            return Err(Unlisted::new(FailureKind::Malformed, path.display(), what));
         }
         let about = row.about("id");
-        match token(row, keyed, &place) {
+        match token(row, told, &place) {
             Ok(listed) => sink.listed(listed).await,
             Err(what) => sink.wrong(place, what, about).await,
         }
@@ -257,7 +241,7 @@ async fn list_table(
     Ok(())
 }
 
-fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
+fn token(mut row: ForeignRow, told: &Told<'_>, place: &str) -> Result<Listed, String> {
     let id = row.needed("id")?;
     let hash = row.needed("token_hash")?;
     check_hash(&hash)?;
@@ -273,11 +257,13 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
         row.time(name)?;
     }
     row.text("label")?;
-    let revoked = row.time("revoked_at")?.is_some();
-    for name in ["id", "revoked_at", "token", "token_hash"] {
+    let revoked = row.time("revoked_at")?.is_some() || told.revoked.contains(&key(&id));
+    for name in ["id", "revoked_at", "token_hash"] {
         row.fields.remove(name);
     }
-    row.fields.insert("token".to_owned(), Value::String(keyed(hash.as_bytes())));
+    let secrets = Secrets::with_hash(&row.fields, &hash);
+    secrets.check("id", &id)?;
+    secrets.check("workspace", &workspace)?;
     Ok(Listed {
         // Of another kind than the agents of the JSON file, which the same map speaks of.
         names: vec![format!("workspace:{workspace}")],
@@ -287,7 +273,7 @@ fn token(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, 
         life: if revoked { Life::Revoked } else { Life::Living },
         expires_at: None,
         read_only: kind == "readonly",
-        details: details::document(row.fields),
+        details: details::document(row.fields, &secrets, [("token", (told.keyed)(hash.as_bytes()))]),
         place: place.to_owned(),
     })
 }
@@ -327,187 +313,9 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(inside)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::{Item, Wrong};
-
-    fn keyed() -> KeyedHash {
-        Arc::new(|bytes| hex(&Sha256::digest([b"key".as_slice(), bytes].concat())))
-    }
-
-    async fn items(path: &Path) -> (Result<(), Unlisted>, Vec<Item>) {
-        let (sender, mut receiver) = mpsc::channel(1000);
-        let text = format!("paths = ['{}']", path.display());
-        let file = path.with_extension("map");
-        std::fs::write(&file, text).unwrap();
-        let map = Map::read(domain::grant::kind::Source::D1Tokens, &file).unwrap();
-        let listed = list(&map, &keyed(), &Sink::new(sender)).await;
-        (listed, std::iter::from_fn(|| receiver.try_recv().ok()).collect())
-    }
-
-    fn told(items: &[Item]) -> Vec<String> {
-        let tell = |item: &Item| match item {
-            Item::Listed(listed) => format!("{} {} {:?}", listed.names[0], listed.reference, listed.life),
-            Item::Wrong(Wrong { place, what, about }) => {
-                format!("{}: {what}; {about:?}", place.rsplit_once(": ").unwrap().1)
-            }
-        };
-        items.iter().map(tell).collect()
-    }
-
-    #[tokio::test]
-    async fn a_json_file_is_read_element_by_element_and_no_token_comes_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tokens.json");
-        let raw = "sk-loom-0123456789abcdef0123";
-        let hash = hex(&Sha256::digest(raw.as_bytes()));
-        let text = format!(
-            r#"[{{"token_hash":"{hash}","agent":"loom","active":true,"project":null,"token":"{raw}","label":"use {raw}"}},
-               {{"token_hash":"60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752","agent":"gaf-bot","active":false,"scope":"tenant"}},
-               {{"token_hash":"short","agent":"x","active":true}}, 7, {{"agent":"x"}},
-               {{"token_hash":"{hash}","agent":"Loom","active":true}}, {{"token_hash":"{hash}","agent":"loom","active":"yes"}},
-               {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}},
-               {{"token_hash":"{hash}","agent":"loom","active":true,"is_admin":"yes"}}]"#
-        );
-        std::fs::write(&path, &text).unwrap();
-        let (listed, items) = items(&path).await;
-        listed.unwrap();
-        assert_eq!(
-            told(&items),
-            [
-                format!("loom {} Living", &hash[..16]),
-                "gaf-bot 60303ae22b998861 Revoked".to_owned(),
-                "element 2: token_hash is not 64 lower-case hexadecimal digits; Anything".to_owned(),
-                "element 3: is no object; Anything".to_owned(),
-                "element 4: token_hash is missing; Anything".to_owned(),
-                format!("element 5: agent is no lower-case name; Refs([{}])", &hash[..16]),
-                format!("element 6: active is no boolean; Refs([{}])", &hash[..16]),
-                format!("element 7: token_hash is not the hash of token; Refs([{}])", &hash[..16]),
-                format!("element 8: is_admin is not a boolean; Refs([{}])", &hash[..16]),
-            ]
-        );
-        let all = format!("{items:?}");
-        assert!(!all.contains(raw) && !all.contains(&hash), "{all}");
-        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
-        let (cut, items) = self::items(&path).await;
-        assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
-        assert_eq!(items.len(), 8, "what stands before the cut is read");
-        for alone in [format!("\"{raw}\""), format!("[1] \"{raw}\""), format!("[\"{raw}\" \"x\"]")] {
-            std::fs::write(&path, &alone).unwrap();
-            let (listed, items) = self::items(&path).await;
-            let said = format!("{listed:?} {items:?}");
-            assert!(listed.is_err() && !said.contains(raw), "{said}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_element_is_long_for_a_row_and_then_for_memory() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tokens.json");
-        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_ELEMENT))).unwrap();
-        let (listed, rows) = items(&path).await;
-        listed.unwrap();
-        assert_eq!(told(&rows), ["element 0: is longer than 64 KiB; Anything", "element 1: is no object; Anything"]);
-        std::fs::write(&path, format!("[{{\"label\":\"{}\"}}, 7]", "x".repeat(MAX_HELD))).unwrap();
-        let (listed, rows) = items(&path).await;
-        assert!(listed.unwrap_err().to_string().contains("longer than 1 MiB"));
-        assert!(rows.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_database_file_is_read_row_by_row() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("edge.sqlite");
-        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let mut conn = options.connect().await.unwrap();
-        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        let sql = format!(
-            "create table workspace_tokens (id text, workspace_id text, token_type text, token_hash text, created_at, revoked_at, extra blob);
-             insert into workspace_tokens values ('t1', 'gaf', 'agent', '{hash}', 1775120400, null, x'00');
-             insert into workspace_tokens values ('t2', 'gaf', 'readonly', '{hash}', '2026-04-02 09:00:00', '2026-04-03T09:00:00Z', null);
-             insert into workspace_tokens values ('t3', null, 'agent', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t4', 'gaf', 'admin', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t5', 'gaf', 'agent', '{hash}', 'soon', null, null);
-             insert into workspace_tokens values (null, 'gaf', 'agent', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t7', 'gaf', 'agent', '{hash}', null, x'323032362d30342d3033', null);
-             insert into workspace_tokens values ('t8', 'gaf', 'agent', '{hash}', null, cast(x'ff32303236' as text), null);
-             insert into workspace_tokens values ('t9', 'gaf', 'agent', '{hash}', x'00', null, null);
-             insert into workspace_tokens values ('t10', 'gaf', x'6167656e74', '{hash}', null, null, null);
-             insert into workspace_tokens values (x'743131', 'gaf', 'agent', '{hash}', null, null, null);
-             insert into workspace_tokens values ('t12', x'676166', 'agent', '{hash}', null, null, null);"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
-        let (listed, items) = items(&path).await;
-        listed.unwrap();
-        assert_eq!(
-            told(&items),
-            [
-                "workspace:gaf t1 Living",
-                "workspace:gaf t2 Revoked",
-                "workspace_tokens row 3: workspace is missing; Refs([t3])",
-                "workspace_tokens row 4: token_type is not agent, squad or readonly; Refs([t4])",
-                "workspace_tokens row 5: created_at is no time; Refs([t5])",
-                "workspace_tokens row 6: id is missing; Anything",
-                "workspace_tokens row 7: revoked_at is no text; Refs([t7])",
-                "workspace_tokens row 8: revoked_at is no text; Refs([t8])",
-                "workspace_tokens row 9: created_at is no text; Refs([t9])",
-                "workspace_tokens row 10: token_type is no text; Refs([t10])",
-                "workspace_tokens row 11: id is no text; Anything",
-                "workspace_tokens row 12: workspace_id is no text; Refs([t12])",
-            ]
-        );
-        assert!(matches!(&items[1], Item::Listed(listed) if listed.read_only));
-        assert!(!format!("{items:?}").contains(hash));
-    }
-
-    #[tokio::test]
-    async fn a_database_file_with_both_tables_is_read_with_both() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("edge.sqlite");
-        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let mut conn = options.connect().await.unwrap();
-        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        let sql = format!(
-            "create table workspace_tokens (id text, workspace_id text, token_type text, token_hash text, revoked_at);
-             create table tokens (id text, workspace text, token_type text, token_hash text, revoked_at);
-             insert into workspace_tokens values ('w1', 'gaf', 'agent', '{hash}', null);
-             insert into tokens values ('t1', 'gaf', 'squad', '{hash}', null);"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
-        let (listed, items) = items(&path).await;
-        listed.unwrap();
-        assert_eq!(told(&items), ["workspace:gaf t1 Living", "workspace:gaf w1 Living"]);
-    }
-
-    #[tokio::test]
-    async fn a_table_that_does_not_say_what_was_revoked_lists_nothing() {
-        let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        let table = async |column: &str| {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("edge.sqlite");
-            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-            let mut conn = options.connect().await.unwrap();
-            let sql = format!(
-                "create table tokens (id text, workspace text, token_type text, token_hash text, {column});
-                 insert into tokens values ('t1', 'gaf', 'agent', '{hash}', '2026-04-03T09:00:00Z');"
-            );
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
-            items(&path).await
-        };
-        let (listed, items) = table("Revoked_At").await;
-        listed.unwrap();
-        assert_eq!(told(&items), ["workspace:gaf t1 Revoked"], "names of columns are the same in capitals");
-        let (listed, items) = table("revokedAt").await;
-        assert!(listed.unwrap_err().what.contains("has no column revoked_at") && items.is_empty());
-    }
-}
+mod tests;

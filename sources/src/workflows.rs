@@ -11,13 +11,16 @@ use reqwest::{Client, Response, StatusCode, Url, header, redirect};
 use serde_json::{Map as Fields, Value};
 
 use crate::address::{Outside, is_outside};
+use crate::details::{self, Secrets};
 use crate::map::Web;
 use crate::shape::{self, Shape};
-use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, details, reference};
+use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, reference};
 
 const VERSION: &str = "2021-07-28";
 const PAGE: usize = 100;
 const MAX_PAGES: usize = 10_000;
+/// Empty pages in a row, each with a link to the next: behind that there is nothing.
+const MAX_EMPTY: usize = 100;
 const MAX_BODY: usize = 8 << 20;
 /// Attempts at one page, when the service asks for patience or fails.
 const ATTEMPTS: u32 = 4;
@@ -25,6 +28,7 @@ const REPEATS: &str =
     "repeats what was listed already; of a service that knows of no pages, the map says single_page = true";
 const MOVED: &str = "does not begin with what the page before ended with: the list changed while it was read, or the page repeats; of a \
     service that knows of no pages, the map says single_page = true";
+const EMPTY: &str = "lists no workflow at all; of a location that has none, the map says may_be_empty = true";
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 const OPTIONAL: [(&str, Shape); 3] =
@@ -35,9 +39,13 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
     let service = Service::open(web)?;
     let mut seen = HashSet::new();
     let mut next = Some(if web.single_page { service.all()? } else { service.page(0)? });
-    let (mut count, mut by_link, mut last) = (0, false, Vec::<Value>::new());
+    let (mut count, mut empty, mut by_link, mut last) = (0, 0, false, Vec::<Value>::new());
     for number in 0..MAX_PAGES {
-        let Some(url) = next.take() else { return Ok(()) };
+        let Some(url) = next.take() else {
+            // What fails quietly looks the same.
+            let nothing = count == 0 && !web.may_be_empty;
+            return if nothing { Err(Unlisted::unreachable(service.base.path(), EMPTY)) } else { Ok(()) };
+        };
         let place = format!("page {}", number + 1);
         let page = service.get(&url).await?;
         sink.still_heard()?;
@@ -57,12 +65,13 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
             .enumerate()
             .map(|(index, _)| format!("{place}, workflow {}", index + 1))
             .zip(workflows)
-            .map(|(place, workflow)| (place.clone(), read(workflow, &place)))
+            .map(|(place, workflow)| (place.clone(), read(workflow, &web.location, &place)))
             .collect();
-        if workflows.is_empty() {
-            return Ok(());
+        empty = if workflows.is_empty() { empty + 1 } else { 0 };
+        if empty > MAX_EMPTY {
+            return Err(Unlisted::unreachable(place, "is one of too many empty pages"));
         }
-        if is_known(&rows, &seen) || workflows == last {
+        if !workflows.is_empty() && (is_known(&rows, &seen) || workflows == last) {
             // Never the end: a page that was asked for did not come, and what is on it and behind it is not known.
             return Err(Unlisted::new(FailureKind::Malformed, place, REPEATS));
         }
@@ -73,18 +82,21 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
                 Err(what) => sink.wrong(place, what, about(workflow)).await,
             }
         }
-        last = workflows.to_vec();
+        if !workflows.is_empty() {
+            last = workflows.to_vec();
+        }
         count += workflows.len();
         let link = page.get("meta").and_then(|meta| meta.get("nextPageUrl"));
         next = match link {
+            // It has links, and this was the last one.
+            Some(Value::Null) => None,
+            Some(Value::String(link)) if link.trim().is_empty() => None,
             Some(Value::String(link)) => {
                 by_link = true;
                 Some(service.own(link)?)
             }
-            // It has links, and this was the last one.
-            Some(Value::Null) => None,
             Some(_) => return Err(Unlisted::new(FailureKind::Malformed, place, "has a nextPageUrl that is no text")),
-            None if by_link || web.single_page => None,
+            None if by_link || web.single_page || workflows.is_empty() => None,
             // A page may be short because the service gives fewer at a time than it was asked for: only one with nothing new is the end.
             None => Some(service.page(count - 1)?),
         };
@@ -109,7 +121,7 @@ fn about(workflow: &Value) -> About {
     id.map_or(About::Anything, About::named)
 }
 
-fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
+fn read(workflow: &Value, location: &str, place: &str) -> Result<Listed, String> {
     let fields = workflow.as_object().ok_or("is no object")?;
     let text = |name: &str| match fields.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
@@ -124,6 +136,12 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         _ => return Err("status is not published, active, draft or inactive".to_owned()),
     };
     shape::check(fields, &OPTIONAL)?;
+    // A service that does not keep to what it was asked for says nothing of this location.
+    if fields.get("locationId").and_then(Value::as_str).is_some_and(|theirs| theirs != location) {
+        return Err("locationId is another location".to_owned());
+    }
+    let secrets = Secrets::of(fields);
+    secrets.check("id", id)?;
     let kept: Fields<String, Value> = fields
         .iter()
         .filter(|(name, _)| *name != "id" && *name != "status")
@@ -137,7 +155,7 @@ fn read(workflow: &Value, place: &str) -> Result<Listed, String> {
         life,
         expires_at: None,
         read_only: false,
-        details: details::document(kept),
+        details: details::document(kept, &secrets, []),
         place: place.to_owned(),
     })
 }

@@ -448,8 +448,8 @@ def forge(folder):
         )
     run.expect("signed: a kind of entry that is not known", recorded("log.lock_tried.v1"), "^ok: ", code=0)
 
-    def anchor(name, seq, spoil, place="", rule=""):
-        log = Log(600, anchors, spoil_anchor={seq: spoil})
+    def anchor(name, seq, spoil, place="", rule="", v=1):
+        log = Log(600, anchors, spoil_anchor={seq: spoil}, v=v)
         run.expect(f"signed: {name}", log.files, f"^refused: {place or f'anchors/{seq:020}-'}.*{rule}")
     def keys(**changed): return lambda a, log: a.update(changed)
     anchor(
@@ -473,7 +473,15 @@ def forge(folder):
     anchor("anchor with another seq", 1, keys(seq=2), rule="seq")
     anchor("anchor's time goes back", 1, keys(at="2026-01-01T00:00:00.000000Z"), rule="goes back")
     anchor("anchor of another origin", 1, keys(origin="x"), rule="origin")
-    anchor("anchor of v 2", 1, keys(v=2), rule="value of v")
+    run.expect("signed: anchors of v 2", Log(600, anchors, v=2).files, "^ok: ", code=0)
+    anchor("anchor of v 3", 1, keys(v=3), rule="value of v")
+    for name in "heads", "time":
+        anchor(f"anchor of v 1 with {name}", 1, keys(**{name: {}}), rule=name)
+        anchor(f"anchor of v 2 with other {name}", 1, keys(**{name: {"x": 1}}), rule=name, v=2)
+    def previous(**changed): return lambda a, log: a["previous"].update(changed)
+    anchor("anchor of v 1, previous with a version", 1, previous(version="x"), rule="previous")
+    anchor("anchor of v 2, chained to another", 1, previous(sha256="0" * 64), rule="previous", v=2)
+    anchor("anchor of v 2, token not base64", 1, keys(time={"token": "x"}), v=2)
     anchor("anchor with a key more", 1, keys(x=1), rule="x")
     anchor(
         "anchor whose checkpoint another key signed",

@@ -150,6 +150,12 @@ def vectors():
     next_ = write(dict(sorted(anchor.items())))
     yield "9.2", f"    {next_}"
     yield "9.2", sha(next_.encode()).hex()
+    link = {"key": f"anchors/{1:020}-{2:020}.json", "sha256": sha(next_.encode()).hex(), "version": "Kq3.x"}
+    heads = {"as_of": 1, "root": sha(b"heads").hex()}
+    anchor |= {"at": "2026-07-04T11:10:00.000000Z", "heads": heads, "previous": link, "seq": 2, "v": 2}
+    second = write(dict(sorted(anchor.items())))
+    yield "9.2", f"    {second}"
+    yield "9.2", sha(second.encode()).hex()
 
     new, at = Signer(8, ORIGIN), root(levels, 2)
     rotation = f"guildhall/key-rotation/v1\n{ORIGIN}\n{log.vkey}\n{new.vkey}\n2\n{b64(at)}\n"

@@ -5,7 +5,7 @@
 
 KEY holds the log's public key: a vkey, or a policy with its log line. Take it from somebody you trust, not from EXPORT.
 CHECKPOINT is one that was seen before: the log must continue it. --no-packs is for an export without entries.
-What entries mean (section 8), and witnesses, are not judged. Receipts: receipts.py.
+What entries mean (section 8), witnesses, and tokens of time (9.5) are not judged. Receipts: receipts.py.
 Exit code: 0 everything holds, 1 something does not (the first place is named), 2 it could not be checked.
 """
 import argparse, base64, datetime, hashlib, json, os, re, stat, struct, sys, unicodedata
@@ -19,8 +19,7 @@ class Refused(Exception):
         self.rule, self.file, self.position = rule, file, position
 
     def __str__(self):
-        position = "" if self.position is None else f", position {self.position}"
-        return f"{self.file}{position}: {self.rule}"
+        return f"{self.file}{'' if self.position is None else f', position {self.position}'}: {self.rule}"
 
 def need(holds, rule, file=None, position=None):
     if not holds: raise Refused(rule, file, position)
@@ -44,7 +43,6 @@ def entry_hash(origin, prev, raw): return sha(b"guildhall/entry/v1\n", origin.en
 def is_object(v): return isinstance(v, dict)
 def is_text(v): return isinstance(v, str) and v != ""
 def is_count(v): return type(v) is int and v >= 0
-def is_one(v): return type(v) is int and v == 1
 def is_hex(v, digits=64): return isinstance(v, str) and re.fullmatch("[0-9a-f]{%d}" % digits, v) is not None
 def is_origin(v): return re.fullmatch("[a-z0-9./-]{1,128}", v) is not None
 
@@ -100,7 +98,7 @@ def is_sealed(v): return is_object(v) and v != {} and all(map(is_sealed_text, v.
 def is_sealed_text(v): return has(v, ciphertext=is_hex, commitment=is_hex, subject=is_text)
 
 ENTRY = {"actor": is_actor, "at": is_time, "command": is_text, "data": is_object, "nonce": lambda v: is_hex(v, 32),
-         "stream": is_text, "type": is_text, "v": is_one, "version": is_count, "via": is_text}
+         "stream": is_text, "type": is_text, "v": lambda v: is_count(v) and v == 1, "version": is_count, "via": is_text}
 ENTRY_MAY = {"cause": is_count, "on_behalf_of": is_text, "sealed": is_sealed}
 
 # Section 3: tree and tiles
@@ -148,8 +146,7 @@ class Key(namedtuple("Key", "name id type public")):
         if len(signature) != 64 or any(y >= P or y in SMALL_ORDER for y in ys):
             return False
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-            return True
+            return Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message) is None
         except InvalidSignature:
             return False
 
@@ -213,13 +210,16 @@ def open_checkpoint(raw, keys):
 # Section 9: a published log
 Anchor = namedtuple("Anchor", "key sha256 at size root files")
 ANCHOR = {"at": is_time, "checkpoint": is_text, "files": lambda v: is_object(v) and all(map(is_hex, v.values())),
-          "origin": is_text, "seq": is_count, "software": lambda v: isinstance(v, str), "v": is_one}
-PREVIOUS = {"previous": lambda v: has(v, key=is_text, sha256=is_hex)}
+          "origin": is_text, "seq": is_count, "software": lambda v: isinstance(v, str), "v": is_count}
+NAMED = {"key": is_text, "sha256": is_hex}
+PREVIOUS = {1: lambda v: has(v, **NAMED), 2: lambda v: has(v, **NAMED) or has(v, version=is_text, **NAMED)}
+MAY = {1: {}, 2: {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
+                  "time": lambda v: has(v, token=lambda token: is_text(token) and un64(token))}}
 
 class Export:
     def __init__(self, folder, keys, packs):
         self.folder, self.keys, self.packs, self.sizes = folder, keys, packs, {}
-        self.hashes, self.streams, self.last_at, self.recorded = [], {}, "", []
+        self.hashes, self.streams, self.last_at, self.recorded, self.older = [], {}, "", [], 0
         self.wanted, self.digests = {}, {}
         need(os.path.isdir(folder), "no such folder", folder)
         for base, folders, names in os.walk(folder):
@@ -236,8 +236,8 @@ class Export:
             return file.read()
 
     def check(self):
-        checkpoint = at("checkpoint", None, open_checkpoint, self.read("checkpoint", 1, MIB), self.keys)
-        self.origin, self.size, self.root, _ = checkpoint
+        note = self.read("checkpoint", 1, MIB)
+        self.origin, self.size, self.root, _ = at("checkpoint", None, open_checkpoint, note, self.keys)
         claimed = at("policy", None, log_keys, self.read("policy", 1, MIB))
         need(any(key in self.keys and key.name == self.origin for key in claimed), "not the log's key (9.1)", "policy")
         need(self.size <= 256 * len(self.sizes), f"fewer files than a log of {self.size} entries has (9.1)", "tile")
@@ -253,15 +253,16 @@ class Export:
 
     def parse_anchor(self, name, raw, anchors):
         a = canonical(raw)
-        check_keys(a, ANCHOR | (PREVIOUS if anchors else {}), {}, "9.2")
+        need(is_object(a) and is_count(a.get("v")) and a["v"] in MAY, "the value of v (9.2)")
+        check_keys(a, ANCHOR | ({"previous": PREVIOUS[a["v"]]} if anchors else {}), MAY[a["v"]], "9.2")
         need(a["seq"] == len(anchors), f"seq {a['seq']} stands where {len(anchors)} should (9.2)")
         origin, size, top, _ = open_checkpoint(a["checkpoint"].encode(), self.keys)
         need(a["origin"] == origin == self.origin, "another origin (9.2)")
         need(name == f"anchors/{a['seq']:020}-{size:020}.json", "not the name for this seq and size (9.2)")
         need(size <= self.size, f"anchors {size} entries, the checkpoint has {self.size}: the log was cut off (9.1)")
         if anchors:
-            last = anchors[-1]
-            need(a["previous"] == {"key": last.key, "sha256": last.sha256}, "previous is not the one before (9.2)")
+            last, named = anchors[-1], [a["previous"][key] for key in NAMED]
+            need(named == [last.key, last.sha256], "previous is not the one before (9.2)")
             need(last.size <= size and last.at <= a["at"], "size or time goes back (9.2)")
         new = files_of(size, True, anchors[-1].size if anchors else 0)
         need(new.keys() == a["files"].keys(), "files lists others than the new ones (9.2)")
@@ -325,10 +326,10 @@ class Export:
         need(entry["version"] == version + 1, f"version {entry['version']} follows {version} in its stream (2.2)")
         need(prev == before, "prev is not the hash of the version before (2.4)")
         need(entry["at"] >= self.last_at, "at goes back (2.2)")
-        need(entry.get("cause", -1) < position, "a cause that is not before it (2.2)")
+        need(entry.get("cause", -1) < max(position, self.older), "a cause that is not before it (2.2, 14)")
         self.streams[entry["stream"]], self.last_at = (entry["version"], hash_), entry["at"]
-        if entry["type"].startswith("log.anchored.v"):
-            self.recorded.append((position, entry["data"]))
+        if position == 0 and entry["type"] == "log.continued.v1" and is_count(size := entry["data"].get("size")): self.older = size
+        if entry["type"].startswith("log.anchored.v"): self.recorded.append((position, entry["data"]))
 
     def check_tiles(self):
         for level in range(0, len(self.levels), 8):
@@ -381,8 +382,7 @@ def main():
     parser.add_argument("export", metavar="EXPORT")
     parser.add_argument("--key", required=True)
     parser.add_argument("--remember", metavar="CHECKPOINT")
-    parser.add_argument("--no-packs", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    for flag in ("--no-packs", "--json"): parser.add_argument(flag, action="store_true")
     args = parser.parse_args()
     try:
         code, report = 0, at(None, None, run, args)

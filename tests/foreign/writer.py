@@ -23,9 +23,9 @@ class Log:
     """`spoil` maps a position to a function that spoils its entry; `spoil_anchor` maps a seq to one that spoils its
     anchor. All hashes and signatures that follow are made to fit."""
 
-    def __init__(self, size, anchors, signer=Signer(7), spoil={}, spoil_anchor={}):
+    def __init__(self, size, anchors, signer=Signer(7), spoil={}, spoil_anchor={}, v=1):
         self.signer, self.spoil, self.records, self.hashes, self.streams = signer, spoil, [], [], {}
-        self.anchors = []
+        self.anchors, self.v = [], v
         for position in range(size):
             if position in anchors:
                 self.anchor(spoil_anchor.get(len(self.anchors)))
@@ -99,10 +99,13 @@ class Log:
             "origin": self.signer.name,
             "seq": seq,
             "software": "attacks",
-            "v": 1,
+            "v": self.v,
         }
         if seq:
             anchor["previous"] = {"key": self.anchors[-1][0], "sha256": sha(self.anchors[-1][1]).hex()}
+        if seq and self.v == 2:
+            anchor["previous"]["version"] = f"version{seq - 1}"
+            anchor |= {"heads": {"as_of": size, "root": "e" * 64}, "time": {"token": b64(b"token")}}
         name = f"anchors/{seq:020}-{size:020}.json"
         if spoil:
             spoiled = spoil(anchor, self)

@@ -30,6 +30,112 @@ impl Yard {
     }
 }
 
+/// What no maker's prefix tells: a word, a signed token, and chance. Each stands under a name, behind a mark, or is its row's own token.
+const WORD: &str = "battery-staple-9q";
+const SIGNED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsb29tIn0.c2lnbmF0dXJlLW9m";
+const CHANCE: &str = "Zk3LmXq9TbV7wRcY2NdHs8PfGj4AeUx6";
+const RAW: &str = "correct-horse-of-loom";
+const HOOK: &str = "T00000000/B00000000/a8Zk3Qw9mN7pL2xR4vT6yB1c";
+const USER: &str = "admin:Sup3rS3cretPassw0rd";
+const ALL: [&str; 7] = [CANARY, WORD, SIGNED, CHANCE, RAW, HOOK, USER];
+/// What sources call their things, and what nobody may take for a secret.
+const HONEST: [&str; 12] = [
+    "post_invoice",
+    "Create-Invoice-For-Customer-2024-Q3-Region",
+    "createInvoiceForCustomer2024WithTaxNumberV2",
+    "sk-translation-review",
+    "gh_pages_deployment_workflow",
+    "password_reset",
+    "ve9EPM428h8vShlRW1KT",
+    "01M8GR6EZVA5MDVZ4XZBPYZ7RA",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "https://github.com/org/repo/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709/tools",
+];
+
+impl Yard {
+    /// None of all these secrets was said, or is in a file; and what is honest is held.
+    async fn knows_none(&self, domain: &str, said: &str, holder: &str, honest: &[&str]) {
+        for secret in ALL {
+            let at = said.find(secret).map(|at| &said[at.saturating_sub(300)..(at + 100).min(said.len())]);
+            assert_eq!(at, None, "{secret} came out");
+            canary(&self.path(&format!("export-{}", domain.replace(':', "-"))), secret);
+            canary(&self.place.home.dir, secret);
+        }
+        let held: Vec<String> = self.held(holder, domain).await.into_iter().map(|(held, _)| held).collect();
+        for honest in honest {
+            assert!(held.iter().any(|held| held == honest), "{honest} is not held: {held:?}");
+        }
+    }
+}
+
+#[test]
+fn no_secret_comes_out_that_only_its_place_gives_away() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        let wrong = [
+            format!("call/{CANARY}"),
+            format!("[{CANARY}]"),
+            format!("tool:{CHANCE}"),
+            format!("({SIGNED}"),
+            format!("postgres://{USER}@db.internal/prod"),
+            format!("https://hooks.slack.com/services/{HOOK}"),
+            format!("https://bus/a?token={WORD}"),
+            WORD.to_owned(),
+        ];
+        let odd = json!({
+            "name": "okay", "note": HARMLESS, "env": {"LEDGER_API_KEY": WORD, "PORT": 80}, "Pass-Word": WORD, "url": format!("https://bus/x/{CHANCE}"),
+            "text": format!("at={SIGNED}, {WORD}, https://{USER}@db/x or https://hooks.slack.com/services/{HOOK}"), "deep": [{"refreshToken": [WORD]}],
+        });
+        let tools: Vec<Value> =
+            wrong.iter().map(|name| json!(name)).chain([odd]).chain(HONEST.map(|name| json!(name))).collect();
+        let manifest = json!({"name": "x", "version": "1", "client_secret": WORD, "mcp_tools": tools});
+        yard.write("plugins/x/plugin.yaml", &manifest.to_string());
+        yard.write("plugins.toml", &format!("paths = ['plugins']\ndefault = '{loom}'\n"));
+        let said = yard.listen("plugin:yaml", "plugins.toml", &loom).await;
+        yard.knows_none("plugin:yaml", &said, &loom, &[&HONEST[..], &["okay"]].concat()).await;
+        assert!((0..wrong.len()).all(|number| said.contains(&format!("mcp_tools[{number}]"))), "{said}");
+
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path("edge.sqlite"));
+        let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        let h = hash(RAW);
+        let rows = HONEST.map(|id| {
+            format!("('{id}', 'gaf', 'agent', '{}', '{HARMLESS}', null, null, null)", hash(&format!("of {id}")))
+        });
+        let sql = format!(
+            "create table tokens (id text, workspace text, token_type text, token_hash text, label, raw_token, secret, revoked_at);
+             insert into tokens values ('{RAW}', 'gaf', 'agent', '{h}', null, null, null, null),
+                ('{WORD}', 'gaf', 'agent', '{h}', null, '{WORD}', null, null), ('t3', '{RAW}', 'agent', '{h}', null, null, null, null),
+                ('t4', 'gaf', 'agent', '{h}', '{RAW}, {WORD}/{CHANCE} and {h}', '{CHANCE}', '{WORD}', null), {}",
+            rows.join(", ")
+        );
+        edge.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.unwrap();
+        yard.write("map.toml", &format!("paths = ['edge.sqlite']\n[holders]\n'workspace:gaf' = '{loom}'\n"));
+        let said = yard.listen("d1:tokens", "map.toml", &loom).await;
+        yard.knows_none("d1:tokens", &said, &loom, &[&HONEST[..], &["t4"]].concat()).await;
+        assert!(!said.contains(&h), "the hash of a token is hashed again");
+        assert_quiet(
+            &said,
+            &["tokens row 1: id is a secret", "tokens row 2: id is a secret", "tokens row 3: workspace is a secret"],
+        );
+
+        // At the door that is open to everybody who may import.
+        for (reference, details) in [
+            (format!("call/{CANARY}"), json!({})),
+            ("t9".to_owned(), json!({"env": {"LEDGER_API_KEY": WORD}})),
+            ("t9".to_owned(), json!({"text": format!("at/{CHANCE}")})),
+        ] {
+            let import = json!({"holder": loom, "kind": "tool", "ref": reference, "source": "plugin:yaml", "details": details.to_string()});
+            let answer = yard.http.ask(&yard.http.principal(), "grant.import", import).await;
+            assert!(!answer.is_accepted());
+        }
+        let said = yard.listen("plugin:yaml", "plugins.toml", &loom).await;
+        yard.knows_none("plugin:yaml", &said, &loom, &HONEST).await;
+    });
+}
+
 #[track_caller]
 fn assert_quiet(said: &str, rows: &[&str]) {
     let at = said.find(CANARY).map(|at| &said[at.saturating_sub(300)..(at + 100).min(said.len())]);

@@ -16,10 +16,13 @@ use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
 use crate::keys::Keys;
-use crate::report::{Check, Finding, Report};
+use crate::report::{Check, Continues, Finding, Report};
+use crate::rules::continued::cause_bound;
+use crate::rules::infrastructure::Claim;
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
 use crate::tiles::{FULL, Published};
+use crate::times::Bounds;
 
 /// The last entry of a stream.
 struct Tip {
@@ -47,6 +50,7 @@ pub struct Fold<'a> {
     tree_ended: bool,
     tips: HashMap<Stream, Tip>,
     heads: Recomputed,
+    bounds: Bounds,
     last_at: Time,
     world: World,
     notes: Notes,
@@ -62,9 +66,11 @@ impl<'a> Fold<'a> {
         record: Option<Record>,
         report: &'a mut Report,
     ) -> Self {
+        let bounds = Bounds::of(&outside.anchors);
         Self {
             outside,
             keys,
+            bounds,
             report,
             promises,
             upper: Frontier::new(),
@@ -220,7 +226,9 @@ impl<'a> Fold<'a> {
             self.report.add(Finding::at(Check::Chain, position, "the time goes backwards"));
         }
         self.last_at = self.last_at.max(entry.at);
-        if let Some(cause) = entry.cause.filter(|cause| *cause >= position) {
+        self.bounds.entry(position, entry.at);
+        let bound = cause_bound(self.world.anchored.continued.as_deref(), position);
+        if let Some(cause) = entry.cause.filter(|cause| *cause >= bound) {
             self.report.add(Finding::at(Check::Chain, position, format!("its cause {cause} does not come before it")));
         }
         self.check_heads(&entry);
@@ -228,6 +236,12 @@ impl<'a> Fold<'a> {
         self.report.understood += 1;
         self.report_notes();
         for (position, claim) in self.world.anchored.claims.drain(..) {
+            if let Claim::Anchored(data) = &claim {
+                self.bounds.recorded(data.seq, entry.at);
+            }
+            if let Claim::Continued(said) = &claim {
+                self.report.continues = Some(Continues::of(said, self.outside.knows(said)));
+            }
             self.outside.check(position, &claim)?.into_iter().for_each(|finding| self.report.add(finding));
         }
         Ok(())
@@ -237,6 +251,7 @@ impl<'a> Fold<'a> {
         if let (Event::Infrastructure(infrastructure::Event::HeadsCommitted(said)), Stream::Log) =
             (&entry.event, &entry.stream)
         {
+            self.bounds.committed(entry.position, said);
             self.heads.check(entry.position, said, self.report);
         }
     }
@@ -309,6 +324,7 @@ impl<'a> Fold<'a> {
         } else {
             self.keys.judge(&self.world.anchored.keys, self.report.size, self.report)?;
         }
+        self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;
         for (currency, (balance, held, scale)) in self.world.totals() {
             self.report.money.insert(

@@ -124,13 +124,7 @@ impl Keys<'_> {
             Place::Anchor { key, .. } => anchors::note(self.folder, key)?,
         };
         let note = note.and_then(|note| Note::parse(&note).ok());
-        let verifies = |key: &VerifierKey| {
-            note.as_ref().is_some_and(|note| {
-                let mut lines = note.signatures.iter().filter(|line| line.is_by(key)).peekable();
-                lines.peek().is_some() && lines.all(|line| key.verify_raw(note.text.as_bytes(), &line.signature))
-            })
-        };
-        Ok(history.in_force(signed.size).filter_map(|era| era.key.as_ref()).any(verifies))
+        Ok(note.is_some_and(|note| history.signed(signed.size, &note)))
     }
 
     /// The root at an earlier size, from tiles that this audit has compared with the entries.

@@ -3,9 +3,11 @@
 //! Invariants, stated as absences: nothing here asks a server or a database; nothing here shares rule code with the
 //! city; no key and no origin comes from anywhere but the policy file that the auditor brings.
 
+mod also;
 pub mod anchors;
 mod checkpoints;
 mod claims;
+mod continues;
 mod entries;
 mod fold;
 mod heads;
@@ -14,6 +16,7 @@ mod keys;
 pub mod receipt;
 pub mod report;
 mod rules;
+mod silence;
 pub mod stream;
 mod survey;
 #[cfg(test)]

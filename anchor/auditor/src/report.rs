@@ -9,9 +9,14 @@ use chain::rotation::{Era, fingerprint};
 use serde::Serialize;
 
 use crate::heads::Audited;
+use crate::rules::continued::Continued;
+use crate::silence::Silence;
+use crate::times::Times;
 
 /// Findings beyond this many are counted, not kept: after the first ones they are mostly their consequences.
 const KEPT: usize = 1000;
+/// Gaps between anchors, and runs of anchors without a time, that the text names.
+const NAMED: usize = 20;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,6 +45,7 @@ pub enum Check {
     Entry,
     Chain,
     Heads,
+    Continued,
     Meaning,
 }
 
@@ -55,6 +61,7 @@ impl Check {
             Self::Entry => "entry",
             Self::Chain => "chain",
             Self::Heads => "heads",
+            Self::Continued => "continued",
             Self::Meaning => "meaning",
         }
     }
@@ -132,6 +139,33 @@ impl SigningKey {
     }
 }
 
+/// What a log says about the one it continues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Continues {
+    pub origin: String,
+    pub size: u64,
+    pub root: String,
+    pub carried: u64,
+    /// Whether the policy gives a key of that log, by which its checkpoint was checked.
+    pub signature_checked: bool,
+    /// Whether the entries were compared with those of that log.
+    pub compared: bool,
+}
+
+impl Continues {
+    pub fn of(said: &Continued, signature_checked: bool) -> Self {
+        let Continued { origin, size, root, carried, .. } = said;
+        let (origin, root) = (origin.clone(), root.to_string());
+        Self { origin, size: *size, root, carried: *carried, signature_checked, compared: false }
+    }
+
+    fn line(&self) -> String {
+        let signed = if self.signature_checked { "its signature holds" } else { "the policy has no key of it" };
+        let compared = if self.compared { "compared with it" } else { "not compared with it (--continues)" };
+        format!("{} at size {} ({signed}); {} entries carried, {compared}", self.origin, self.size, self.carried)
+    }
+}
+
 /// The outcome of an audit.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -145,12 +179,20 @@ pub struct Report {
     /// Checkpoints whose root was recomputed.
     pub checkpoints: u64,
     pub anchors: u64,
+    pub times: Times,
+    pub silence: Silence,
+    /// How other places compare that hold the same anchors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Whether this audit continues one that is remembered, and from which size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remembered: Option<u64>,
     /// Entries whose bytes were checked.
     pub entries: u64,
     pub streams: u64,
+    /// The log that this one continues, if it says that it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
     pub heads: Audited,
     /// Oldest first; none where the log does not name its key.
     pub signing_keys: Vec<SigningKey>,
@@ -224,6 +266,17 @@ impl Report {
         line("witnesses", witnessed);
         line("checkpoints", &format!("{} recomputed and compared", self.checkpoints));
         line("anchors", &format!("{} checked", self.anchors));
+        self.times.seen.iter().for_each(|seen| line("times", &seen.to_string()));
+        self.also.iter().for_each(|also| line("also", also));
+        if let Some(longest) = &self.silence.longest {
+            line("longest gap", &longest.to_string());
+        }
+        for gap in self.silence.beyond.iter().take(NAMED) {
+            line("SILENCE", &format!("more than a day without an anchor: {gap}"));
+        }
+        if let Some(more) = self.silence.beyond.len().checked_sub(NAMED + 1) {
+            line("SILENCE", &format!("and {} more", more + 1));
+        }
         line(
             "entries",
             &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),
@@ -239,11 +292,29 @@ impl Report {
         for key in self.signing_keys.iter().filter(|key| self.signing_keys.len() > 1 || !key.in_policy) {
             line("signed by", &key.words());
         }
+        if let Some(continues) = &self.continues {
+            line("continues", &continues.line());
+        }
         if let Some(size) = self.remembered {
             line("remembered", &format!("continues the audit up to {size}"));
         }
         for (currency, total) in &self.money {
             line("money", &format!("{} {currency} in treasuries, {} of it held", total.balance, total.held));
+        }
+        if self.times.unchecked > 0 {
+            let what = format!("the time tokens of {} anchors: no roots given (--time-roots)", self.times.unchecked);
+            line("not checked", &what);
+        }
+        for (first, last) in self.times.without.iter().take(NAMED) {
+            let which = if first == last {
+                format!("anchor {first} carries")
+            } else {
+                format!("anchors {first} to {last} carry")
+            };
+            line("not checked", &format!("{which} no time: only their own word says when"));
+        }
+        if let Some(more) = self.times.without.len().checked_sub(NAMED + 1) {
+            line("not checked", &format!("nor the times of anchors in {} more rows", more + 1));
         }
         for what in &self.not_checked {
             line("not checked", what);

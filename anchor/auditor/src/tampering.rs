@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
 mod claims;
+mod continued;
 mod files;
 mod keys;
 

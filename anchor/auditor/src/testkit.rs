@@ -310,17 +310,33 @@ impl Published {
             at: at(100_000),
             checkpoint: String::from_utf8(self.files["checkpoint"].clone()).unwrap(),
             files,
+            heads: None,
             origin: ORIGIN.to_owned(),
             previous,
             seq,
             software: "test".to_owned(),
+            time: None,
             v: 1,
         };
         let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
         let key = anchors::key(seq, size);
-        let previous = Previous { key: key.clone(), sha256: sha256(&[&bytes]) };
+        let previous = Previous { key: key.clone(), sha256: sha256(&[&bytes]), version: None };
         self.put(&key, bytes);
         previous
+    }
+
+    /// Changes the anchors, each in its turn, and links them anew: no key is needed for that.
+    pub fn rechain(&mut self, change: impl Fn(&mut Anchor)) {
+        let keys: Vec<String> = self.files.keys().filter(|path| path.starts_with("anchors/")).cloned().collect();
+        let mut previous: Option<Previous> = None;
+        for key in keys {
+            let mut anchor: Anchor = serde_json::from_slice(&self.files[&key]).unwrap();
+            anchor.previous = previous.take();
+            change(&mut anchor);
+            let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
+            previous = Some(Previous { key: key.clone(), sha256: sha256(&[&bytes]), version: None });
+            self.put(&key, bytes);
+        }
     }
 
     pub fn put(&mut self, path: &str, bytes: Vec<u8>) {

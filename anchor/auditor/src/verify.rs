@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -11,18 +11,23 @@ use chain::checkpoint::{self, Examined};
 use chain::policy::Policy;
 use chain::rotation::fingerprint;
 use chain::tree::empty_root;
+use timestamp::Roots;
 
+use crate::also;
 use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
+use crate::continues;
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::keys::{Keys, Place, Signed};
 use crate::report::{Check, Finding, Report};
+use crate::silence::Silence;
 use crate::survey;
 use crate::tiles::FULL;
+use crate::times::Times;
 
 /// What to audit, and how.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +39,12 @@ pub struct Options {
     pub remember: Option<PathBuf>,
     /// Where to list the roots of heads that were recomputed, if nothing was found.
     pub heads: Option<PathBuf>,
+    /// Certificates, in PEM, that the time tokens of anchors must lead to. Without them tokens are not checked.
+    pub time_roots: Option<PathBuf>,
+    /// Other places that hold the same anchors: a mirror, a former export.
+    pub also: Vec<PathBuf>,
+    /// A folder of the log that this one continues, to compare the entries with.
+    pub continues: Option<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -49,6 +60,12 @@ pub enum CouldNotCheck {
     NoCheckpoint(String),
     #[error("{0} holds no entry packs; --tree-only checks the rest without them")]
     NoPacks(String),
+    #[error("the roots {path}: {what}")]
+    Roots { path: String, what: String },
+    #[error("there is no folder {0}")]
+    NoFolder(String),
+    #[error("{0} is not there: --continues takes a folder with the packs of the log that is continued")]
+    NothingContinued(String),
     #[error("the remembered checkpoint {0}")]
     Memory(String),
     #[error("reading failed: {0}")]
@@ -61,6 +78,10 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     let folder = Folder::open(options.dir.clone())?;
     let mut report = Report::default();
     let policy = policy(options, &mut report)?;
+    let roots = options.time_roots.as_deref().map(roots).transpose()?;
+    if let Some(missing) = options.also.iter().find(|also| !also.is_dir()) {
+        return Err(CouldNotCheck::NoFolder(missing.display().to_string()));
+    }
     survey::irregular(&folder, &mut report);
     let note = folder.read("checkpoint")?;
     if note.is_none() && !folder.has("checkpoint") {
@@ -79,7 +100,9 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
             if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
-            record = check(options, &folder, &policy, (&examined, &note), remembered, &mut report, progress)?;
+            let trust = (&policy, roots.as_ref());
+            record = check(options, &folder, trust, (&examined, &note), remembered, &mut report, progress)?;
+            compare(options, &folder, &policy, examined.checkpoint.size, &mut report)?;
         }
     }
     report.conclude();
@@ -107,10 +130,16 @@ fn policy(options: &Options, report: &mut Report) -> Result<Policy, CouldNotChec
     Policy::parse(&text).map_err(|error| failed(&path, error.to_string()))
 }
 
+fn roots(path: &Path) -> Result<Roots, CouldNotCheck> {
+    let failed = |what: String| CouldNotCheck::Roots { path: path.display().to_string(), what };
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    Roots::from_pem(&pem).map_err(|error| failed(error.to_string()))
+}
+
 fn check(
     options: &Options,
     folder: &Folder,
-    policy: &Policy,
+    (policy, roots): (&Policy, Option<&Roots>),
     (examined, note): (&Examined, &str),
     remembered: Option<(checkpoint::Checkpoint, Signed)>,
     report: &mut Report,
@@ -128,8 +157,10 @@ fn check(
     if options.tree_only {
         report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
-    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size)?;
+    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size, roots)?;
     findings.into_iter().for_each(|finding| report.add(finding));
+    report.times = Times::of(&anchors);
+    report.silence = Silence::of(&anchors);
     let mut promises = vec![Promise { size: head.size, root: head.root, whence: "the checkpoint".to_owned() }];
     promises.extend(anchors.iter().map(|anchor| Promise {
         size: anchor.size,
@@ -153,6 +184,11 @@ fn check(
         signed.extend((memory.origin == head.origin && memory.size <= head.size).then_some(by));
         promises.push(Promise { size: memory.size, root: memory.root, whence: "the remembered checkpoint".to_owned() });
     }
+    for other in &options.also {
+        let (more, there) = also::compare(other, (&anchors, head.size), (policy, &head.origin, roots), report)?;
+        promises.extend(more);
+        signed.extend(there);
+    }
     promises.retain(|promise| promise.size <= head.size);
     for promise in promises.iter().filter(|promise| promise.size == 0 && promise.root != empty_root()) {
         report.add(Finding::general(Check::Checkpoint, format!("{} gives a root to an empty tree", promise.whence)));
@@ -171,7 +207,7 @@ fn check(
     };
     let trusted = policy.logs.iter().filter(|key| key.name() == head.origin).cloned().collect();
     let keys = Keys { folder, trusted, signed };
-    let outside = Outside { folder, anchors };
+    let outside = Outside { folder, anchors, policy, origin: &head.origin, size: head.size };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
     let mut fold = Fold::new(outside, keys, promises, !options.tree_only, record, report);
@@ -182,6 +218,33 @@ fn check(
         Ok(())
     })?;
     fold.finish()
+}
+
+/// Compares the log with the one that it says it continues, if that one is at hand.
+fn compare(
+    options: &Options,
+    folder: &Folder,
+    policy: &Policy,
+    size: u64,
+    report: &mut Report,
+) -> Result<(), CouldNotCheck> {
+    let Some(path) = &options.continues else { return Ok(()) };
+    let old = Folder::open(path.clone())?;
+    if !old.has("pack") {
+        return Err(CouldNotCheck::NothingContinued(path.join("pack").display().to_string()));
+    }
+    match continues::said(folder, size)? {
+        None => report.add(Finding::at(Check::Continued, 0, "this log does not say that it continues another one")),
+        Some(said) => {
+            continues::compare((folder, size), &old, &said, policy)?
+                .into_iter()
+                .for_each(|finding| report.add(finding));
+            if let Some(continues) = &mut report.continues {
+                continues.compared = true;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoint, report: &mut Report) {

@@ -42,7 +42,7 @@ impl Service {
         stream_package::write(&self.log, &self.layout, package, out).await
     }
 
-    async fn heads(&self) -> Result<OwnedMutexGuard<StreamHeads>, AnchorError> {
+    pub(super) async fn heads(&self) -> Result<OwnedMutexGuard<StreamHeads>, AnchorError> {
         let opened = self.heads.get_or_try_init(async || {
             let (folder, layout) = (self.config.data_dir.join("heads"), self.layout.clone());
             let origin = self.log.origin().to_owned();
@@ -52,7 +52,7 @@ impl Service {
         Ok(Arc::clone(opened.await?).lock_owned().await)
     }
 
-    async fn published(&self) -> u64 {
+    pub(super) async fn published(&self) -> u64 {
         self.publisher.lock().await.last().map_or(0, |last| last.0.size)
     }
 

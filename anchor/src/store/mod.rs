@@ -158,7 +158,12 @@ pub trait Store: Send + Sync {
 
 /// The keys that begin with `prefix`, ascending. A marker hides nothing from here.
 pub async fn keys(store: &dyn Store, prefix: &str) -> Result<Vec<String>, AnchorError> {
-    let versions = store.versions(prefix, None).await?;
+    keys_after(store, prefix, None).await
+}
+
+/// Those of them that come after the key `after`.
+pub async fn keys_after(store: &dyn Store, prefix: &str, after: Option<&str>) -> Result<Vec<String>, AnchorError> {
+    let versions = store.versions(prefix, after).await?;
     let mut keys: Vec<String> =
         versions.into_iter().filter(|version| !version.marker).map(|version| version.key).collect();
     keys.dedup();

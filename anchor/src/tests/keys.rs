@@ -11,8 +11,9 @@ use chain::rotation::{ROTATED, Rotation};
 use eventlog::Recorder as _;
 
 use super::{ORIGIN, Pen, held_by, key, signer};
+use crate::mirror::Carrier;
 use crate::signer::{InMemory, SignFailure, Signer, id_of};
-use crate::{AnchorError, Config, Directory, Service, SigningKeys, Verdict};
+use crate::{AnchorError, Config, Directory, Layout, Mirror, Service, SigningKeys, Verdict};
 
 async fn service(dir: &Path, pen: &Arc<Pen>, keys: Arc<SigningKeys>) -> Service {
     let store = Arc::new(Directory::new(dir.join("store")));
@@ -77,6 +78,30 @@ async fn checkpoints_carry_both_lines_from_the_rotation_to_the_retirement() {
     service.export(&out, true, &mut |_, _| {}).await.unwrap();
     let back = service.rotate_key(signer(7)).await.unwrap_err().to_string();
     assert!(back.contains("has had before"), "{back}");
+}
+
+#[tokio::test]
+async fn a_mirror_is_carried_on_by_whoever_began_before_the_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let keys = held_by(&pen.log, &[7], None).await;
+    let service = service(dir.path(), &pen, Arc::clone(&keys)).await;
+    let there = Arc::new(Directory::new(dir.path().join("mirror")));
+    let mirror = Mirror { name: "other-owner".to_owned(), store: there.clone() };
+    let config = Config::new(dir.path());
+    let first = Arc::new(Directory::new(dir.path().join("store")));
+    let carrier = Carrier::new(mirror, first, (Layout::within(dir.path()), keys), (config.keep, config.clock));
+    pen.write(5, "a").await;
+    service.anchor_now().await.unwrap();
+    carrier.carry().await.unwrap();
+    service.rotate_key(signer(8)).await.unwrap();
+    service.retire_key(&of(7).vkey()).await.unwrap();
+    pen.write(5, "b").await;
+    service.anchor_now().await.unwrap();
+    assert_eq!(lines(dir.path()), [8]);
+    carrier.carry().await.unwrap();
+    assert_eq!(crate::store::keys(there.as_ref(), "anchors/").await.unwrap().len(), 2);
+    assert_eq!(carrier.status(Some(1)).behind, 0);
 }
 
 #[tokio::test]

@@ -54,6 +54,14 @@ pub(crate) fn bears(certificate: &[u8], name: &[u8]) -> Result<bool, Fault> {
     Ok(names.iter().any(|known| known.to_der().is_ok_and(|known| known == name)))
 }
 
+/// Whom a certificate is for.
+pub(crate) fn subject(certificate: &[u8]) -> Result<String, Fault> {
+    let certificate = Certificate::from_der(certificate).map_err(Fault::malformed("its certificate"))?;
+    let name = certificate.tbs_certificate().subject().to_string();
+    // It is shown to people: what a name may hold that is no text is not.
+    Ok(name.chars().filter(|character| !character.is_control()).collect())
+}
+
 /// From when to when a certificate holds, both included, in seconds since 1970.
 pub(crate) fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
     let certificate = Certificate::from_der(certificate).ok()?;

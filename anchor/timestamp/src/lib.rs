@@ -6,6 +6,9 @@
 //! - No byte of an accepted token is left unexplained: it is signed, compared with what is signed, or one of the few spellings
 //!   that say the same.
 
+/// How far an anchor's own time may be from its token's, in seconds: two clocks differ, and asking takes a while (FORMAT.md section 9.5).
+pub const MOST_APART: u64 = 300;
+
 mod certificate;
 mod cms;
 mod digest;

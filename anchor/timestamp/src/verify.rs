@@ -18,10 +18,12 @@ pub const MOST_BYTES: usize = 64 << 10;
 const TIME_STAMPING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 8];
 
 /// What a token says that holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// When the hash was there at the latest, by the authority's clock.
     pub gen_time: GenTime,
+    /// Who says so: the subject of the signer's certificate, as RFC 4514 writes names.
+    pub authority: String,
     /// By which the one who asked knows the answer.
     pub nonce: Option<u64>,
 }
@@ -53,7 +55,7 @@ pub fn verify(token: &[u8], imprint: &[u8; 32], roots: &Roots) -> Result<Stamp, 
     {
         return Err(Fault::OtherName);
     }
-    Ok(Stamp { gen_time: at, nonce: info.nonce })
+    Ok(Stamp { gen_time: at, authority: certificate::subject(own)?, nonce: info.nonce })
 }
 
 /// Whether the token names this certificate as its signer's, by all the names that it gives.

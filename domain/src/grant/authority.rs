@@ -6,7 +6,7 @@ use super::state::{Grant, Inventory};
 use crate::command::Command;
 use crate::guild::{Status, govern};
 use crate::ids::{CitizenId, GrantId, GuildId, Slug, Stream};
-use crate::party::{HolderId, HolderKind, Tier};
+use crate::party::{Actor, CitizenKind, HolderId, HolderKind, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::turn::{Mode, Outcome, Stop, Turn};
 
@@ -91,6 +91,30 @@ pub(super) fn over_grant(
     match guild {
         Some(guild) => by_guild(turn, guild, command),
         None => Err(Code::NotTheGranter.into()),
+    }
+}
+
+/// Who may say of something that ended that it is not to come back: its holder, the owner of its source, a coordinator of the city.
+pub(super) fn over_ended(turn: &Turn<'_>, holder: HolderId, source: Source) -> Result<(), Stop> {
+    let own = holder == HolderId::Citizen(turn.caller()?);
+    if own || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
+        Ok(())
+    } else {
+        Err(Code::NotTheGranter.into())
+    }
+}
+
+/// Who may say what a source has, which then counts as verified: services, the source's owner, and the principals of the city. To
+/// everybody else it would be a way to give themselves anything.
+pub(super) fn may_import(turn: &Turn<'_>, source: Source) -> Result<(), Stop> {
+    match turn.context.permit.actor {
+        Actor::System | Actor::Citizen { kind: CitizenKind::Service, .. } => return Ok(()),
+        Actor::Citizen { .. } => {}
+    }
+    if turn.context.permit.tier >= Tier::Principal || owns(turn, source)? {
+        Ok(())
+    } else {
+        Err(Rejection::new(Code::NotTheSourceOwner).field("source").into())
     }
 }
 

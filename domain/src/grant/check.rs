@@ -108,7 +108,51 @@ pub fn check(chain: &[Held], action: &Action, effect: Effect, max_age_seconds: u
     Answer::Yes { grant: chain[0].grant, scope, expires_at }
 }
 
+/// What a chain of grants comes to now, whatever is done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Some action of it may be allowed.
+    pub usable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<Denied>,
+    /// The grant of the chain that says no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// What the whole chain allows.
+    pub scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+}
+
+/// The same chain as for [`check`], which is asked about one action.
+pub fn standing(chain: &[Held], now: Time) -> Standing {
+    let no = chain.iter().find_map(|held| Some((unusable(held, MAX_AGE_SECONDS, now)?, held.grant)));
+    let scope = chain.iter().map(|held| &held.scope).fold(Scope::default(), |scope, above| scope.meet(above));
+    let nothing = scope.allow_actions.as_ref().is_some_and(|actions| actions.is_empty());
+    let because = match (chain.is_empty(), no) {
+        (true, _) => Some(Denied::NoGrant),
+        (_, Some((because, _))) => Some(because),
+        _ => nothing.then_some(Denied::ActionNotAllowed),
+    };
+    let expires_at = chain.iter().filter_map(|held| held.expires_at).min();
+    Standing { usable: because.is_none(), because, grant: no.map(|(_, grant)| grant), scope, expires_at }
+}
+
 fn denied(held: &Held, action: &Action, effect: Effect, max_age_seconds: u32, now: Time) -> Option<Denied> {
+    let not_so = || {
+        if !held.scope.allows(action) {
+            Some(Denied::ActionNotAllowed)
+        } else if held.scope.read_only && effect == Effect::Write {
+            Some(Denied::ReadOnly)
+        } else {
+            None
+        }
+    };
+    unusable(held, max_age_seconds, now).or_else(not_so)
+}
+
+/// Why nothing at all may be done with it.
+fn unusable(held: &Held, max_age_seconds: u32, now: Time) -> Option<Denied> {
     let too_old = |since: Time| since.plus_seconds(max_age_seconds) < now;
     if !held.holder_active {
         Some(Denied::HolderNotActive)
@@ -120,10 +164,6 @@ fn denied(held: &Held, action: &Action, effect: Effect, max_age_seconds: u32, no
         Some(Denied::Stale)
     } else if held.fresh_since.is_some_and(too_old) {
         Some(Denied::TooOld)
-    } else if !held.scope.allows(action) {
-        Some(Denied::ActionNotAllowed)
-    } else if held.scope.read_only && effect == Effect::Write {
-        Some(Denied::ReadOnly)
     } else {
         None
     }

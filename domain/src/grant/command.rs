@@ -3,11 +3,12 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::event::FailureKind;
-use super::kind::{CapabilityKind, CapabilityRef, Source, looks_like_secret};
+use super::kind::{CapabilityKind, CapabilityRef, Source, offered};
 use super::scope::Scope;
 use crate::guild::command::command;
 use crate::ids::GrantId;
 use crate::party::HolderId;
+use crate::secrets::{holds_secret, looks_like_secret};
 use crate::text::Text;
 use crate::time::Time;
 
@@ -16,7 +17,7 @@ command! {
     GrantCapability {
         holder: HolderId,
         kind: CapabilityKind,
-        #[serde(rename = "ref")] reference: CapabilityRef,
+        #[serde(rename = "ref", deserialize_with = "offered")] reference: CapabilityRef,
         source: Source,
         #[serde(default)] scope: Scope,
         #[serde(default)] delegable: bool,
@@ -26,7 +27,7 @@ command! {
     ImportCapability {
         holder: HolderId,
         kind: CapabilityKind,
-        #[serde(rename = "ref")] reference: CapabilityRef,
+        #[serde(rename = "ref", deserialize_with = "offered")] reference: CapabilityRef,
         source: Source,
         #[serde(default)] scope: Scope,
         #[serde(default, skip_serializing_if = "Option::is_none")] expires_at: Option<Time>,
@@ -69,8 +70,18 @@ fn harmless<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, 
     let text = Option::<Text>::deserialize(deserializer)?;
     match &text {
         // The text stays out of the answer: it may be what it looks like.
-        Some(Text::Plain(plain)) if looks_like_secret(plain) => Err(de::Error::custom("it looks like a secret")),
+        Some(Text::Plain(plain)) if is_harmful(plain) => {
+            Err(de::Error::custom("it looks like a secret, or is named like one"))
+        }
         _ => Ok(text),
+    }
+}
+
+/// Details are one document: what its fields are called counts as well.
+fn is_harmful(plain: &str) -> bool {
+    match serde_json::from_str(plain) {
+        Ok(document) => holds_secret(&document),
+        Err(_) => looks_like_secret(plain),
     }
 }
 
@@ -96,4 +107,39 @@ pub enum Verdict {
     Expired,
     /// The source could not say, and why.
     Unknown(FailureKind),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_comes_in_neither_as_a_ref_nor_in_details() {
+        let import = |reference: &str, details: &str| {
+            let holder = "cit_01J80000000000000000000001";
+            from_value::<ImportCapability>(
+                json!({"holder": holder, "kind": "tool", "ref": reference, "source": "plugin:yaml", "details": details}),
+            )
+            .map_err(|error| error.to_string())
+        };
+        assert!(import("post_invoice", r#"{"label": "x", "needs_token": true}"#).is_ok());
+        assert!(import("post_invoice", "a plain text").is_ok());
+        for (reference, details) in [
+            ("call/sk-loom-c0ffeec0ffeec0ffee", "{}"),
+            ("t", r#"{"env": {"LEDGER_API_KEY": "hunter2"}}"#),
+            ("t", r#"{"deep": [{"raw_token": "hunter2"}]}"#),
+            ("t", r#"{"url": "https://bus/sk-loom-c0ffeec0ffeec0ffee"}"#),
+            ("t", r#"{"note": "\u0073k-loom-c0ffeec0ffeec0ffee"}"#),
+            ("t", "password=hunter2"),
+        ] {
+            let refused = import(reference, details).unwrap_err();
+            assert!(
+                refused.contains("secret") && !refused.contains("hunter2") && !refused.contains("c0ffee"),
+                "{refused}"
+            );
+        }
+    }
 }

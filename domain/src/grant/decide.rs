@@ -1,12 +1,12 @@
 //! Granting, importing and revoking; the way to the other commands.
 
-use super::authority::{active_holder, inventory, over_grant, over_source, stream};
+use super::authority::{active_holder, inventory, may_import, over_ended, over_grant, over_source, stream};
 use super::command::{GrantCapability, ImportCapability, RevokeGrant};
 use super::ending::{How, end};
 use super::event::{EndedBy, GrantEvent, Granted, Link};
 use super::kind::{CapabilityKind, CapabilityRef, Source};
 use super::scope::Scope;
-use super::state::Grant;
+use super::state::{Dead, Grant};
 use super::terms::Terms;
 use super::{delegation, terms, verification};
 use crate::command::Command;
@@ -78,6 +78,7 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if !c.source.is_imported() {
         return Err(Rejection::new(Code::SourceMismatch).field("source").into());
     }
+    may_import(turn, c.source)?;
     spoken_of(c.source, c.kind, &c.reference)?;
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
@@ -118,16 +119,31 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
 /// Taking away is never too late: it works on grants of suspended holders and on those whose time is over.
 fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Outcome, Stop> {
     let state = inventory(turn, c.holder)?;
-    match state.grant(c.grant) {
-        None if state.dead_since(c.grant).is_some() => return Ok(Outcome::AlreadyDone),
-        Some(grant) => not_computed(grant)?,
-        None => {}
+    match (state.grant(c.grant), state.dead(c.grant).cloned()) {
+        (None, Some(dead)) => return withhold(turn, c, &dead),
+        (Some(grant), _) => not_computed(grant)?,
+        (None, None) => {}
     }
     if let Some(outcome) = over_grant(turn, c.holder, c.grant, command)? {
         return Ok(outcome);
     }
     let reason = c.reason.as_ref().map(Text::sealed);
     end(turn, Link { holder: c.holder, grant: c.grant }, How::Revoked(reason), EndedBy::Actor)?;
+    Ok(Outcome::Done)
+}
+
+/// A revocation that comes after the end: what a source gave, and might give again, is not to come back.
+fn withhold(turn: &mut Turn<'_>, c: &RevokeGrant, dead: &Dead) -> Result<Outcome, Stop> {
+    let state = inventory(turn, c.holder)?;
+    if !dead.source.is_imported() || state.is_refused(dead.kind, &dead.reference, dead.source) {
+        return Ok(Outcome::AlreadyDone);
+    }
+    if let Some(living) = state.named(dead.kind, &dead.reference) {
+        return Err(Rejection::new(Code::GrantExists).field("grant").detail(living.id()).into());
+    }
+    over_ended(turn, c.holder, dead.source)?;
+    let reason = c.reason.as_ref().map(Text::sealed);
+    turn.record(stream(c.holder), GrantEvent::Withheld { grant: c.grant, reason })?;
     Ok(Outcome::Done)
 }
 

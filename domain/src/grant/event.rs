@@ -120,6 +120,13 @@ pub enum GrantEvent {
     /// The source does not know it any more.
     #[serde(rename = "grant.orphaned.v1")]
     Orphaned { grant: GrantId, by: EndedBy },
+    /// It had ended, by its source or with its time: importers are not to give it back.
+    #[serde(rename = "grant.withheld.v1")]
+    Withheld {
+        grant: GrantId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed>,
+    },
     /// Thirty days dead: out of the table; the log keeps it.
     #[serde(rename = "grant.pruned.v1")]
     Pruned { grant: GrantId },
@@ -140,6 +147,7 @@ impl GrantEvent {
             | Self::Revoked { grant, .. }
             | Self::Expired { grant, .. }
             | Self::Orphaned { grant, .. }
+            | Self::Withheld { grant, .. }
             | Self::Pruned { grant } => *grant,
         }
     }

@@ -1,10 +1,14 @@
 //! What a capability is: its kind, the reference by which its source knows it, and the source.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize as _, Deserializer, de};
+
 use crate::ids::{GuildId, Malformed, text_serde};
+use crate::secrets::looks_like_secret;
 use crate::text::{is_blank, is_invisible};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +74,7 @@ impl FromStr for CapabilityKind {
 
 text_serde!(CapabilityKind);
 
-/// The name by which a source knows a capability: 1 to 200 bytes, printable, not padded, and nothing that looks like a secret.
+/// The name by which a source knows a capability: 1 to 200 bytes, printable, not padded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CapabilityRef(Arc<str>);
 
@@ -80,6 +84,15 @@ pub const MAX_REF_BYTES: usize = 200;
 impl CapabilityRef {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A name that comes in: it looks like no secret. One that is on record is only read, whatever it looks like by now.
+    pub fn offered(text: &str) -> Result<Self, Malformed> {
+        if looks_like_secret(text) {
+            // The text stays out of the answer: it may be what it looks like.
+            return Err(Malformed::new("a capability ref that does not look like a secret", "(not shown)"));
+        }
+        text.parse()
     }
 
     /// The guild whose names begin like this: `gld_<ULID>/...`.
@@ -117,53 +130,16 @@ impl FromStr for CapabilityRef {
         if like_a_guilds && guild_of(text).is_none() {
             return Err(Malformed::new("a capability ref that begins with a guild's id and /, or not like one", text));
         }
-        if looks_like_secret(text) {
-            // The text stays out of the answer: it may be what it looks like.
-            return Err(Malformed::new("a capability ref that does not look like a secret", "(not shown)"));
-        }
         Ok(Self(text.into()))
     }
 }
 
 text_serde!(CapabilityRef);
 
-/// Whether a text has the shape of a known kind of secret. A net for accidents, not a proof of absence.
-pub fn looks_like_secret(text: &str) -> bool {
-    const PREFIXES: [&str; 14] = [
-        "sk-",
-        "sk_live_",
-        "sk_test_",
-        "rk_live_",
-        "ghp_",
-        "gho_",
-        "ghs_",
-        "github_pat_",
-        "glpat-",
-        "xoxb-",
-        "xoxp-",
-        "AKIA",
-        "AIza",
-        "gh_",
-    ];
-    let long_enough = |word: &str| word.len() >= 16;
-    let words =
-        text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')' | '<' | '>'));
-    let by_word = words.clone().any(|word| {
-        let word = word.rsplit(':').next().unwrap_or(word);
-        long_enough(word) && (PREFIXES.iter().any(|prefix| word.starts_with(prefix)) || is_jwt(word))
-    });
-    by_word || text.contains("-----BEGIN") || bearer(text)
-}
-
-/// Three base64url parts, the first of which is a JSON object.
-fn is_jwt(word: &str) -> bool {
-    word.starts_with("eyJ") && word.split('.').count() == 3 && word.split('.').all(|part| part.len() >= 8)
-}
-
-/// `Authorization: Bearer ...` copied into a text.
-fn bearer(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    lower.split("bearer ").skip(1).any(|rest| rest.split_whitespace().next().is_some_and(|word| word.len() >= 16))
+/// Reads the ref of a command: see [`CapabilityRef::offered`].
+pub fn offered<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CapabilityRef, D::Error> {
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    CapabilityRef::offered(&text).map_err(de::Error::custom)
 }
 
 /// Where the truth about a capability lives.
@@ -285,23 +261,20 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_no_ref_and_is_not_repeated() {
-        let secrets = [
+    fn what_looks_like_a_secret_is_offered_in_vain_and_not_repeated() {
+        for secret in [
             "sk-loom-0123456789abcdef",
-            "token: ghp_0123456789abcdefghij",
-            "Authorization: Bearer abcdefghijklmnop1234",
-            "key=AKIAIOSFODNN7EXAMPLE",
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0x.c2lnbmF0dXJl",
-            "-----BEGIN PRIVATE KEY-----",
-        ];
-        for secret in secrets {
-            assert!(looks_like_secret(secret), "{secret}");
-            let refused = secret.parse::<CapabilityRef>().unwrap_err().to_string();
+            "call/sk-loom-c0ffeec0ffeec0ffee",
+            "[ghp_0123456789abcdefghij0123]",
+            "postgres://admin:Sup3rS3cretPassw0rd@db.internal/prod",
+            "https://hooks.slack.com/services/T00000000/B00000000/a8Zk3Qw9mN7pL2xR4vT6yB1c",
+        ] {
+            let refused = CapabilityRef::offered(secret).unwrap_err().to_string();
             assert!(!refused.contains(secret), "{refused}");
+            assert_eq!(secret.parse::<CapabilityRef>().unwrap().as_str(), secret, "what is on record can be read");
         }
-        for plain in ["sk-short", "skill-review", "the bearer of news", "eyJ", "gh_pages", "post_invoice"] {
-            assert!(!looks_like_secret(plain), "{plain}");
-        }
+        assert_eq!(CapabilityRef::offered("post_invoice").unwrap().as_str(), "post_invoice");
+        assert!(CapabilityRef::offered(" a").is_err());
     }
 
     #[test]

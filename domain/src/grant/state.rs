@@ -91,14 +91,23 @@ impl Grant {
 
 type Name = (CapabilityKind, CapabilityRef);
 
+/// What is known of a grant that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    pub since: Time,
+    pub source: Source,
+    pub kind: CapabilityKind,
+    pub reference: CapabilityRef,
+}
+
 /// The default is a holder who never held anything.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     holder: Option<(HolderId, HolderKind)>,
     living: OrdMap<GrantId, Grant>,
     by_name: OrdMap<Name, GrantId>,
-    /// Since when; until they are pruned.
-    dead: OrdMap<GrantId, Time>,
+    /// Until they are pruned.
+    dead: OrdMap<GrantId, Dead>,
     /// What actors said of what ended since, and of which source's: importers leave it so.
     words: OrdMap<Name, OrdMap<Source, Word>>,
 }
@@ -126,9 +135,20 @@ impl Inventory {
         self.living.values().filter(move |grant| grant.kind() == kind)
     }
 
+    /// A grant that ended; `None` while it lives, and once it is pruned.
+    pub fn dead(&self, id: GrantId) -> Option<&Dead> {
+        self.dead.get(&id)
+    }
+
     /// Since when a grant has been dead; `None` while it lives, and once it is pruned.
     pub fn dead_since(&self, id: GrantId) -> Option<Time> {
-        self.dead.get(&id).copied()
+        self.dead(id).map(|dead| dead.since)
+    }
+
+    /// Whether an actor took this source's away.
+    pub fn is_refused(&self, kind: CapabilityKind, reference: &CapabilityRef, source: Source) -> bool {
+        let words = self.words.get(&(kind, reference.clone()));
+        words.and_then(|words| words.get(&source)) == Some(&Word::Nothing)
     }
 
     /// Whether an actor took this away, from whatever source it came, so that no importer gives it back.
@@ -187,6 +207,10 @@ impl Inventory {
             GrantEvent::WentStale { grant } => self.change(*grant, |grant| grant.stale = true),
             GrantEvent::Revoked { grant, by, .. } => self.end(*grant, *by == EndedBy::Actor, at),
             GrantEvent::Expired { grant, .. } | GrantEvent::Orphaned { grant, .. } => self.end(*grant, false, at),
+            GrantEvent::Withheld { grant, .. } => {
+                let Some(Dead { source, kind, reference, .. }) = self.dead.get(grant).cloned() else { return };
+                self.words.entry((kind, reference)).or_default().insert(source, Word::Nothing);
+            }
             GrantEvent::Pruned { grant } => {
                 self.dead.remove(grant);
             }
@@ -248,7 +272,8 @@ impl Inventory {
         let Some(grant) = self.living.remove(&id) else { return };
         let name = (grant.kind(), grant.reference().clone());
         self.by_name.remove(&name);
-        self.dead.insert(id, at);
+        let (kind, reference) = name.clone();
+        self.dead.insert(id, Dead { since: at, source: grant.source(), kind, reference });
         let word = match grant.left.as_deref() {
             _ if by_actor => Word::Nothing,
             Some(left) => Word::AtMost(left.clone()),

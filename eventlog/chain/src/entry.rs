@@ -224,8 +224,14 @@ impl<'a> EntryView<'a> {
             return Err(EntryError::TooLong);
         }
         let text = canonical::checked(bytes)?;
-        let wire: Wire<'a> = serde_json::from_str(text).map_err(shape)?;
-        wire.into_view()
+        let view = serde_json::from_str::<Wire<'a>>(text).map_err(shape)?.into_view()?;
+        view.sealed_fields()?;
+        Ok(view)
+    }
+
+    /// Reads what a log's own writer made, faster: that it is canonical was seen to when it was written, and is not seen here.
+    pub fn of_ours(bytes: &'a [u8]) -> Result<EntryView<'a>, EntryError> {
+        serde_json::from_slice::<Wire<'a>>(bytes).map_err(shape)?.into_view()
     }
 
     /// The sealed fields by their path inside `data`; empty when the entry has none.
@@ -319,9 +325,6 @@ impl<'a> Wire<'a> {
         }
         if !self.data.get().starts_with('{') {
             return Err(EntryError::Field("data"));
-        }
-        if let Some(sealed) = self.sealed {
-            parse_sealed(sealed)?;
         }
         Ok(EntryView {
             stream: self.stream,

@@ -19,12 +19,25 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     if digits.len() != N * 2 {
         return None;
     }
-    let mut bytes = [0u8; N];
+    let (mut bytes, mut seen) = ([0u8; N], 0);
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 15);
     }
-    Some(bytes)
+    (seen < 16).then_some(bytes)
 }
+
+/// The value of each character, and 255 of one that is no digit: nothing is decided until all are read.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// The value of one lower-case digit.
 pub(crate) fn digit(character: u8) -> Option<u8> {

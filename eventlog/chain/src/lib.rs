@@ -16,7 +16,7 @@ pub mod policy;
 pub mod proof;
 pub mod receipt;
 pub mod rotation;
-mod text;
+pub mod text;
 pub mod tile;
 pub mod tree;
 pub mod witness;

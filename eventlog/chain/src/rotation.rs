@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Hash;
 use crate::key::{Algorithm, VerifierKey};
+use crate::note::Note;
 use crate::text::{from_base64, to_base64};
 
 /// The first line of what both keys sign. A checkpoint has three lines and a receipt another first one.
@@ -129,6 +130,15 @@ impl History {
     /// The keys in force at a size, oldest first: one, or two while they overlap.
     pub fn in_force(&self, size: u64) -> impl DoubleEndedIterator<Item = &Era> {
         self.eras.iter().filter(move |era| era.covers(size))
+    }
+
+    /// Whether a key that was in force at this size signed the note. Of the first key that is known only after a rotation has given it.
+    pub fn signed(&self, size: u64, note: &Note) -> bool {
+        let verifies = |key: &VerifierKey| {
+            let mut lines = note.signatures.iter().filter(|line| line.is_by(key)).peekable();
+            lines.peek().is_some() && lines.all(|line| key.verify_raw(note.text.as_bytes(), &line.signature))
+        };
+        self.in_force(size).filter_map(|era| era.key.as_ref()).any(verifies)
     }
 
     /// The log names the key that it begins with. Said again, it changes nothing.

@@ -29,12 +29,12 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
 }
 
 /// Standard base64 with padding (RFC 4648 section 4).
-pub(crate) fn to_base64(bytes: &[u8]) -> String {
+pub fn to_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// Reads standard base64; missing padding, stray bits and line breaks give `None`.
-pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+/// Reads standard base64 and no other spelling: missing padding, stray bits and line breaks give `None`.
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
 }
 

@@ -53,6 +53,7 @@ pub(super) fn fold(grants: &mut Sheet<CapabilityGrant>, event: &GrantEvent) {
         | GrantEvent::DelegationEnded { .. }
         | GrantEvent::Attenuated { .. }
         | GrantEvent::ReverificationRequested { .. }
+        | GrantEvent::Withheld { .. }
         | GrantEvent::VerificationFailed { .. } => {}
     }
 }

@@ -92,6 +92,7 @@ pub(super) fn fold(grants: &mut Sheet<HeldGrant>, recorded: &Recorded, event: &G
         }),
         GrantEvent::Expired { grant, by } => change(grant, &|row| end(row, EXPIRED, *by)),
         GrantEvent::Orphaned { grant, by } => change(grant, &|row| end(row, ORPHANED, *by)),
+        GrantEvent::Withheld { grant, reason } => change(grant, &|row| row.reason = reason.clone().map(Json)),
         GrantEvent::Pruned { grant } => grants.remove(&(*grant,)),
         GrantEvent::Delegated { .. } | GrantEvent::DelegationEnded { .. } => {}
     }

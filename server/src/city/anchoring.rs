@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::signing::Keys;
 use super::standing::{Kept, Standing};
+use super::{stores, times};
 use crate::config::Settings;
 
 /// How often a server that waits for its turn at publishing tries.
@@ -64,10 +65,13 @@ impl Anchoring {
             anchor_every: Duration::from_secs(settings.anchor.anchor_seconds),
             prove_every: Duration::from_secs(settings.anchor.prove_seconds),
             keep: Keep { years: settings.anchor.retention_years, margin_days: settings.anchor.margin_days },
+            heartbeat: Duration::from_secs(settings.anchor.heartbeat_seconds),
             witnesses,
+            time: times::of(settings)?,
+            mirrors: stores::mirrors(settings)?,
             ..Config::new(&settings.data_dir)
         };
-        let store = super::stores::open(settings)?;
+        let store = stores::open(settings)?;
         let opener = Opener { config, log: log.clone(), keys: keys.clone(), store, recorder: pipeline.clone() };
         let service = opener.open().await.context("opening what was published")?;
         if service.is_none() {
@@ -124,9 +128,10 @@ impl Anchoring {
         }
         if let Some(service) = self.opened() {
             let watching = Arc::clone(&service).watch_lock(stopping.clone());
+            let carrying = Arc::clone(&service).carry_to_mirrors(stopping.clone());
             tokio::select! {
                 () = self.only_read_after_a_fork(service.fork()) => {}
-                ((), ()) = async { tokio::join!(Arc::clone(&service).run(stopping), watching) } => {}
+                ((), (), ()) = async { tokio::join!(Arc::clone(&service).run(stopping), watching, carrying) } => {}
             }
         }
     }
@@ -244,8 +249,10 @@ impl Anchoring {
         let Opener { keys, store, .. } = &self.opener;
         let service = self.opened();
         let lock = service.as_ref().map(|service| service.lock());
+        let time = service.as_ref().and_then(|service| service.time());
+        let mirrors = service.as_ref().map(|service| service.mirrors()).unwrap_or_default();
         let statuses = service.map(|service| service.witnesses()).unwrap_or_default();
-        let kept = Kept { name: store.kind().as_str(), guarantee: store.guarantee(), lock };
+        let kept = Kept { name: store.kind().as_str(), guarantee: store.guarantee(), lock, time, mirrors };
         Standing::of(note, &keys.policy(), statuses, kept)
     }
 

@@ -70,7 +70,7 @@ impl Listing {
                 }
                 Item::Listed(listed) => match holders.of(&map, &listed, &mut Tables(city)).await? {
                     Some(holder) => self.wrong += u64::from(self.account.meet(holder, &listed) == Met::Again),
-                    None => self.account.misses(&About::Refs(vec![listed.reference])),
+                    None => self.account.misses(&About::unheld(&listed)),
                 },
             }
         }

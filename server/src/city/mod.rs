@@ -21,6 +21,7 @@ pub mod signers;
 pub mod signing;
 mod standing;
 pub mod stores;
+pub mod times;
 pub mod unverified;
 pub mod witnesses;
 
@@ -42,12 +43,13 @@ use tokio::task::JoinHandle;
 
 pub use anchoring::Anchoring;
 pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
-pub use founding::FirstPrincipal;
+pub use founding::{FirstPrincipal, recover_key};
 pub use on_record::OnRecord;
 use signing::Keys;
 
 use crate::config::Settings;
 use crate::http::Standing;
+use crate::recovery;
 
 /// How long the end may take before it is cut short; everything answered is durable in any case.
 const ENDING: Duration = Duration::from_secs(15);
@@ -99,6 +101,12 @@ pub async fn open_log(settings: &Settings, dir: &DataDir, create: bool) -> anyho
     if let (Location::Sqlite { dir }, true) = (&location, create) {
         eventlog::init_sqlite(dir, &origin, &projections::ddl::SQLITE).await?;
     }
+    open_as(settings, origin).await
+}
+
+/// Opens the log that these settings name, which must be there and have this name.
+pub async fn open_as(settings: &Settings, origin: String) -> anyhow::Result<Log> {
+    let location = location(settings);
     let config =
         LogConfig { location, origin, allow_unsafe: settings.r#unsafe, allow_owner: settings.dev, create: false };
     let log = Log::open(config).await?;
@@ -120,6 +128,7 @@ impl Open {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let dir = DataDir::create(&settings.data_dir)?;
         let log = open_log(&settings, &dir, true).await.context("opening the event log")?;
+        recovery::continued::ensure_whole(&log).await?;
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));

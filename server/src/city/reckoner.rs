@@ -14,6 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity::Credential;
 use projections::views::ViewsDb;
 use queries::reputation::{computed_before, outdated};
+use tokio::sync::{Mutex, watch};
 
 use super::City;
 use super::side::Side;
@@ -23,8 +24,8 @@ const EVERY: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(60);
 /// Read ahead at the same time, each with a connection of its own.
 const SIDES: usize = 2;
-/// Folded at a time by each.
-const AT_A_TIME: usize = 16;
+/// Folded at a time by each, in one look at the log: each look finds the file mapped anew.
+const AT_A_TIME: usize = 64;
 /// So many of these are folded or recorded at once: each side has one before it and one in hand, and the writer as many.
 const AT_ONCE: usize = 3 * SIDES;
 /// How far this server's clock may be ahead of the database's, and more: beyond two seconds nobody writes.
@@ -50,24 +51,34 @@ pub struct Round {
 
 /// Runs until the city ends.
 pub async fn run(city: Arc<City>) {
-    let mut stopping = city.stopping();
-    let mut wait = SOON;
     // The day whose night is over, so that it is not gone through again: for whom it was done, the tables say.
-    let mut night_over = None;
+    let night_over = Arc::new(Mutex::new(None));
+    let stopping = city.stopping();
+    let one = || {
+        let (city, night_over) = (Arc::clone(&city), Arc::clone(&night_over));
+        async move {
+            if city.pipeline.read_only().is_some() {
+                return Ok(Round::default());
+            }
+            next(&city, &mut *night_over.lock().await).await
+        }
+    };
+    rounds(stopping, one).await;
+}
+
+/// Every hour one, and sooner after one that left something undone.
+async fn rounds<F: Future<Output = anyhow::Result<Round>>>(mut stopping: watch::Receiver<bool>, one: impl Fn() -> F) {
+    let mut wait = SOON;
     loop {
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(wait) => {}
-        }
-        wait = EVERY;
-        if city.pipeline.read_only().is_some() {
-            continue;
-        }
         // In the middle of a round as well: what is not on record yet is left for the next start.
         let round = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
-            round = next(&city, &mut night_over) => round,
+            round = async {
+                tokio::time::sleep(wait).await;
+                one().await
+            } => round,
         };
+        wait = EVERY;
         match round {
             Ok(Round { refused: 0, recorded: 0 }) => {}
             Ok(Round { refused: 0, recorded }) => tracing::info!(recorded, "reputations were computed"),
@@ -173,4 +184,36 @@ async fn compute(side: Side, pipeline: Pipeline, holders: Vec<CitizenId>, as_of:
 
 const fn stream_of(holder: CitizenId) -> Stream {
     Stream::Reputation(ReputationId::of(holder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_in_the_middle_ends_with_the_city() {
+        let (stop, stopping) = watch::channel(false);
+        let (begun, done) = (&AtomicU32::new(0), &AtomicU32::new(0));
+        let one = || {
+            let stop = stop.clone();
+            async move {
+                match begun.fetch_add(1, Relaxed) {
+                    0 => return Ok(Round { recorded: 1, refused: 1 }),
+                    1 => anyhow::bail!("nothing can be read"),
+                    _ => {}
+                }
+                stop.send_replace(true);
+                tokio::time::sleep(EVERY).await;
+                done.fetch_add(1, Relaxed);
+                Ok(Round::default())
+            }
+        };
+        let start = tokio::time::Instant::now();
+        rounds(stopping, one).await;
+        assert_eq!((begun.load(Relaxed), done.load(Relaxed)), (3, 0));
+        assert_eq!(start.elapsed(), 3 * SOON, "what was left undone is soon tried again");
+    }
 }

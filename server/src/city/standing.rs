@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use anchor::{AnchorError, LockStatus, WitnessStatus};
+use anchor::{AnchorError, LockStatus, MirrorStatus, TimeStatus, WitnessStatus};
 use chain::Hash;
 use chain::checkpoint::{self, Examined};
 use chain::policy::Policy;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Standing {
@@ -51,6 +52,20 @@ pub struct Kept {
     pub guarantee: &'static str,
     /// How this process found its lock; missing while another one publishes.
     pub lock: Option<LockStatus>,
+    /// Who says when anchors were made; missing while another one publishes, or nobody is asked.
+    pub time: Option<TimeStatus>,
+    #[serde(serialize_with = "without_places")]
+    pub mirrors: Vec<MirrorStatus>,
+}
+
+/// Where exactly they are is for operators, and so are the words in which they fail.
+fn without_places<S: Serializer>(mirrors: &[MirrorStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(mirrors.iter().map(|mirror| {
+        let MirrorStatus { name, store, guarantee, newest, behind, trouble, .. } = mirror;
+        json!({
+            "name": name, "store": store, "guarantee": guarantee, "newest": newest, "behind": behind, "failing": trouble.is_some()
+        })
+    }))
 }
 
 impl Standing {

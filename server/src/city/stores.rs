@@ -1,4 +1,4 @@
-//! The store that anchors go to, as the settings name it, with the keys that the environment holds.
+//! The stores that anchors go to, as the settings name them, with the keys that the environment holds.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use worm::{Bucket, Credentials, R2BucketLock, S3ObjectLock};
 use zeroize::Zeroizing;
 
-use crate::config::Settings;
+use crate::config::{Mirror, S3, Settings};
 
 /// Puts and reads; nothing else.
 const WRITER: (&str, &str) = ("GUILDHALL_WORM_KEY_ID", "GUILDHALL_WORM_SECRET");
@@ -23,12 +23,6 @@ pub fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let Some(s3) = anchor.s3.as_ref().filter(|_| anchor.kind != Kind::Directory) else {
         return Ok(Arc::new(Directory::new(settings.worm_dir()).immutable(anchor.immutable)));
     };
-    let bucket = Bucket {
-        endpoint: s3.endpoint.clone(),
-        region: s3.region.clone(),
-        name: s3.bucket.clone(),
-        prefix: s3.prefix.clone(),
-    };
     let usual = || credentials(USUAL).map(|usual| usual.map(with_session));
     let writer = credentials(WRITER).transpose().or_else(|| usual().transpose()).transpose()?;
     let writer = writer.with_context(|| {
@@ -40,10 +34,41 @@ pub fn open(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
             "the credential that writes anchors is the one that attacks the lock: give the writer one that can only put and read"
         );
     }
-    Ok(match anchor.kind {
-        Kind::R2BucketLock => Arc::new(R2BucketLock::new(bucket, &writer, prover.as_ref())),
-        Kind::S3ObjectLock | Kind::Directory => Arc::new(S3ObjectLock::new(bucket, &writer, prover.as_ref())),
-    })
+    Ok(in_bucket(anchor.kind, s3, &writer, prover.as_ref()))
+}
+
+/// The mirrors of these settings. Nothing is asked of them yet.
+pub fn mirrors(settings: &Settings) -> anyhow::Result<Vec<anchor::Mirror>> {
+    settings.anchor.mirrors.iter().map(mirror).collect()
+}
+
+fn mirror(mirror: &Mirror) -> anyhow::Result<anchor::Mirror> {
+    let store: Arc<dyn Store> = match (mirror.kind, &mirror.directory, &mirror.s3) {
+        (Kind::Directory, Some(directory), _) => Arc::new(Directory::new(directory).immutable(mirror.immutable)),
+        (kind, _, Some(s3)) => {
+            let of = |name: &Option<String>| name.clone().unwrap_or_default();
+            let (key_id, secret) = (of(&mirror.key_id_from), of(&mirror.secret_from));
+            let writer = credentials((&key_id, &secret))?.with_context(|| {
+                format!("the mirror {} needs {key_id} and {secret} in the environment", mirror.name)
+            })?;
+            in_bucket(kind, s3, &writer, None)
+        }
+        _ => anyhow::bail!("the mirror {} names no place", mirror.name),
+    };
+    Ok(anchor::Mirror { name: mirror.name.clone(), store })
+}
+
+fn in_bucket(kind: Kind, s3: &S3, writer: &Credentials, prover: Option<&Credentials>) -> Arc<dyn Store> {
+    let bucket = Bucket {
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        name: s3.bucket.clone(),
+        prefix: s3.prefix.clone(),
+    };
+    match kind {
+        Kind::R2BucketLock => Arc::new(R2BucketLock::new(bucket, writer, prover)),
+        Kind::S3ObjectLock | Kind::Directory => Arc::new(S3ObjectLock::new(bucket, writer, prover)),
+    }
 }
 
 fn credentials((key_id, secret): (&str, &str)) -> anyhow::Result<Option<Credentials>> {

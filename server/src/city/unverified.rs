@@ -1,8 +1,11 @@
-//! Living grants that nobody will ask after: their source has no mapping file in the settings, so they go stale within a day.
+//! Living grants that nobody will ask after: their source has no mapping file in the settings, or none that can be used, so they go stale
+//! within a day.
 
 use std::collections::BTreeMap;
 
+use domain::grant::kind::Source;
 use eventlog::sql::Conn;
+use sources::{Map, Place, shown};
 
 use crate::config::Sources;
 
@@ -19,4 +22,27 @@ pub fn told(source: &str, count: u64) -> String {
     format!(
         "{source}: {count} living grants, and no mapping file ({setting}): nobody verifies them, and they go stale within 24 hours"
     )
+}
+
+/// What is wrong with the mapping files that the settings name: nothing of these sources can be verified. A service or a database is
+/// asked when it is listed, and not here.
+pub fn unusable(sources: &Sources) -> Vec<String> {
+    let told = |source: Source| {
+        let path = sources.map(source)?;
+        let what = match Map::read(source, path) {
+            Err(error) => shown(&error.to_string()),
+            Ok(Map { place: Place::Paths(paths), .. }) => {
+                let missing: Vec<String> =
+                    paths.iter().filter(|path| !path.exists()).map(|path| shown(&path.display().to_string())).collect();
+                if missing.is_empty() {
+                    return None;
+                }
+                format!("{} names what is not there: {}", path.display(), missing.join(", "))
+            }
+            Ok(_) => return None,
+        };
+        let setting = Sources::setting(source);
+        Some(format!("{source}: its mapping file ({setting}) cannot be used, so nobody verifies its grants: {what}"))
+    };
+    Source::IMPORTED.into_iter().filter_map(told).collect()
 }

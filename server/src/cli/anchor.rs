@@ -68,7 +68,10 @@ pub async fn run(settings: &Settings, command: AnchorCommand) -> anyhow::Result<
     let ending = control::ask(settings, ask, &mut |_, _| {}).await?;
     conclude(ending, json, |value| match value {
         Value::Array(anchors) => anchors.iter().for_each(line),
-        Value::Object(facts) => facts.iter().for_each(|(name, fact)| println!("{name:<12} {}", fact_line(name, fact))),
+        Value::Object(facts) => facts.iter().for_each(|(name, fact)| match (name.as_str(), fact) {
+            ("mirrors", Value::Array(mirrors)) => mirrors.iter().for_each(mirror_line),
+            _ => println!("{name:<12} {}", fact_line(name, fact)),
+        }),
         other => println!("{other}"),
     })
 }
@@ -113,6 +116,9 @@ fn line(anchor: &Value) {
         part("key"),
         part("sha256")
     );
+    if anchor["stamped"] == true {
+        println!("{:>6} with a time token", "");
+    }
     if let Some(until) = anchor["retain_until"].as_str() {
         println!("{:>6} locked ({}) until {until}, version {}", "", part("mode"), part("version"));
     }
@@ -121,8 +127,37 @@ fn line(anchor: &Value) {
     }
 }
 
-/// The lock in its own words, the rest as it is.
+/// How far a mirror is.
+fn mirror_line(mirror: &Value) {
+    let part = |name: &str| plain(&mirror[name]);
+    let newest = mirror["newest"].as_u64().map_or("nothing seen there yet".to_owned(), |seq| format!("anchor {seq}"));
+    let behind = mirror["behind"].as_u64().filter(|behind| *behind > 0);
+    let behind = behind.map(|behind| format!(", {behind} behind")).unwrap_or_default();
+    println!("{:<12} {} ({}, {}): {newest}{behind}", "mirror", part("name"), part("store"), part("place"));
+    println!("{:<12} {}", "", part("guarantee"));
+    if let Some(trouble) = mirror["trouble"].as_str() {
+        println!("{:<12} FAILING: {trouble}", "");
+    }
+}
+
+/// What the time authority said last.
+fn time_line(time: &Value) -> String {
+    let newest = &time["newest"];
+    let seen = match newest["seq"].as_u64() {
+        Some(seq) => format!("anchor {seq} seen at {} by {}", plain(&newest["at"]), plain(&newest["by"])),
+        None => "no anchor seen yet".to_owned(),
+    };
+    let required = if time["required"] == true { ", required" } else { "" };
+    let trouble =
+        time["trouble"].as_str().map(|trouble| format!("; THE NEWEST HAS NONE: {trouble}")).unwrap_or_default();
+    format!("{seen} ({}{required}){trouble}", plain(&time["authority"]))
+}
+
+/// The lock and the time in their own words, the rest as it is.
 fn fact_line(name: &str, fact: &Value) -> String {
+    if name == "time" {
+        return time_line(fact);
+    }
     match (name, &fact["says"], &fact["at"]) {
         ("lock", Value::String(says), Value::String(at)) => format!("{says} (tried at {at})"),
         ("lock", Value::String(says), _) => says.clone(),

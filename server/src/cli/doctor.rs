@@ -12,6 +12,7 @@ use eventlog::vault::Vault;
 use eventlog::{Failure, Log};
 use identity::Pepper;
 use projections::views::ViewsDb;
+use queries::inventory::Ailing;
 use serde::Serialize;
 
 use super::NO;
@@ -137,6 +138,13 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
             "set anchor.directory to another disk, under another owner: an old copy of everything would not be noticed",
         );
     }
+    for unusable in unverified::unusable(&settings.sources) {
+        findings.wrong(
+            "sources",
+            unusable,
+            "correct the setting, or the file and the paths in it; what cannot be verified goes stale within 24 hours",
+        );
+    }
     let dir = match DataDir::existing(&settings.data_dir) {
         Ok(dir) => dir,
         Err(error) => {
@@ -169,7 +177,7 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
         Some(Ok(log)) => {
             examine_log(&log, findings).await;
-            unverified_grants(settings, &log, findings).await;
+            imported_grants(settings, &log, findings).await;
             secrets(&dir, &log, findings).await;
             published(settings, &dir, &log, findings).await;
         }
@@ -192,6 +200,25 @@ async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
         Ok(_) => findings.ok("keys", "are the ones that the log names"),
         Err(error) => {
             findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city")
+        }
+    }
+}
+
+/// Whether the mirrors can be read, and have as many anchors as are on record.
+async fn mirrored(settings: &Settings, anchors: u64, findings: &mut Findings) {
+    const ADVICE: &str = "nothing is lost meanwhile: the server carries over what is missing when the mirror is back";
+    let mirrors = match city::stores::mirrors(settings) {
+        Ok(mirrors) => mirrors,
+        Err(error) => return findings.wrong("mirrors", format!("{error:#}"), "set the variables that it names"),
+    };
+    for mirror in mirrors {
+        let place = format!("{}: {}", mirror.name, mirror.store.place());
+        match anchor::store::keys(mirror.store.as_ref(), "anchors/").await.map(|keys| keys.len() as u64) {
+            Ok(there) if there < anchors => {
+                findings.warn("mirrors", format!("{place} has {there} of {anchors} anchors"), ADVICE)
+            }
+            Ok(there) => findings.ok("mirrors", format!("{place} has {there} anchors")),
+            Err(error) => findings.wrong("mirrors", format!("{place}: {error}"), ADVICE),
         }
     }
 }
@@ -223,13 +250,21 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
         }
         Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
     }
+    let mut anchors = 0;
     match anchor::check_store(log, store.as_ref()).await {
-        Ok(Some(newest)) => findings.ok("anchors", format!("{} in {}", newest.seq + 1, store.place())),
+        Ok(Some(newest)) => {
+            anchors = newest.seq + 1;
+            findings.ok("anchors", format!("{anchors} in {}", store.place()));
+        }
         Ok(None) => findings.ok("anchors", "none on record yet"),
         Err(error) => {
             findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory or anchor.s3 to it")
         }
     }
+    if let Err(error) = city::times::of(settings) {
+        findings.wrong("time", format!("{error:#}"), "set anchor.time.url and anchor.time.roots");
+    }
+    mirrored(settings, anchors, findings).await;
     if store.kind() == anchor::store::Kind::Directory {
         if let Err(error) = try_writing(&settings.worm_dir()) {
             findings.wrong("anchors", format!("{}: {error}", store.place()), "anchors cannot be written there");
@@ -415,17 +450,26 @@ async fn views(log: &Log, size: u64, findings: &mut Findings) {
     }
 }
 
-/// Imported grants that this server will not verify. Whatever else is wrong with the tables was spoken of already.
-async fn unverified_grants(settings: &Settings, log: &Log, findings: &mut Findings) {
+/// Imported grants that this server does not verify, or tried to in vain. Whatever else is wrong with the tables was spoken of already.
+async fn imported_grants(settings: &Settings, log: &Log, findings: &mut Findings) {
     let found = async {
         let mut conn = ViewsDb::open(log, false).await?.reader().await?;
-        unverified::unverified(&settings.sources, &mut conn).await
+        let unverified = unverified::unverified(&settings.sources, &mut conn).await?;
+        Ok::<_, queries::QueryError>((unverified, queries::inventory::ailing_by_source(&mut conn).await?))
     };
-    for (source, count) in found.await.unwrap_or_default() {
+    let Ok((unverified, ailing)) = found.await else { return };
+    for (source, count) in unverified {
         findings.warn(
             "sources",
             unverified::told(&source, count),
             "give the server the mapping file that the import was made with",
+        );
+    }
+    for (source, Ailing { stale, stuck }) in ailing {
+        findings.warn(
+            "sources",
+            format!("{source}: of its living grants {stale} are stale, and {stuck} are stuck: their source could not say for long"),
+            "`guildhall reconcile` asks it again and says why it cannot say; stale grants allow nothing",
         );
     }
 }

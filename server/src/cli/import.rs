@@ -36,12 +36,14 @@ A mapping file, for d1:tokens, plugin:yaml and fs:skills:
 Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs.
 
 For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network; single_page = true for one that
-gives everything at once and knows of no pages. A page that repeats is otherwise a page that is missing.
+gives everything at once and knows of no pages; may_be_empty = true for a location that may have no workflow. A page that repeats is otherwise
+a page that is missing, and a list with nothing in it is one that could not be read.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.
 
 A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
 listed. A row that is wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is
-gone. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Grants of sources that the server has no mapping file for (sources.skills and so on)
+gone. What it says of revoked_at counts even so: that capability ends, readable or not, and so does one that is revoked in another row of the
+same file. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Grants of sources that the server has no mapping file for (sources.skills and so on)
 are named at the end: nobody verifies them, and they go stale. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
 pub struct ImportArgs {
     /// Which source

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use domain::Code;
+use domain::grant::check::Standing;
 use domain::party::{HolderId, HolderRef};
+use domain::time::Time;
 use eventlog::Log;
 use projections::views::ViewsDb;
 use queries::PageRequest;
-use queries::inventory::{self, Filter, Grant};
+use queries::inventory::{self, Effective, Filter, Grant};
 
 use super::output::{conclude, print_json};
 use crate::city::{DataDir, guild_of, open_log};
@@ -52,11 +54,12 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
     let views = ViewsDb::open(&log, false).await?;
     let mut conn = views.reader().await?;
     let filter = Filter { ended: args.ended, ..Filter::default() };
-    let mut grants: Vec<Grant> = Vec::new();
+    let mut grants: Vec<Effective> = Vec::new();
     let mut after = None;
     loop {
         let request = PageRequest::new(Some(queries::MAX_LIMIT), after);
         let page = inventory::of_holder(&mut conn, holder, &filter, &request).await?;
+        let page = inventory::effective(&mut conn, page, now()).await?;
         grants.extend(page.items);
         after = page.next;
         if after.is_none() {
@@ -71,13 +74,14 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
         println!("{holder} has nothing{}", if args.ended { "" } else { " (--ended shows what ended)" });
         return Ok(ExitCode::SUCCESS);
     }
-    grants.sort_by(|a, b| (&a.kind, a.reference.as_str()).cmp(&(&b.kind, b.reference.as_str())));
-    let longest = grants.iter().map(|grant| grant.reference.as_str().chars().count()).max().unwrap_or(0).clamp(3, 48);
+    grants
+        .sort_by(|a, b| (&a.grant.kind, a.grant.reference.as_str()).cmp(&(&b.grant.kind, b.grant.reference.as_str())));
+    let longest = grants.iter().map(|one| one.grant.reference.as_str().chars().count()).max().unwrap_or(0).clamp(3, 48);
     println!(
         "{:<16} {:<longest$} {:<9} {:<26} {:<9} {:<26} may",
         "kind", "ref", "status", "source", "verified", "expires"
     );
-    for grant in &grants {
+    for Effective { grant, effective } in &grants {
         println!(
             "{:<16} {:<longest$} {:<9} {:<26} {:<9} {:<26} {}",
             grant.kind,
@@ -85,8 +89,8 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
             grant.status,
             shortened(&grant.source.to_string(), 26),
             verified(grant),
-            grant.expires_at.map_or("-".to_owned(), |end| shortened(&end.to_string(), 20)),
-            may(grant)
+            expires_at(grant, effective.as_ref()).map_or("-".to_owned(), |end| shortened(&end.to_string(), 20)),
+            may(grant, effective.as_ref())
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -120,17 +124,30 @@ fn verified(grant: &Grant) -> String {
     }
 }
 
-fn may(grant: &Grant) -> String {
+/// Its own end, or that of a grant above it.
+fn expires_at(grant: &Grant, effective: Option<&Standing>) -> Option<Time> {
+    effective.map_or(grant.expires_at, |standing| standing.expires_at)
+}
+
+/// What can be done with it now, with all that it hangs on; and why nothing can.
+fn may(grant: &Grant, effective: Option<&Standing>) -> String {
     let mut parts = Vec::new();
-    match &grant.scope.allow_actions {
+    if let Some(because) = effective.and_then(|standing| standing.because) {
+        let named = serde_json::to_value(because).unwrap_or_default();
+        let above = effective.and_then(|standing| standing.grant).filter(|no| *no != grant.grant_id);
+        let at = above.map_or(String::new(), |above| format!(" at {above}"));
+        parts.push(format!("nothing now: {}{at}", named.as_str().unwrap_or_default().replace('_', " ")));
+    }
+    let scope = effective.map_or(&grant.scope, |standing| &standing.scope);
+    match &scope.allow_actions {
         None => parts.push("all".to_owned()),
         Some(actions) if actions.is_empty() => parts.push("nothing".to_owned()),
         Some(actions) => parts.push(actions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
     }
-    if grant.scope.read_only {
+    if scope.read_only {
         parts.push("reading only".to_owned());
     }
-    parts.extend(grant.scope.rate_limit.map(|rate| rate.to_string()));
+    parts.extend(scope.rate_limit.map(|rate| rate.to_string()));
     if grant.delegable {
         parts.push("hands on".to_owned());
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use commands::Request;
 use domain::Code;
 use domain::grant::command::{Finding, ImportCapability};
-use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
+use domain::grant::kind::{CapabilityKind, CapabilityRef, Source, offered};
 use domain::grant::scope::Scope;
 use domain::grant::terms::narrowed;
 use domain::guild::Status;
@@ -61,6 +61,7 @@ pub struct Holding {
 pub struct Import {
     pub holder: HolderId,
     pub kind: CapabilityKind,
+    #[serde(deserialize_with = "offered")]
     pub reference: CapabilityRef,
     pub source: Source,
     pub read_only: bool,
@@ -235,6 +236,7 @@ pub async fn run(
             work.settle(desk).await?;
         }
     }
+    work.ended(desk).await?;
     match listing.await? {
         Ok(()) => work.missing(options.confirm_loss, desk).await?,
         Err(unlisted) => work.report.unlisted = Some(unlisted.to_string()),

@@ -78,7 +78,7 @@ impl Work {
 
     pub async fn meet(&mut self, listed: Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<()> {
         let Some(holder) = self.holders.of(map, &listed, desk).await? else {
-            self.account.misses(&About::Refs(vec![listed.reference]));
+            self.account.misses(&About::unheld(&listed));
             self.report.unmapped += 1;
             let names = listed.names.join(", ");
             self.report.row(
@@ -123,6 +123,21 @@ impl Work {
     fn find(&mut self, named: Named, grant: GrantId, verdict: Verdict) {
         self.bytes += 100;
         self.findings.push(Found { finding: Finding { holder: named.holder, grant, verdict }, named });
+    }
+
+    /// What a row that was not understood says was taken away has ended, whoever holds it and whatever else was read.
+    pub async fn ended(&mut self, desk: &mut impl Desk) -> anyhow::Result<()> {
+        let account = &self.account;
+        let mut ended: Vec<Holding> =
+            self.held.extract_if(|_, held| account.is_ended(&held.reference)).map(|(_, held)| held).collect();
+        ended.sort_by_key(|holding| holding.grant);
+        for Holding { grant, holder, kind, reference, .. } in ended {
+            self.find(Named { holder, kind, reference }, grant, Verdict::Revoked);
+            if self.is_full() {
+                self.settle(desk).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What was not met is gone, if all that was listed was understood; unless that is so much that the source is not to be believed.

@@ -153,6 +153,50 @@ async fn a_list_that_changes_while_it_is_read_was_not_read_whole() {
 }
 
 #[tokio::test]
+async fn an_empty_page_with_a_link_is_not_the_end_of_the_list() {
+    let next = |page| json!({"nextPageUrl": format!("/workflows/?cursor={page}")});
+    let gap = vec![
+        ok(page(0..3, next(1))),
+        ok(page(0..0, next(2))),
+        ok(page(3..5, next(3))),
+        ok(page(0..0, json!({"nextPageUrl": ""}))),
+    ];
+    let (done, items) = listed(gap).await;
+    done.unwrap();
+    assert_eq!(items.len(), 5);
+    let (done, items) = listed(vec![ok(page(0..0, next(1))), ok(page(0..2, json!({"nextPageUrl": ""})))]).await;
+    done.unwrap();
+    assert_eq!(items.len(), 2, "the first page may be empty as well, and a link without anything in it is none");
+    let (done, items) = listed(vec![ok(page(0..3, next(1))), ok(page(0..0, next(2)))]).await;
+    let unlisted = done.unwrap_err();
+    assert_eq!((unlisted.kind, items.len()), (FailureKind::Unreachable, 3));
+    assert!(unlisted.what.contains("empty pages"), "{unlisted}");
+}
+
+#[tokio::test]
+async fn a_list_with_nothing_in_it_was_not_read_unless_the_map_says_so() {
+    let empty = || serve(vec![ok(page(0..0, json!({})))]);
+    let (done, items) = list_with(&empty().await, "allow_private = true").await;
+    let unlisted = done.unwrap_err();
+    assert_eq!((unlisted.kind, items.len()), (FailureKind::Unreachable, 0));
+    assert!(unlisted.what.contains("may_be_empty"), "{unlisted}");
+    let (done, items) = list_with(&empty().await, "allow_private = true\nmay_be_empty = true").await;
+    done.unwrap();
+    assert!(items.is_empty());
+}
+
+#[tokio::test]
+async fn a_workflow_of_another_location_is_wrong() {
+    let workflow =
+        |id: &str, location: Value| json!({"id": id, "name": "x", "status": "active", "locationId": location});
+    let workflows = [workflow("a", json!("loc")), workflow("b", json!("elsewhere")), workflow("c", Value::Null)];
+    let body = json!({"workflows": workflows, "meta": {"nextPageUrl": null}});
+    let (done, items) = listed(vec![ok(body.to_string())]).await;
+    done.unwrap();
+    assert_eq!(items, ["a Living", "page 1, workflow 2: locationId is another location; Refs([b])", "c Living"]);
+}
+
+#[tokio::test]
 async fn a_service_that_knows_of_no_pages_is_asked_once_if_the_map_says_so() {
     let everything =
         || serve_by(|query| (200, "", page(0..if query.contains_key("skip") { 7 } else { 150 }, json!({}))));

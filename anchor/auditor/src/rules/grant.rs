@@ -31,6 +31,7 @@ events! {
     "grant.revoked.v1" => Revoked(Ended), ["reason?"], "it was living; nothing below it lives when the act ends";
     "grant.expired.v1" => Expired(Ended), [], "as revoked; by the city only once its time is over";
     "grant.orphaned.v1" => Orphaned(Ended), [], "as revoked; its source does not know it";
+    "grant.withheld.v1" => Withheld(Which), ["reason?"], "it ended, its source is imported, and the holder has none of that kind and ref";
     "grant.pruned.v1" => Pruned(Which), [], "ended 30 days ago or more";
 }
 
@@ -357,6 +358,14 @@ struct Grant {
     follows: Option<Box<Due>>,
 }
 
+/// A grant that ended.
+#[derive(Debug)]
+struct Gone {
+    at: Time,
+    name: Name,
+    source: Source,
+}
+
 /// What is counted of a holder's living grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Counted {
@@ -386,8 +395,8 @@ pub struct Inventories {
     counts: HashMap<(Holder, Counted), u64>,
     /// What somebody said of what ended since, of each source's: not for importers to undo.
     words: HashMap<Name, HashMap<Source, Word>>,
-    /// Since when; until they are pruned.
-    ended: HashMap<GrantId, Time>,
+    /// Until they are pruned.
+    ended: HashMap<GrantId, Gone>,
     /// From the first grant on, memberships and roles have theirs. Logs that are older than capabilities begin without any.
     kept: bool,
 }

@@ -6,6 +6,7 @@ use chain::Hash;
 use chain::heads::Commitment;
 use chain::rotation::{Retirement, Rotation};
 
+use super::continued::{self, Continued};
 use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
 use super::{Entry, Notes, World, events, signing};
@@ -14,6 +15,7 @@ use crate::keys::Told;
 events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
+    "log.continued.v1" => Continued(Box<Continued>), [], "first of all entries; the checkpoint is one of the log, size and root it names, signed if the policy knows that log; as many entries as it says follow, none of the stream log";
     "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; rotations lead from the signing key to one of the policy's";
@@ -83,18 +85,35 @@ pub struct Denied {
     credential: String,
 }
 
+/// What the log says about something outside of it, which the entries alone cannot show.
+#[derive(Debug)]
+pub enum Claim {
+    Anchored(AnchoredData),
+    Continued(Box<Continued>),
+}
+
 /// The newest anchor that the log speaks of, and the secrets that it names.
 #[derive(Debug, Default)]
 pub struct Anchored {
     last: Option<AnchoredData>,
     secrets: Option<SecretsNamed>,
-    /// Anchors on record at these positions, not yet compared with those that there are.
-    pub claims: Vec<(u64, AnchoredData)>,
+    /// The log that this one continues.
+    pub continued: Option<Box<Continued>>,
+    /// Made at these positions, and not yet compared with what is outside.
+    pub claims: Vec<(u64, Claim)>,
     pub keys: Told,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    continued::not_carried(world.anchored.continued.as_deref(), entry, notes);
     match (event, stream) {
+        (Event::Continued(said), Stream::Log) => {
+            continued::continued(said, entry, notes);
+            if entry.position == 0 {
+                world.anchored.continued = Some(said.clone());
+                world.anchored.claims.push((entry.position, Claim::Continued(said.clone())));
+            }
+        }
         (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
         (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
@@ -137,5 +156,5 @@ fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: 
         format!("anchor {} has another key than its own", data.seq)
     });
     anchored.last = Some(data.clone());
-    anchored.claims.push((entry.position, data.clone()));
+    anchored.claims.push((entry.position, Claim::Anchored(data.clone())));
 }

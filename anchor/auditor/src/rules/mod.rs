@@ -6,6 +6,7 @@
 pub mod act;
 pub mod citizen;
 pub mod city;
+pub mod continued;
 pub mod governance;
 pub mod grant;
 pub mod guild;

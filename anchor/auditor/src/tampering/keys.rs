@@ -190,6 +190,32 @@ fn a_memory_of_the_older_key_goes_on_under_a_policy_of_the_newer() {
 }
 
 #[test]
+fn what_another_place_has_beyond_this_one_is_judged_by_the_same_keys() {
+    let records = city(|_, _| ()).records;
+    let mut own = honest(&[8]);
+    own.files.retain(|path, _| !path.starts_with("anchors/") || path.contains("/00000000000000000000-"));
+    let beside = |other: &Published| {
+        let (dir, also) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        own.write(dir.path());
+        other.write(also.path());
+        let mut options = super::in_folder(dir.path());
+        options.also.push(also.path().to_owned());
+        verify(&options, &|_, _| ()).unwrap()
+    };
+    let report = beside(&honest(&[8]));
+    assert!(report.is_clean(), "{}", report.to_text());
+    let late = |size| if size == 41 { vec![7] } else { by_the_rules(size) };
+    let text = beside(&Published::signed(&records, &SIZES, late, &[8])).to_text();
+    assert!(text.contains("no key that was in force at size 41") && text.contains(" in /"), "{text}");
+    // Beyond what is audited, the policy has to know.
+    let mut longer = city(|_, _| ());
+    longer.act(None).add("log", "log.key_retired.v1", json!({"key": log_key(8).vkey()}));
+    let unknown = |size| if size == 61 { vec![9] } else { by_the_rules(size) };
+    let text = beside(&Published::signed(&longer.records, &[10, 25, 31, 41, 61], unknown, &[8])).to_text();
+    assert!(text.contains("no key that the policy gives signed it"), "{text}");
+}
+
+#[test]
 fn without_the_entries_the_policy_alone_says_whose_keys_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let tree_only = |published: &Published| {

@@ -110,3 +110,39 @@ fn what_was_given_with_limits_is_imported_within_them() {
     assert!(scope.is_within(&slow) && scope.is_within(&burst), "{scope:?}");
     world.check_replay();
 }
+
+#[test]
+fn a_no_that_comes_after_the_end_counts_all_the_same() {
+    let (mut world, owner) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    assert_eq!(world.send_system(found(ann, grant, Verdict::Revoked)), DONE);
+    assert_eq!(world.send(ben, revoke(ann, grant)), Err(Code::NotTheGranter));
+    assert_eq!(world.send(owner, revoke(ann, grant)), DONE);
+    assert_eq!(world.inventory_types(), ["grant.withheld.v1"]);
+    assert_eq!(world.send(owner, revoke(ann, grant)), AGAIN);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld));
+    assert_eq!(world.send(owner, skill(ann, "weld")), DONE, "whoever has the source's authority lifts it");
+
+    // The source flickers, and whoever means to take it away names the grant before: nothing is said to be done that is not.
+    assert_eq!(world.send(world.principal, listed(ben, "weld")), DONE);
+    let first = named(&world, ben, "weld").unwrap();
+    assert_eq!(world.send_system(found(ben, first, Verdict::Gone)), DONE);
+    assert_eq!(world.send(world.principal, listed(ben, "weld")), DONE);
+    assert_eq!(world.send(owner, revoke(ben, first)), Err(Code::GrantExists));
+    world.check_replay();
+}
+
+#[test]
+fn people_do_not_say_what_a_source_has() {
+    let (mut world, owner) = shop();
+    let (ann, coordinator) = (world.human(), world.human());
+    world.set_tier(coordinator, Tier::Coordinator);
+    for holder in [ann, coordinator] {
+        assert_eq!(world.send(coordinator, listed(holder, "weld")), Err(Code::NotTheSourceOwner));
+    }
+    assert_eq!(world.send(owner, listed(ann, "weld")), DONE);
+    let service = world.citizen(CitizenKind::Service);
+    assert_eq!(world.send(service, listed(ann, "mill")), DONE);
+}

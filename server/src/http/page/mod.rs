@@ -88,6 +88,9 @@ async fn look(app: &App, record: &mut OnRecord) -> Result<Value, Problem> {
     if store["lock"].is_object() {
         store["lock"] = with_age(&store["lock"]);
     }
+    if store["time"]["newest"].is_object() {
+        store["time"]["newest"] = with_age(&store["time"]["newest"]);
+    }
     Ok(json!({
         "origin": head.origin,
         "key": city.keys.newest().map(|key| key.vkey()),

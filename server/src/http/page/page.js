@@ -57,7 +57,7 @@ function show() {
   const newest = anchors[anchors.length - 1];
   $("anchored").textContent = newest ? `#${number(newest.seq)}` : "none yet";
   $("store").textContent = told.store ? `${told.store.name}: ${told.store.guarantee}` : "";
-  $("locks").replaceChildren(...lockRows());
+  $("locks").replaceChildren(...lockRows(), timeRow(told.store), ...mirrorRows(told.store));
   // Left alone while nothing is new: whoever looks at an older one is not sent back to the end.
   const marks = JSON.stringify(anchors.map(({ seq, mode }) => [seq, mode]));
   if (marks !== drawn) {
@@ -105,6 +105,21 @@ function lockRows() {
     return row(`Lock of ${store}`, make("b", { class: tone }, lock.verdict), why ? `: ${why}` : "", when);
   });
   return rows.length ? rows : [row("Lock", make("span", { class: "warn" }, "not tried"))];
+}
+
+function timeRow({ time } = {}) {
+  if (!time) return row("Time", make("span", { class: "warn" }, "only this server's own clock"));
+  const { newest, trouble } = time;
+  const seen = newest ? `anchor #${number(newest.seq)} seen ${ago(elapsed(newest.age_seconds))} by ${newest.by}` : "no anchor seen yet";
+  return row("Time", make("span", { class: trouble ? "bad" : newest ? "good" : "warn" }, seen), trouble ? ": the newest anchor has no token" : "");
+}
+
+function mirrorRows({ mirrors } = {}) {
+  return (mirrors ?? []).map(({ name, newest, behind, failing }) => {
+    const tone = failing ? "bad" : behind > 1 ? "warn" : "good";
+    const far = newest === null ? "nothing seen there yet" : `has anchor #${number(newest)}`;
+    return row(`Mirror ${name}`, make("span", { class: tone }, far), behind ? `, ${number(behind)} behind` : "", failing ? ", failing" : "");
+  });
 }
 
 let chosen, drawn;

@@ -26,7 +26,10 @@ pub async fn of_holder(mut asked: Asked) -> Result<Response, Problem> {
     let page = asked.page()?;
     asked.nothing_else()?;
     let holder: HolderId = existing(&asked).await?;
-    let found = grants::of_holder(&mut asked.views().await?, holder, &filter, &page).await?;
+    let mut views = asked.views().await?;
+    let found = grants::of_holder(&mut views, holder, &filter, &page).await?;
+    let found = grants::effective(&mut views, found, now()).await?;
+    drop(views);
     opened::json(&asked, &found).await
 }
 
@@ -36,7 +39,10 @@ pub async fn holders(mut asked: Asked) -> Result<Response, Problem> {
     let page = asked.page()?;
     asked.nothing_else()?;
     let kind: CapabilityKind = asked.path("kind")?;
-    let found = grants::holders(&mut asked.views().await?, kind, &filter, &page).await?;
+    let mut views = asked.views().await?;
+    let found = grants::holders(&mut views, kind, &filter, &page).await?;
+    let found = grants::effective(&mut views, found, now()).await?;
+    drop(views);
     opened::json(&asked, &found).await
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Attenuated, By, DAY, Delegated, DelegationEnded, Ended, Event, Failed, Grant, Granted, Holder, Left, Link,
+    Attenuated, By, DAY, Delegated, DelegationEnded, Ended, Event, Failed, Gone, Grant, Granted, Holder, Left, Link,
     MAX_ACTIONS, MAX_DEPTH, MAX_DESCENDANTS, Name, Scope, Source, Which, Word, hash,
 };
 use crate::rules::act::Due;
@@ -18,12 +18,15 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
     }
     if let Event::Pruned(Which { grant }) = event {
         let ended = world.inventories.ended.remove(grant);
-        let due = ended.is_some_and(|ended| ended.0 + 30 * DAY <= entry.at.0);
+        let due = ended.is_some_and(|ended| ended.at.0 + 30 * DAY <= entry.at.0);
         notes.expect(due, || format!("{grant} is pruned, and did not end 30 days ago"));
         return;
     }
+    if let Event::Withheld(Which { grant }) = event {
+        return withhold(*grant, id, world, notes);
+    }
     let which = match event {
-        Event::Granted(_) | Event::Pruned(_) => return,
+        Event::Granted(_) | Event::Pruned(_) | Event::Withheld(_) => return,
         Event::Delegated(Delegated { grant, .. })
         | Event::DelegationEnded(DelegationEnded { grant, .. })
         | Event::Attenuated(Attenuated { grant, .. })
@@ -59,6 +62,18 @@ pub fn apply(event: &Event, id: Holder, entry: &Entry, world: &mut World, notes:
         }
         _ => change(which, event, entry, world, notes),
     }
+}
+
+/// An actor's no to what had ended already.
+fn withhold(which: GrantId, id: Holder, world: &mut World, notes: &mut Notes) {
+    let Some(Gone { name, source, .. }) = world.inventories.ended.get(&which) else {
+        return notes.add(format!("{which} is withheld, and did not end, or is pruned"));
+    };
+    notes.expect(name.0 == id, || format!("{which} belongs to another inventory"));
+    notes.expect(source.is_imported(), || format!("{which} has no source that would give it again"));
+    let living = world.inventories.names.contains_key(name);
+    notes.expect(!living, || format!("{which} is withheld beside a living grant of the same holder, kind and ref"));
+    world.inventories.words.entry(*name).or_default().insert(*source, Word::Nothing);
 }
 
 fn change(which: GrantId, event: &Event, entry: &Entry, world: &mut World, notes: &mut Notes) {
@@ -287,7 +302,7 @@ fn end(which: GrantId, by: By, entry: &Entry, world: &mut World, notes: &mut Not
     if let Some(above) = grant.parent.and_then(|parent| world.inventories.living.get_mut(&parent)) {
         above.children.remove(&which);
     }
-    world.inventories.ended.insert(which, entry.at);
+    world.inventories.ended.insert(which, Gone { at: entry.at, name: grant.name, source: grant.source });
     let word = match grant.left {
         _ if by == By::Actor => Word::Nothing,
         Some(left) => Word::AtMost(*left),

@@ -224,6 +224,42 @@ fn what_somebody_left_of_a_grant_is_all_that_is_imported_again() {
 }
 
 #[test]
+fn a_no_after_the_end_is_about_what_ended_and_keeps_importers_away() {
+    let ended = |withheld: &dyn Fn(&mut City, &str, &str)| {
+        let (mut city, citizen, _) = City::founded();
+        city.act(None);
+        let grant = imported(&mut city, &citizen);
+        let lost = json!({"grant": grant, "by": "source"});
+        city.act(None).add(&inv(&citizen), "grant.orphaned.v1", lost);
+        city.act(Some(&citizen));
+        withheld(&mut city, &citizen, &grant);
+        (city, citizen)
+    };
+    let no = |city: &mut City, citizen: &str, grant: &str| {
+        city.add(&inv(citizen), "grant.withheld.v1", json!({"grant": grant}));
+    };
+    let (mut again, citizen) = ended(&no);
+    again.clean();
+    again.act(None);
+    imported(&mut again, &citizen);
+    again.refused("is imported again");
+    ended(&|city, citizen, grant| {
+        city.act(None);
+        imported(city, citizen);
+        city.act(Some(citizen));
+        no(city, citizen, grant);
+    })
+    .0
+    .refused("is withheld beside a living grant");
+    let (mut city, citizen, _) = City::founded();
+    city.act(None);
+    let living = imported(&mut city, &citizen);
+    city.act(Some(&citizen));
+    no(&mut city, &citizen, &living);
+    city.refused("is withheld, and did not end");
+}
+
+#[test]
 fn a_source_speaks_only_of_what_it_told_of() {
     let said = |grant: &str, data: Value, kind: &str| {
         let (mut city, citizen, other, given, child) = handed_on(|_| ());

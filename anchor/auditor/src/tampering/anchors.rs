@@ -1,0 +1,142 @@
+//! What anchors of version 2 say, how far apart anchors are, and the same anchors in two places. Time tokens are attacked where there is an authority.
+
+use chain::heads::Commitment;
+
+use super::{SIZES, audit, found, in_folder, log};
+use crate::anchors::{self, Anchor, Time};
+use crate::report::Report;
+use crate::testkit::{City, Published, at};
+use crate::verify;
+
+const HOUR: u64 = 3600;
+
+/// A log that commits to its heads, anchored before and after.
+fn committed(heads: impl Fn(&Anchor, Commitment) -> Option<Commitment>) -> Published {
+    let (mut city, _, _) = City::founded();
+    let before = city.records.len() as u64;
+    let said = Commitment { as_of: before, root: city.heads().root() };
+    city.commit_heads();
+    let mut published = Published::of(&city.records, &[before, before + 1]);
+    published.rechain(|anchor| (anchor.v, anchor.heads) = (2, heads(anchor, said)));
+    published
+}
+
+#[test]
+fn heads_that_the_log_did_not_commit_to_are_found_in_an_anchor() {
+    let honest = committed(|anchor, said| (anchor.seq == 1).then_some(said));
+    let report = audit(&honest);
+    assert!(report.is_clean(), "{}", report.to_text());
+    let words = "it names heads at size";
+    let other = committed(|anchor, said| {
+        (anchor.seq == 1).then_some(Commitment { root: chain::hash::sha256(&[b"other"]), ..said })
+    });
+    assert!(audit(&other).findings.iter().any(|finding| finding.what.contains(words)), "{}", audit(&other).to_text());
+    // The log says it, but only behind what this anchor covers.
+    let early = committed(|anchor, said| (anchor.seq == 0).then_some(said));
+    assert!(audit(&early).findings.iter().any(|finding| finding.what.contains(words)), "{}", audit(&early).to_text());
+}
+
+#[test]
+fn both_versions_stand_in_one_chain_and_the_first_has_nothing_of_the_second() {
+    let said = |change: fn(&mut Anchor)| {
+        let mut published = Published::of(&log().records, &SIZES);
+        published.rechain(change);
+        published
+    };
+    let mixed = said(|anchor| anchor.v = 1 + anchor.seq % 2);
+    assert!(audit(&mixed).is_clean(), "{}", audit(&mixed).to_text());
+    let token = said(|anchor| anchor.time = Some(Time { token: "AA==".to_owned() }));
+    found(&token, "keys that version 1 has not", Some(0));
+    let version = said(|anchor| {
+        if let Some(previous) = &mut anchor.previous {
+            previous.version = Some("x".to_owned());
+        }
+    });
+    found(&version, "keys that version 1 has not", Some(10));
+    let third = said(|anchor| anchor.v = 3);
+    found(&third, "anchor format 3 is unknown", Some(0));
+}
+
+fn anchored_at(seconds: [u64; 4]) -> Report {
+    let mut published = Published::of(&log().records, &SIZES);
+    published.rechain(|anchor| anchor.at = at(seconds[usize::try_from(anchor.seq).unwrap()]));
+    audit(&published)
+}
+
+#[test]
+fn silence_is_measured_and_named() {
+    let start = 100_000;
+    let daily = anchored_at([start, start + 60, start + 60 + 25 * HOUR, start + 50 * HOUR]);
+    assert!(daily.is_clean() && daily.silence.beyond.is_empty(), "{}", daily.to_text());
+    let longest = daily.silence.longest.unwrap();
+    assert_eq!((longest.seconds, longest.from.0, longest.to.0), (25 * HOUR, 1, 2));
+
+    let silent = anchored_at([start, start + 60, start + 61 + 25 * HOUR, start + 300 * HOUR]);
+    assert!(silent.is_clean(), "to have been away is no fault: {}", silent.to_text());
+    let beyond: Vec<_> = silent.silence.beyond.iter().map(|gap| (gap.from.0, gap.to.0)).collect();
+    assert_eq!(beyond, [(1, 2), (2, 3)]);
+    let text = silent.to_text();
+    assert!(text.contains("SILENCE") && text.contains("25 h 0 min 1 s between anchor 1 ("), "{text}");
+    assert!(text.contains("longest gap  274 h") && text.contains("anchors 0 to 3 carry no time"), "{text}");
+}
+
+/// Audits the first, with the second as the other place.
+fn beside(own: &Published, other: &Published) -> Report {
+    let (dir, also) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    own.write(dir.path());
+    other.write(also.path());
+    let mut options = in_folder(dir.path());
+    options.also.push(also.path().to_owned());
+    verify(&options, &|_, _| ()).unwrap()
+}
+
+#[test]
+fn two_places_with_different_anchors_are_two_histories_and_one_with_more_is_named() {
+    let city = log();
+    let all = Published::of(&city.records, &SIZES);
+    let same = beside(&all, &all);
+    assert!(same.is_clean() && same.also[0].contains("has the same anchors up to 3"), "{}", same.to_text());
+
+    // The end of the chain kept back in one of the two places.
+    let mut fewer = Published::of(&city.records, &SIZES);
+    fewer.files.remove(&anchors::key(3, 700)).unwrap();
+    let more = beside(&fewer, &all);
+    assert!(more.is_clean(), "{}", more.to_text());
+    assert!(more.also[0].contains("has MORE: anchors up to 3, the audited folder anchors up to 2"), "{:?}", more.also);
+    let less = beside(&all, &fewer);
+    assert!(less.is_clean() && less.also[0].contains("has less"), "{:?}", less.also);
+
+    // Kept back because it is of another history: the other place's root is compared as well.
+    let mut forked = city.clone();
+    forked.records.truncate(650);
+    let fork = Published::of(&forked.records, &[10, 256, 300, 650]);
+    let mut other_history = city.clone().records;
+    other_history.swap(400, 401);
+    let mut lying = Published::of(&other_history, &SIZES);
+    lying.files.retain(|path, _| path.starts_with("anchors/"));
+    let report = beside(&fewer, &lying);
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.what.contains("the root at size 700 is") && finding.what.contains("in /")),
+        "{}",
+        report.to_text()
+    );
+
+    // Other anchors of the same numbers.
+    let report = beside(&all, &fork);
+    let words = "there are two histories";
+    assert!(report.findings.iter().any(|finding| finding.what.contains(words)), "{}", report.to_text());
+    // What is wrong in the other place is a finding of its own.
+    let mut gap = Published::of(&city.records, &SIZES);
+    gap.files.remove(&anchors::key(1, 256)).unwrap();
+    let report = beside(&all, &gap);
+    assert!(report.findings.iter().any(|finding| finding.what.contains("anchor 1 is missing")), "{}", report.to_text());
+
+    let dir = tempfile::tempdir().unwrap();
+    all.write(dir.path());
+    let mut options = in_folder(dir.path());
+    options.also.push(dir.path().join("nowhere"));
+    assert!(verify(&options, &|_, _| ()).unwrap_err().to_string().contains("there is no folder"));
+}

@@ -1,0 +1,58 @@
+//! What a source says was taken away is taken away here.
+
+use super::*;
+
+#[test]
+fn what_a_table_says_was_revoked_ends_whether_or_not_it_can_be_read() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['edge.sqlite']\n[holders]\n'workspace:gaf' = '{loom}'\n"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path("edge.sqlite"));
+        let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        let columns = "(id text, workspace text, token_type text, token_hash text, created_at, revoked_at)";
+        for table in ["tokens", "workspace_tokens"] {
+            edge.execute(sqlx::AssertSqlSafe(format!("create table {table} {columns}"))).await.unwrap();
+        }
+        for number in 0..10 {
+            let id = format!("t{number}");
+            let row =
+                format!("insert into tokens values ('{id}', 'gaf', 'agent', '{}', 1775120400.5, null)", hash(&id));
+            edge.execute(sqlx::AssertSqlSafe(row)).await.unwrap();
+        }
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "added"), 10);
+
+        edge.execute("update tokens set revoked_at = 1775120400.25 where id = 't1'").await.unwrap();
+        edge.execute("update tokens set revoked_at = 'when' where id = 't2'").await.unwrap();
+        edge.execute("update tokens set revoked_at = x'00', created_at = 'soon' where id = 't3'").await.unwrap();
+        edge.execute("update tokens set revoked_at = '2026-04-03', created_at = 'soon' where id = 't4'").await.unwrap();
+        edge.execute("update tokens set created_at = 'soon' where id = 't5'").await.unwrap();
+        let row = "insert into workspace_tokens select id, workspace, token_type, token_hash, null, -1 from tokens where id = 't6'";
+        edge.execute(row).await.unwrap();
+        let dry = yard.import("d1:tokens", "map.toml", &["--dry-run"], 1);
+        let report = yard.import("d1:tokens", "map.toml", &[], 1);
+        for report in [dry, report] {
+            // Wrong are four rows, and the second one of t6.
+            assert_eq!(counts(&report), json!([0, 4, 5, 0, 0, 0, 5]), "{report}");
+            assert_eq!(number(&report, "unknown"), 1, "of t5 nothing is known: {report}");
+        }
+        let held: Vec<String> = yard.held(&loom, "d1:tokens").await.into_iter().map(|(held, _)| held).collect();
+        assert_eq!(held, ["t0", "t5", "t7", "t8", "t9"]);
+        let again = yard.import("d1:tokens", "map.toml", &[], 1);
+        assert_eq!(counts(&again), json!([0, 4, 0, 0, 0, 0, 5]), "{again}");
+
+        edge.execute("update tokens set workspace = 'elsewhere', revoked_at = 1 where id = 't8'").await.unwrap();
+        edge.execute("update tokens set workspace = 'elsewhere' where id = 't9'").await.unwrap();
+        let report = yard.import("d1:tokens", "map.toml", &[], 1);
+        assert_eq!(counts(&report), json!([0, 2, 1, 0, 0, 2, 5]), "whoever held it: {report}");
+
+        // What says so counts even if nothing is listed to its end.
+        edge.execute("update tokens set revoked_at = '0000-00-00' where id = 't7'").await.unwrap();
+        yard.write(
+            "map.toml",
+            &format!("paths = ['gone.json', 'edge.sqlite']\n[holders]\n'workspace:gaf' = '{loom}'\n"),
+        );
+        let report = yard.import("d1:tokens", "map.toml", &[], 1);
+        assert!(report["unlisted"].is_string() && number(&report, "ended") == 1, "{report}");
+    });
+}
