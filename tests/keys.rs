@@ -19,12 +19,13 @@ use chain::witness::Request;
 use eventlog::testing::ORIGIN;
 use guildhall_tests::courier::{Courier as _, Reply};
 use guildhall_tests::http::Http;
+use guildhall_tests::kept;
 use guildhall_tests::programs::{self, auditor, guildhall};
 use guildhall_tests::server::{Home, Place, Server, status};
 use guildhall_tests::town::Town;
 use guildhall_tests::witness::Witness;
 use guildhall_tests::{Dice, Engine, block_on, tools};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A city that runs.
 struct City {
@@ -475,11 +476,12 @@ async fn submit(witness: &Witness, thief: &SigningKey, more: u64) -> u16 {
     }
 }
 
-/// What the runbook in docs/compromise.md has an operator do, up to the new origin.
+/// What the runbook in docs/compromise.md has an operator do, from the freeze to the new origin.
 #[test]
 fn a_stolen_key_forks_the_log_and_the_last_witnessed_checkpoint_stays_the_truth() {
     block_on(async {
-        let (mut city, witnesses, _) = witnessed().await;
+        let (mut city, mut witnesses, logs) = witnessed().await;
+        let [key]: [VerifierKey; 1] = city.published().try_into().unwrap();
         let position = city.pay("seen by all").await.position();
         until("cosigned", || cosigned(&city) > Some(position)).await;
 
@@ -530,5 +532,53 @@ fn a_stolen_key_forks_the_log_and_the_last_witnessed_checkpoint_stays_the_truth(
         fs::write(out.join("checkpoint"), checkpoint::sign(&forged, &thief)).unwrap();
         let said = programs::run(&auditor(), &arguments).expect(1).stdout;
         assert!(said.contains("the quorum of the policy did not cosign"), "{said}");
+
+        // The city goes on under another name, from what was witnessed last, with a key that the thief does not have.
+        let attester = city.http.ok(&city.town.attester, "/v1/whoami").await["citizen"].as_str().unwrap().to_owned();
+        city.server.stop();
+        let witnessed = city.beside("witnessed.txt");
+        fs::write(&witnessed, note).unwrap();
+        let size = examined.checkpoint.size.to_string();
+        let mut home = kept::successor(Engine::Sqlite, city.home().dir.parent().unwrap(), &[]).await;
+        let (from, trusted) = (city.home().dir.to_str().unwrap(), policy.to_str().unwrap());
+        let what = ["recover", "--new-origin", kept::SUCCESSOR, "--from", from, "--policy", trusted, "--json", "--yes"];
+        let until_when = ["--at", &size, "--checkpoint", witnessed.to_str().unwrap()];
+        let told = home.run(&[&what[..], &until_when].concat()).expect(0).json();
+        assert!(told["witnessed"] == true && told["size"] == examined.checkpoint.size, "{told:#}");
+        let first: Value = serde_json::from_slice(&home.log().await.read(0, 1).await.unwrap()[0].bytes).unwrap();
+        assert_eq!((first["type"].as_str(), &first["data"]["checkpoint"]), (Some("log.continued.v1"), &json!(note)));
+        assert_eq!(first["data"]["origin"], ORIGIN);
+
+        // Witnesses are told the new key; nothing of the old log is cosigned any more.
+        let new = VerifierKey::parse(told["new_key"].as_str().unwrap()).unwrap();
+        policy_of(&logs, &[&new], &[], "quorum none");
+        for witness in &mut witnesses {
+            witness.kill();
+            witness.again();
+            assert_ne!(submit(witness, &thief, 5).await, 200, "the thief is nobody any more");
+        }
+        let both = city.beside("both.policy");
+        policy_of(&both, &[&new, &key], &witnesses, "group both all w1 w2\nquorum both");
+        home.settings.push(("GUILDHALL_WITNESS__POLICY", both.to_str().unwrap().to_owned()));
+        let key = home.run(&["keys", "recover", "--json"]).expect(0).json();
+        let mut server = home.serve();
+        let http = Http::new(&server.base, kept::who(&key));
+        city.town.attester = http.issue_key(&attester).await;
+        let position = city.town.fund(&http, "after the theft", "1").await.position();
+        let cosigned = || {
+            let note = fs::read_to_string(home.dir.join("public/witnessed")).unwrap_or_default();
+            note.lines().nth(1).is_some_and(|size| size.parse::<u64>().unwrap() > position)
+        };
+        until("the new log is cosigned", cosigned).await;
+        home.run(&["anchor", "now"]).expect(0);
+        home.run(&["export", "--out", city.beside("export of two").to_str().unwrap()]).expect(0);
+        server.stop();
+        let (two, both) = (city.beside("export of two"), both.to_str().unwrap());
+        let arguments =
+            ["verify", two.to_str().unwrap(), "--policy", both, "--continues", out.to_str().unwrap(), "--json"];
+        let report = programs::run(&auditor(), &arguments).expect(0).json();
+        let continues = &report["continues"];
+        assert!(continues["signature_checked"] == true && continues["compared"] == true, "{report:#}");
+        assert_eq!(continues["size"], examined.checkpoint.size, "{report:#}");
     });
 }
