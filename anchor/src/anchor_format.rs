@@ -6,6 +6,7 @@ use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
 use chain::heads::Commitment;
+use chain::note::Note;
 use chain::pack::{PackId, packs_between};
 use chain::policy::Policy;
 use chain::tile::{BundleId, TileId, bundles_between, tiles_between};
@@ -157,13 +158,28 @@ pub fn new_files(old: u64, new: u64) -> Vec<String> {
     [tiles, bundles, packs].concat()
 }
 
+/// Reads an anchor, whoever signed its checkpoint.
+pub fn parse(key: &str, bytes: &[u8]) -> Result<Anchor, AnchorError> {
+    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
+    if anchor.is_of_its_version() {
+        Ok(anchor)
+    } else {
+        Err(AnchorError::unreadable(key, format!("it is no anchor of version {}", anchor.v)))
+    }
+}
+
 /// Reads an anchor and opens its checkpoint.
 pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
-    let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
-    if !anchor.is_of_its_version() {
-        return Err(AnchorError::unreadable(key, format!("it is no anchor of version {}", anchor.v)));
-    }
+    let anchor = parse(key, bytes)?;
     let checkpoint =
         checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
     Ok((anchor, checkpoint))
+}
+
+/// The checkpoint that an anchor of this log speaks of, whoever signed it.
+pub fn checkpoint_of(key: &str, bytes: &[u8], origin: &str) -> Result<Checkpoint, AnchorError> {
+    let anchor = parse(key, bytes)?;
+    let note = Note::parse(&anchor.checkpoint).map_err(|error| AnchorError::unreadable(key, error))?;
+    let checkpoint = Checkpoint::parse_text(&note.text).map_err(|error| AnchorError::unreadable(key, error))?;
+    if checkpoint.origin == origin { Ok(checkpoint) } else { Err(AnchorError::unreadable(key, "it is of another log")) }
 }

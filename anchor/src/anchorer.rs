@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
 use chain::heads::Commitment;
-use chain::policy::Policy;
 use eventlog::Recorder;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use crate::anchor_format::{ANCHORED, Anchor, Anchored, Listed, Previous, Time, V
 use crate::error::blocking;
 use crate::files;
 use crate::layout::Layout;
+use crate::signing_keys::SigningKeys;
 use crate::store::{self, Lock, Retention, Store, Written, keys};
 
 /// Files on their way to the store at a time.
@@ -53,7 +53,7 @@ pub struct Keep {
 pub struct Anchorer {
     store: Arc<dyn Store>,
     layout: Layout,
-    policy: Policy,
+    keys: Arc<SigningKeys>,
     recorder: Arc<dyn Recorder>,
     software: String,
     clock: fn() -> String,
@@ -69,7 +69,7 @@ impl Anchorer {
     pub async fn open(
         store: Arc<dyn Store>,
         layout: Layout,
-        policy: Policy,
+        keys: Arc<SigningKeys>,
         recorder: Arc<dyn Recorder>,
         (software, clock, keep_for): (String, fn() -> String, Keep),
         folder: PathBuf,
@@ -77,7 +77,7 @@ impl Anchorer {
         let place = folder.clone();
         let (last, staged) =
             blocking(move || Ok((load(&place.join("last.json"))?, load(&place.join("staged.json"))?))).await?;
-        Ok(Self { store, layout, policy, recorder, software, clock, keep_for, folder, last, staged })
+        Ok(Self { store, layout, keys, recorder, software, clock, keep_for, folder, last, staged })
     }
 
     /// Whether the newest anchor on record was made here, so that the next one can be: it is the last one of this place's memory, or
@@ -160,8 +160,8 @@ impl Anchorer {
         if let Some(staged) = self.staged.clone() {
             self.finish(staged).await?;
         }
-        let checkpoint =
-            checkpoint::open(note, &self.policy).map_err(|error| AnchorError::unreadable("checkpoint", error))?;
+        let checkpoint = checkpoint::open(note, &self.keys.policy())
+            .map_err(|error| AnchorError::unreadable("checkpoint", error))?;
         let (seq, old) = self.last.as_ref().map_or((0, 0), |last| (last.seq + 1, last.size));
         if checkpoint.size < old {
             return Err(AnchorError::Fork(format!("{} entries after {old} were anchored", checkpoint.size)));
@@ -241,7 +241,7 @@ impl Anchorer {
     async fn fetch(&self, key: &str, version: Option<&str>) -> Result<(Anchor, Anchored), AnchorError> {
         let object = self.store.get(key, version).await?;
         let object = object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?;
-        let (anchor, checkpoint) = read(key, &object.bytes, &self.policy)?;
+        let (anchor, checkpoint) = read(key, &object.bytes, &self.keys.policy())?;
         let anchored = self.anchored((key, anchor.seq, &checkpoint), &object.bytes, object.version, object.lock);
         Ok((anchor, anchored))
     }
@@ -276,7 +276,7 @@ impl Anchorer {
 
     /// Everything after staging; every step may already have been done by a run that died.
     async fn finish(&mut self, mut staged: Staged) -> Result<Anchored, AnchorError> {
-        let (anchor, checkpoint) = read(&staged.key, staged.body.as_bytes(), &self.policy)?;
+        let (anchor, checkpoint) = read(&staged.key, staged.body.as_bytes(), &self.keys.policy())?;
         if !staged.written {
             let now = (self.clock)().parse::<Timestamp>();
             let now = now.map_err(|error| AnchorError::unreadable("this server's clock", error))?;

@@ -38,6 +38,9 @@ pub enum AnchorError {
     /// Another process publishes from here.
     #[error("another guildhall runs here: {} is locked", .0.display())]
     Locked(PathBuf),
+    /// A signing key does not sign. Checkpoints wait until it does.
+    #[error(transparent)]
+    Signer(#[from] crate::signer::SignFailure),
     /// A key file is not usable.
     #[error("the key {}: {what}", .path.display())]
     Key { path: PathBuf, what: String },

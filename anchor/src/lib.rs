@@ -7,6 +7,7 @@
 
 mod anchor_format;
 mod anchorer;
+pub mod archive;
 mod error;
 mod export;
 mod files;
@@ -21,7 +22,9 @@ pub mod proof_of_lock;
 mod prover;
 mod publisher;
 mod service;
+pub mod signer;
 mod signing;
+mod signing_keys;
 mod stamping;
 mod startup;
 pub mod store;
@@ -34,7 +37,7 @@ pub mod witness;
 mod witnessing;
 
 pub use anchor_format::{Anchor, Anchored, Listed, Previous, Time};
-pub use anchorer::Keep;
+pub use anchorer::{Keep, now};
 pub use error::AnchorError;
 pub use export::{Exported, export};
 pub use heads::{OnRecord, StreamHeads};
@@ -43,7 +46,8 @@ pub use lock_watch::LockStatus;
 pub use mirror::{Mirror, MirrorStatus};
 pub use on_record::check_store;
 pub use prover::{EntryReceipt, OpenedText, Proved, Prover};
-pub use service::{Config, Service, Status};
+pub use service::{Config, Held, Service, Status, Witnessed};
+pub use signing_keys::{KeyStatus, SigningKeys, is_named};
 pub use stamping::{Seen, TimeSource, TimeStatus};
 pub use startup::{Verdict, compare};
 pub use store::{Directory, Store};

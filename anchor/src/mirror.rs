@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use chain::Hash;
 use chain::hash::sha256;
-use chain::policy::Policy;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,6 +18,7 @@ use crate::anchor_format::{self, Anchor};
 use crate::anchorer::Keep;
 use crate::error::blocking;
 use crate::layout::Layout;
+use crate::signing_keys::SigningKeys;
 use crate::store::{Retention, Store, keys, keys_after};
 
 /// Files on their way to a mirror at a time.
@@ -56,7 +56,7 @@ pub struct Carrier {
     mirror: Mirror,
     first: Arc<dyn Store>,
     layout: Layout,
-    policy: Policy,
+    keys: Arc<SigningKeys>,
     keep_for: Keep,
     clock: fn() -> String,
     /// The key of the newest anchor there. Nothing at all until somebody has looked.
@@ -74,11 +74,11 @@ impl Carrier {
     pub fn new(
         mirror: Mirror,
         first: Arc<dyn Store>,
-        (layout, policy): (Layout, Policy),
+        (layout, keys): (Layout, Arc<SigningKeys>),
         (keep_for, clock): (Keep, fn() -> String),
     ) -> Self {
         let (newest, state) = (Mutex::new(None), watch::Sender::default());
-        Self { mirror, first, layout, policy, keep_for, clock, newest, state }
+        Self { mirror, first, layout, keys, keep_for, clock, newest, state }
     }
 
     /// Beside a first store whose newest anchor is `first`.
@@ -136,14 +136,14 @@ impl Carrier {
                 self.mirror.name
             )));
         }
-        let (anchor, _) = anchor_format::read(&key, &there, &self.policy)?;
+        let (anchor, _) = anchor_format::read(&key, &there, &self.keys.policy())?;
         self.state.send_modify(|state| state.newest = Some(anchor.seq));
         Ok(Some(key))
     }
 
     async fn carry_one(&self, key: &str) -> Result<u64, AnchorError> {
         let bytes = self.expect(self.first.as_ref(), key).await?;
-        let (anchor, _) = anchor_format::read(key, &bytes, &self.policy)?;
+        let (anchor, _) = anchor_format::read(key, &bytes, &self.keys.policy())?;
         let now = (self.clock)().parse::<Timestamp>();
         let now = now.map_err(|error| AnchorError::unreadable("this server's clock", error))?;
         let retention = Retention::from(now, self.keep_for.years, self.keep_for.margin_days)?;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use chain::Hash;
-use chain::checkpoint::{self, Checkpoint};
+use chain::checkpoint::Checkpoint;
 use chain::entry::entry_hash;
-use chain::note::SigningKey;
 use chain::tile::{BundleId, FULL_WIDTH, TileId, TiledHashes};
 use chain::tree::{consistency_proof, verify_consistency};
 use eventlog::{Log, Seat, Stored};
@@ -16,6 +15,7 @@ use crate::files::{self, Pending};
 use crate::growth::Growth;
 use crate::layout::Layout;
 use crate::signing::{Signed, SigningState};
+use crate::signing_keys::SigningKeys;
 
 /// Entries read at a time.
 const CHUNK: usize = 1024;
@@ -28,7 +28,9 @@ pub const OWN_STREAM: &str = "log";
 /// The one who signs. Never reads an entry twice, unless its own files are gone.
 pub struct Publisher {
     log: Log,
-    key: Arc<SigningKey>,
+    keys: Arc<SigningKeys>,
+    /// The policy that is shown.
+    policy: String,
     layout: Layout,
     signing: SigningState,
     growth: Growth,
@@ -48,24 +50,32 @@ impl Publisher {
     /// Takes up where the published files end. When they are gone, they are made again from the log.
     pub async fn open(
         log: Log,
-        key: Arc<SigningKey>,
+        keys: Arc<SigningKeys>,
         layout: Layout,
         signing: SigningState,
-        policy: String,
     ) -> Result<Self, AnchorError> {
         let signed = signing.checkpoint().cloned();
-        let (place, vkey) = (layout.clone(), format!("{}\n", key.vkey()));
-        let growth = blocking(move || {
-            files::replace(&place.place("policy"), policy.as_bytes())?;
-            files::replace(&place.place("vkey"), vkey.as_bytes())?;
-            Ok((restore(&place, signed.as_ref()), place.checkpoint()?))
-        });
+        let place = layout.clone();
+        let growth = blocking(move || Ok((restore(&place, signed.as_ref()), place.checkpoint()?)));
         let ((growth, tip), published) = growth.await?;
         // Nothing is signed before the log was compared with what is known from outside: tiles that continue the signed ones
         // are no proof that the database does.
         let refused = Some("the log was not yet compared with what was signed about it".to_owned());
         let (shown, pending) = (None, Vec::new());
-        let mut publisher = Self { log, key, layout, signing, growth, tip, shown, pending, grown: false, refused };
+        let mut publisher = Self {
+            log,
+            keys,
+            policy: String::new(),
+            layout,
+            signing,
+            growth,
+            tip,
+            shown,
+            pending,
+            grown: false,
+            refused,
+        };
+        publisher.announce().await?;
         // Died between signing and showing: what was signed is shown now. It must not be forgotten, only its file was late.
         let has_files =
             publisher.growth.size() > 0 || publisher.signing.checkpoint().is_some_and(|last| last.size == 0);
@@ -219,9 +229,27 @@ impl Publisher {
         self.refuse_fork(&checkpoint).await?;
         // Sign and swap: the state is durable before anybody sees the note. A crash before this has signed nothing; a crash
         // after it shows the note at the next start, so that whatever was signed also counts.
-        let note = checkpoint::sign(&checkpoint, &self.key);
+        let note = self.keys.sign_checkpoint(&checkpoint).await?;
+        self.announce().await?;
         self.signing.remember(Signed { epoch, note }, checkpoint)?;
         self.grown = false;
+        Ok(())
+    }
+
+    /// Says which keys are in force, when others are than before. A crash before this says it at the next start.
+    async fn announce(&mut self) -> Result<(), AnchorError> {
+        let policy = self.keys.published_policy();
+        if policy == self.policy {
+            return Ok(());
+        }
+        let (layout, text) = (self.layout.clone(), policy.clone());
+        let vkey = self.keys.newest().map(|key| format!("{}\n", key.vkey()));
+        blocking(move || {
+            files::replace(&layout.place("policy"), text.as_bytes())?;
+            vkey.map_or(Ok(()), |vkey| files::replace(&layout.place("vkey"), vkey.as_bytes()))
+        })
+        .await?;
+        self.policy = policy;
         Ok(())
     }
 

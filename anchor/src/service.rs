@@ -3,6 +3,7 @@
 mod anchoring;
 mod config;
 mod heads;
+mod keys;
 mod lock;
 mod mirrors;
 mod place;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chain::checkpoint;
-use chain::note::SigningKey;
 use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use tokio::sync::{Mutex, OnceCell, watch};
@@ -29,22 +29,23 @@ use crate::on_record::OnRecord;
 use crate::prover::Prover;
 use crate::publisher::Publisher;
 use crate::signing::SigningState;
+use crate::signing_keys::SigningKeys;
 use crate::stamping::{Stamping, TimeStatus};
 use crate::startup::{self, Verdict};
 use crate::store::Store;
 use crate::witnessing::{Standing, Witnessing};
-use crate::{AnchorError, files, keys};
+use crate::{AnchorError, files};
 
 use anchoring::Last;
 pub use config::Config;
+pub use keys::{Held, Witnessed};
 pub use status::Status;
 
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
     log: Log,
     config: Config,
-    key: Arc<SigningKey>,
-    policy: Policy,
+    keys: Arc<SigningKeys>,
     layout: Layout,
     store: Arc<dyn Store>,
     /// Taken when something is to be published, after the log was compared with what is known of it. Locked before the two below.
@@ -79,25 +80,23 @@ impl Service {
     pub async fn open(
         config: Config,
         log: Log,
-        key: SigningKey,
+        keys: Arc<SigningKeys>,
         store: Arc<dyn Store>,
         recorder: Arc<dyn Recorder>,
     ) -> Result<Self, AnchorError> {
         let layout = Layout::within(&config.data_dir);
-        let policy = config.policy(&key)?;
-        let (folder, trusted) = (config.data_dir.join("signing"), policy.clone());
+        let policy = keys.policy();
+        let (folder, trusted) = (config.data_dir.join("signing"), Arc::clone(&policy));
         let signing = blocking(move || SigningState::open(&folder, &trusted)).await?;
-        let key = Arc::new(key);
         let witnesses = config.witnesses.as_ref();
-        let text = keys::policy_text(&key, witnesses.map(|witnesses| witnesses.policy.as_str()));
-        let publisher = Publisher::open(log.clone(), Arc::clone(&key), layout.clone(), signing, text).await?;
+        let publisher = Publisher::open(log.clone(), Arc::clone(&keys), layout.clone(), signing).await?;
         forget_unwitnessed(&layout, &policy).await?;
         let witnessing =
-            witnesses.map(|witnesses| Witnessing::start(witnesses, policy.clone(), log.clone(), layout.clone()));
+            witnesses.map(|witnesses| Witnessing::start(witnesses, Arc::clone(&keys), log.clone(), layout.clone()));
         let anchorer = Anchorer::open(
             Arc::clone(&store),
             layout.clone(),
-            policy.clone(),
+            Arc::clone(&keys),
             Arc::clone(&recorder),
             (config.software.clone(), config.clock, config.keep),
             config.data_dir.join("anchoring"),
@@ -105,7 +104,7 @@ impl Service {
         .await?;
         let stamping = Stamping::new(config.time.clone());
         let carry = |mirror: &Mirror| {
-            let (what, how) = ((layout.clone(), policy.clone()), (config.keep, config.clock));
+            let (what, how) = ((layout.clone(), Arc::clone(&keys)), (config.keep, config.clock));
             Carrier::new(mirror.clone(), Arc::clone(&store), what, how)
         };
         let carriers = config.mirrors.iter().map(carry).collect();
@@ -115,8 +114,7 @@ impl Service {
             config,
             lock,
             strays: watch::Sender::default(),
-            key,
-            policy,
+            keys,
             layout,
             store,
             seat: Mutex::new(None),
@@ -144,9 +142,10 @@ impl Service {
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
         let mut publisher = self.publisher.lock().await;
         let signed = publisher.last().map(|last| last.0.clone());
-        let (policy, store) = (&self.policy, self.store.as_ref());
-        let witnessed = self.config.witnessed(policy).await;
-        let verdict = startup::check(&self.log, &self.layout, store, policy, signed.as_ref(), witnessed).await?;
+        self.keys.catch_up().await?;
+        let (policy, store) = (self.keys.policy(), self.store.as_ref());
+        let witnessed = self.config.witnessed(&self.keys).await;
+        let verdict = startup::check(&self.log, &self.layout, store, &policy, signed.as_ref(), witnessed).await?;
         publisher.compared(match &verdict {
             Verdict::Good => None,
             Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
@@ -175,10 +174,11 @@ impl Service {
             }
             note = witnessing.collected(&note);
         }
-        let witnessed = checkpoint::examine(&note, &self.policy).is_ok_and(|examined| examined.witnessed);
-        let witnessed = witnessed && self.policy.quorum.is_some();
+        let policy = self.keys.policy();
+        let witnessed = checkpoint::examine(&note, &policy).is_ok_and(|examined| examined.witnessed);
+        let witnessed = witnessed && policy.quorum.is_some();
         self.publisher.lock().await.show(note.clone(), witnessed).await?;
-        self.standing.lock().await.shows(&self.policy, &note);
+        self.standing.lock().await.shows(&policy, &note);
         Ok(signed)
     }
 
@@ -230,7 +230,8 @@ impl Service {
                 // Said once, not every second.
                 let news = self.trouble.borrow().as_deref() != Some(error.to_string().as_str());
                 if news {
-                    tracing::error!(%error, alarm = error.is_alarming(), what);
+                    let alarm = error.is_alarming() || matches!(error, AnchorError::Signer(_));
+                    tracing::error!(%error, alarm, what);
                 }
                 metrics::counter!("guildhall_anchor_failures_total").increment(1);
                 self.trouble.send_replace(Some(error.to_string()));

@@ -8,7 +8,6 @@
 
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
-use chain::note::SigningKey;
 use chain::policy::Policy;
 use chain::tile::{BundleId, FULL_WIDTH};
 use chain::tree::{Frontier, empty_root, leaf_hash};
@@ -16,7 +15,7 @@ use eventlog::{Failure, Log};
 use serde::Serialize;
 
 use crate::layout::Layout;
-use crate::{AnchorError, Config, Store, anchor_format, signing};
+use crate::{AnchorError, Config, SigningKeys, Store, anchor_format, signing};
 
 /// Hashes read at a time.
 const CHUNK: u64 = 65_536;
@@ -37,15 +36,20 @@ pub(crate) struct Known {
 }
 
 /// The same comparison for a server that does not publish itself, because another one does from the same place.
-pub async fn compare(config: &Config, log: &Log, key: &SigningKey, store: &dyn Store) -> Result<Verdict, AnchorError> {
+pub async fn compare(
+    config: &Config,
+    log: &Log,
+    keys: &SigningKeys,
+    store: &dyn Store,
+) -> Result<Verdict, AnchorError> {
     let layout = Layout::within(&config.data_dir);
-    let policy = config.policy(key)?;
+    let policy = keys.policy();
     let signed = match signing::read(&config.data_dir.join("signing"), &policy) {
         Ok(signed) => signed.map(|(_, checkpoint)| checkpoint),
         Err(AnchorError::Unreadable { path, what }) => return Ok(strange(&path, &what)),
         Err(error) => return Err(error),
     };
-    let witnessed = config.witnessed(&policy).await;
+    let witnessed = config.witnessed(keys).await;
     check(log, &layout, store, &policy, signed.as_ref(), witnessed).await
 }
 

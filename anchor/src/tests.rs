@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod anchors;
+mod archive;
 mod flaky;
 mod heads;
+mod keys;
 mod mirrors;
 mod places;
 mod witnesses;
@@ -28,8 +30,9 @@ use tokio::sync::Mutex;
 
 use crate::files::Pending;
 use crate::growth::Growth;
+use crate::signer::{InMemory, Signer};
 use crate::store::{Kind, Object, Retention, Version, Written};
-use crate::{AnchorError, Config, Directory, Layout, Service, Store, Verdict, keys};
+use crate::{AnchorError, Config, Directory, Layout, Service, SigningKeys, Store, Verdict};
 
 const ORIGIN: &str = "guildhall.example/test";
 
@@ -38,7 +41,22 @@ fn key() -> SigningKey {
 }
 
 fn policy() -> Policy {
-    Policy::parse(&keys::policy_text(&key(), None)).unwrap()
+    crate::keys::policy(&[key().verifier()], None).unwrap()
+}
+
+/// The keys of a log that has this one, and asks nobody to witness.
+async fn held(log: &Log) -> Arc<SigningKeys> {
+    held_by(log, &[7], None).await
+}
+
+/// The keys of these seeds.
+async fn held_by(log: &Log, seeds: &[u8], witnesses: Option<&str>) -> Arc<SigningKeys> {
+    let signers = seeds.iter().map(|seed| signer(*seed)).collect();
+    SigningKeys::open(log, signers, witnesses).await.unwrap()
+}
+
+fn signer(seed: u8) -> Arc<dyn Signer> {
+    Arc::new(InMemory::new(SigningKey::from_seed(ORIGIN, [seed; 32]), "memory"))
 }
 
 /// Version and hash of the last entry of each stream.
@@ -115,7 +133,8 @@ impl Recorder for Pen {
 async fn service(dir: &Path, pen: &Arc<Pen>) -> Service {
     let store = Arc::new(Directory::new(dir.join("store")));
     let recorder: Arc<dyn Recorder> = pen.clone();
-    let service = Service::open(Config::new(dir), pen.log.clone(), key(), store, recorder).await.unwrap();
+    let service =
+        Service::open(Config::new(dir), pen.log.clone(), held(&pen.log).await, store, recorder).await.unwrap();
     assert!(service.publish(true).await.is_err(), "not before the check");
     service.startup_check().await.unwrap();
     service
@@ -216,7 +235,7 @@ async fn a_restart_goes_on_where_the_files_end_whatever_a_crash_left() {
         let again = Service::open(
             Config::new(dir.path()),
             pen.log.clone(),
-            key(),
+            held(&pen.log).await,
             Arc::new(Directory::new(dir.path())),
             pen.clone(),
         )
@@ -280,7 +299,8 @@ async fn a_restored_backup_makes_the_server_read_only_and_names_the_position() {
             Verdict::Good => panic!("a log that is not the signed one was accepted"),
         }
         let store = Directory::new(dir.path().join("store"));
-        let beside = crate::compare(&Config::new(dir.path()), &pen.log, &key(), &store).await.unwrap();
+        let beside =
+            crate::compare(&Config::new(dir.path()), &pen.log, held(&pen.log).await.as_ref(), &store).await.unwrap();
         assert!(matches!(beside, Verdict::ReadOnly { .. }), "a server beside the publisher sees it too");
         let refused = service.publish(true).await.unwrap_err();
         assert!(refused.to_string().contains("signing is refused"), "{refused}");
@@ -335,10 +355,9 @@ async fn published_files_are_compared_and_never_replaced_by_another_log() {
     second.write(400, "z").await;
     let swapped = crate::publisher::Publisher::open(
         second.log.clone(),
-        Arc::new(key()),
+        held(&pen.log).await,
         Layout::within(dir.path()),
         crate::signing::SigningState::open(&other.path().join("signing"), &policy()).unwrap(),
-        keys::policy_text(&key(), None),
     );
     let mut swapped = swapped.await.unwrap();
     swapped.compared(None);
@@ -399,7 +418,9 @@ async fn an_anchor_that_failed_anywhere_is_finished_with_the_same_bytes() {
             puts_left: AtomicI64::new(puts),
             lists: true,
         });
-        let service = Service::open(Config::new(dir.path()), pen.log.clone(), key(), store, pen.clone()).await.unwrap();
+        let service = Service::open(Config::new(dir.path()), pen.log.clone(), held(&pen.log).await, store, pen.clone())
+            .await
+            .unwrap();
         service.startup_check().await.unwrap();
         let result = service.anchor_now().await;
         let staged = fs::read(dir.path().join("anchoring/staged.json"))
@@ -426,7 +447,7 @@ async fn a_store_that_is_away_keeps_a_city_closed_only_where_nothing_else_rememb
     let open = async || {
         let inside = Directory::new(dir.path().join("store"));
         let store = Arc::new(Failing { inside, puts_left: AtomicI64::new(0), lists: false });
-        Service::open(Config::new(dir.path()), pen.log.clone(), key(), store, pen.clone()).await.unwrap()
+        Service::open(Config::new(dir.path()), pen.log.clone(), held(&pen.log).await, store, pen.clone()).await.unwrap()
     };
     let remembers = open().await;
     assert_eq!(remembers.startup_check().await.unwrap(), Verdict::Good);
@@ -486,7 +507,8 @@ async fn the_worker_publishes_and_anchors_by_itself() {
     let mut config = Config::new(dir.path());
     config.checkpoint_every = std::time::Duration::from_millis(20);
     let store = Arc::new(Directory::new(dir.path().join("store")));
-    let service = Arc::new(Service::open(config, pen.log.clone(), key(), store, pen.clone()).await.unwrap());
+    let service =
+        Arc::new(Service::open(config, pen.log.clone(), held(&pen.log).await, store, pen.clone()).await.unwrap());
     service.startup_check().await.unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let worker = tokio::spawn(Arc::clone(&service).run(stopped));

@@ -71,6 +71,7 @@ pub(crate) fn each_text(command: &mut Command, see: &mut dyn FnMut(Subject, &mut
         | Command::IssueKey(_)
         | Command::RotateKey(_)
         | Command::RevokeKey(_)
+        | Command::RecoverKey(_)
         | Command::ProposeParent(_)
         | Command::AcceptChild(_)
         | Command::DetachChild(_)

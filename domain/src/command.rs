@@ -78,6 +78,7 @@ commands! {
     IssueKey = "key.issue", CITY;
     RotateKey = "key.rotate", CITY;
     RevokeKey = "key.revoke", CITY;
+    RecoverKey = "key.recover", CITY;
     FoundGuild = "guild.found", Governed::No("there is no guild yet");
     RenameGuild = "guild.rename", Governed::By(Class::Charter);
     ProposeParent = "guild.propose_parent", Governed::By(Class::Charter);
@@ -179,6 +180,7 @@ pub(crate) fn run(turn: &mut Turn<'_>, command: &Command) -> Result<Outcome, Sto
         Command::IssueKey(c) => crate::key::decide::issue(turn, c),
         Command::RotateKey(c) => crate::key::decide::rotate(turn, c),
         Command::RevokeKey(c) => crate::key::decide::revoke(turn, c),
+        Command::RecoverKey(c) => crate::key::decide::recover(turn, c),
         Command::Deposit(_)
         | Command::Withdraw(_)
         | Command::PlaceHold(_)

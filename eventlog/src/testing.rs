@@ -58,6 +58,24 @@ impl TestDatabase {
     pub fn config(&self) -> LogConfig {
         config(Location::Postgres { url: self.url.clone() })
     }
+
+    /// A new database with everything that is in this one, which nobody may be using.
+    pub async fn copy(&self) -> TestDatabase {
+        let server = server();
+        let name = unique_name("c");
+        let mut admin = connect(&server_url(server, "postgres", "postgres")).await;
+        let sql = format!("create database {name} template {}", self.name);
+        // The last sessions need a moment to go.
+        for attempt in 0.. {
+            match admin.execute(sqlx::raw_sql(AssertSqlSafe(sql.as_str()))).await {
+                Ok(_) => break,
+                Err(error) => assert!(attempt < 100, "{sql}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        close(admin).await;
+        TestDatabase { owner_url: server_url(server, &name, "postgres"), url: server_url(server, &name, ROLE), name }
+    }
 }
 
 /// A migrated log in a new database, with `extra` for guards and views.

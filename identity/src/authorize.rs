@@ -77,9 +77,10 @@ fn authorize_worker(action: &str) -> Result<Permit, Stop> {
     Err(Rejection::new(Code::NotPermitted).detail("not a worker's action").into())
 }
 
-/// What the city's own workers do: the first start, what time alone brings about, and what sources say.
-const WORKERS_OWN: [&str; 8] = [
+/// What the city's own workers do: the first start, letting somebody in again, what time alone brings about, and what sources say.
+const WORKERS_OWN: [&str; 9] = [
     "city.found",
+    "key.recover",
     "guild.expire_proposal",
     "treasury.expire_hold",
     "treasury.expire_transfer",

@@ -1,6 +1,7 @@
 //! Settings: built-in defaults, then one TOML file, then the environment, then flags; later wins, unknown keys are refused.
 
 mod anchor;
+mod signing;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use anchor::{Anchoring, Mirror, S3};
+pub use signing::{External, Signing};
 
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "guildhall.toml";
@@ -23,6 +25,7 @@ const NOT_SETTINGS: &[&str] = &[
     "config",
     "key",
     "master_key",
+    "signing_key",
     "login_password",
     "worm_key_id",
     "worm_secret",
@@ -64,6 +67,7 @@ pub struct Settings {
     pub limits: Limits,
     pub anchor: Anchoring,
     pub witness: Witnessing,
+    pub signing: Signing,
     pub sources: Sources,
 }
 
@@ -190,6 +194,7 @@ impl Default for Settings {
             limits: Limits::default(),
             anchor: Anchoring::default(),
             witness: Witnessing::default(),
+            signing: Signing::default(),
             sources: Sources::default(),
         }
     }
@@ -304,6 +309,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What one file says, whatever the environment says: for settings of another city or another day.
+    pub fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::file_exact(path));
+        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         // What holds the seat to publish must be asked for it now and then.
         anyhow::ensure!(self.anchor.checkpoint_seconds <= 120, "settings: anchor.checkpoint_seconds is at most 120");
@@ -326,6 +339,7 @@ impl Settings {
             anyhow::bail!("settings: {name} must be above zero");
         }
         self.anchor.check()?;
+        self.signing.check()?;
         // The JSON reader itself stops at 128.
         anyhow::ensure!(limits.json_depth <= 100, "settings: limits.json_depth is at most 100");
         anyhow::ensure!(limits.page <= queries::MAX_LIMIT, "settings: limits.page is at most {}", queries::MAX_LIMIT);

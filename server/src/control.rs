@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, Slug};
+use domain::ids::{CitizenId, GrantId, Slug};
 use domain::{Code, Command, Rejection, Time};
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
-use crate::city::{City, DataDir, Open, make_private, open_log};
-use crate::city::{reconciler, unverified};
+use crate::city::{City, DataDir, Open, make_private, open_log, recover_key};
+use crate::city::{reconciler, signing, unverified};
 use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
@@ -47,11 +47,24 @@ pub enum Ask {
         fields: Map<String, Value>,
     },
     Health,
+    /// A new key for somebody who has none that works; without a name for the city's first principal.
+    KeyRecover {
+        citizen: Option<CitizenId>,
+    },
     AnchorNow,
     AnchorStatus,
     AnchorList,
     AnchorAdopt,
     AnchorProve,
+    SigningKeys,
+    SigningKeyNew,
+    SigningKeyRotate {
+        to: Option<String>,
+    },
+    SigningKeyRetire {
+        key: String,
+    },
+    Witnessed,
     Export {
         out: PathBuf,
         with_packs: bool,
@@ -180,10 +193,16 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::Health => {
             Ok(Ending::Done(json!({ "read_only": city.pipeline.read_only(), "views": city.views_reached() })))
         }
+        Ask::KeyRecover { citizen } => recover_key(city, citizen).await,
         Ask::AnchorNow => Ok(Ending::Done(city.anchoring.anchor_now().await?)),
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
         Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),
         Ask::AnchorProve => Ok(Ending::Done(city.anchoring.prove().await?)),
+        Ask::SigningKeys => Ok(Ending::Done(signing::list(city)?)),
+        Ask::SigningKeyNew => Ok(Ending::Done(signing::make(city)?)),
+        Ask::SigningKeyRotate { to } => Ok(Ending::Done(signing::rotate(city, to.as_deref()).await?)),
+        Ask::SigningKeyRetire { key } => Ok(Ending::Done(signing::retire(city, &key).await?)),
+        Ask::Witnessed => Ok(Ending::Done(city.anchoring.witnessed().await?)),
         Ask::AnchorList => Ok(Ending::Done(city.anchoring.list().await?)),
         Ask::Export { out, with_packs } => {
             Ok(Ending::Done(city.anchoring.export(&out, with_packs, on_progress).await?))
@@ -239,7 +258,7 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     let settled = settle_fields(city, credential, asked).await?;
     match settled.problem() {
         Some(problem) => Err(problem),
-        None => Ok(serde_json::to_value(settled.told(city)).unwrap_or_default()),
+        None => Ok(serde_json::to_value(settled.told(city).await).unwrap_or_default()),
     }
 }
 

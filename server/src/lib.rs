@@ -8,5 +8,6 @@ mod demo;
 pub mod http;
 mod importing;
 mod logging;
+mod recovery;
 pub mod serve;
 mod witness;

@@ -30,7 +30,7 @@ async fn a_city_is_founded_once_and_money_moves_through_it() {
     let deposited = town.post(&attester_key, &format!("/treasuries/{treasury}/deposits"), deposit).await.ok();
     let position = deposited.position();
     let receipt: SignedReceipt = serde_json::from_value(deposited.body["receipt"].clone()).unwrap();
-    receipt.verify(&town.open.city.signing_key.verifier()).unwrap();
+    receipt.verify(&town.open.city.keys.newest().unwrap()).unwrap();
     assert!(!deposited.text.contains("dues of May"), "typed text is sealed, also towards its author");
 
     let balances = town.get_after(&founder_key, &format!("/treasuries/{treasury}/balances"), position).await.ok();

@@ -4,7 +4,7 @@
     vectors.py            checks, and names what is missing
     vectors.py --print    prints them as FORMAT.md shows them
 """
-import os, struct, sys
+import json, os, struct, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 import verify
@@ -156,6 +156,16 @@ def vectors():
     second = write(dict(sorted(anchor.items())))
     yield "9.2", f"    {second}"
     yield "9.2", sha(second.encode()).hex()
+
+    new, at = Signer(8, ORIGIN), root(levels, 2)
+    rotation = f"guildhall/key-rotation/v1\n{ORIGIN}\n{log.vkey}\n{new.vkey}\n2\n{b64(at)}\n"
+    by_from, by_to = (b64(signer.private.sign(rotation.encode())) for signer in (log, new))
+    data = {"from": log.vkey, "to": new.vkey, "size": 2, "root": at.hex(), "by_from": by_from, "by_to": by_to}
+    assert json.loads(read("eventlog/chain/vectors/rotation/rotation.json")) == data
+    for line in rotation.splitlines():
+        yield "13.1", f"    {line}"
+    yield "13.1", f"`{by_from}`"
+    yield "13.1", f"`{by_to}`"
 
     salt, key, nonce = b"\1" * 32, b"\2" * 32, b"\3" * 24
     text, subject = "The Weavers", "gld_01M8FWB66HT6NE7E3MPK4FGJHA"

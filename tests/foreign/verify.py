@@ -219,7 +219,7 @@ MAY = {1: {}, 2: {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
 class Export:
     def __init__(self, folder, keys, packs):
         self.folder, self.keys, self.packs, self.sizes = folder, keys, packs, {}
-        self.hashes, self.streams, self.last_at, self.recorded = [], {}, "", []
+        self.hashes, self.streams, self.last_at, self.recorded, self.older = [], {}, "", [], 0
         self.wanted, self.digests = {}, {}
         need(os.path.isdir(folder), "no such folder", folder)
         for base, folders, names in os.walk(folder):
@@ -326,10 +326,10 @@ class Export:
         need(entry["version"] == version + 1, f"version {entry['version']} follows {version} in its stream (2.2)")
         need(prev == before, "prev is not the hash of the version before (2.4)")
         need(entry["at"] >= self.last_at, "at goes back (2.2)")
-        need(entry.get("cause", -1) < position, "a cause that is not before it (2.2)")
+        need(entry.get("cause", -1) < max(position, self.older), "a cause that is not before it (2.2, 14)")
         self.streams[entry["stream"]], self.last_at = (entry["version"], hash_), entry["at"]
-        if entry["type"].startswith("log.anchored.v"):
-            self.recorded.append((position, entry["data"]))
+        if position == 0 and entry["type"] == "log.continued.v1" and is_count(size := entry["data"].get("size")): self.older = size
+        if entry["type"].startswith("log.anchored.v"): self.recorded.append((position, entry["data"]))
 
     def check_tiles(self):
         for level in range(0, len(self.levels), 8):

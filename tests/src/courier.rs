@@ -97,6 +97,7 @@ const ADDRESSES: &[(&str, &str)] = &[
     ("city.define_role", "/roles"),
     ("grant.import", "/holders/{holder}/grants/import"),
     ("grant.revoke", "/holders/{holder}/grants/{grant}/revoke"),
+    ("reputation.attest", "/citizens/{holder}/outcomes"),
     ("citizen.register", "/citizens"),
     ("citizen.suspend", "/citizens/{citizen}/suspend"),
     ("citizen.reinstate", "/citizens/{citizen}/reinstate"),

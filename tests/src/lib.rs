@@ -12,6 +12,7 @@ pub mod days;
 pub mod forger;
 pub mod hall;
 pub mod http;
+pub mod kept;
 pub mod laid;
 pub mod ledger;
 pub mod load;

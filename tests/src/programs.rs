@@ -61,6 +61,11 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
+    /// What it printed, read as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
     /// The end that was expected, or everything that was said.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {

@@ -23,6 +23,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct Home {
     pub dir: PathBuf,
     pub database_url: Option<String>,
+    /// The log's name.
+    pub origin: &'static str,
     /// The same as long as the home is the same, so that callers find a server again.
     pub port: u16,
     /// Settings and secrets that it starts with besides, as variables.
@@ -50,7 +52,7 @@ impl Place {
 
 impl Home {
     pub fn new(dir: PathBuf, database_url: Option<String>) -> Self {
-        Self { dir, database_url, port: free_port(), settings: Vec::new() }
+        Self { dir, database_url, origin: ORIGIN, port: free_port(), settings: Vec::new() }
     }
 
     pub fn base(&self) -> String {
@@ -74,15 +76,15 @@ impl Home {
             Some(url) => Location::Postgres { url: url.clone() },
             None => Location::Sqlite { dir: self.dir.clone() },
         };
-        let config =
-            LogConfig { location, origin: ORIGIN.to_owned(), allow_unsafe: false, allow_owner: false, create: false };
+        let origin = self.origin.to_owned();
+        let config = LogConfig { location, origin, allow_unsafe: false, allow_owner: false, create: false };
         Log::open(config).await.unwrap()
     }
 
     /// The arguments of any subcommand that works on this home.
     pub fn arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
         let mut arguments = command.to_vec();
-        arguments.extend(["--data-dir", self.dir.to_str().unwrap(), "--origin", ORIGIN]);
+        arguments.extend(["--data-dir", self.dir.to_str().unwrap(), "--origin", self.origin]);
         if let Some(url) = &self.database_url {
             arguments.extend(["--database-url", url]);
         }
@@ -252,7 +254,11 @@ pub fn copy_dir(from: &Path, to: &Path) {
         if kind.is_dir() {
             copy_dir(&entry.path(), &target);
         } else if kind.is_file() {
-            std::fs::copy(entry.path(), target).unwrap();
+            match std::fs::copy(entry.path(), target) {
+                // SQLite's side files go when their last reader does, who may be saying goodbye just now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

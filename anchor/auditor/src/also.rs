@@ -1,6 +1,6 @@
 //! The same anchors kept in another place: both must say the same, and one that has more is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -11,18 +11,21 @@ use timestamp::Roots;
 use crate::anchors::{self, Known};
 use crate::checkpoints::Promise;
 use crate::inputs::Folder;
+use crate::keys::{Place, Signed};
 use crate::report::{Check, Finding, Report};
 
-/// Compares the chain of anchors in another folder with the one under audit, and answers with what it promises besides.
+/// Compares the chain of anchors in another folder with the one under audit, and answers with what it promises besides, and what was signed
+/// there and is not here.
 pub fn compare(
     other: &Path,
-    own: &[Known],
+    (own, size): (&[Known], u64),
     (policy, origin, roots): (&Policy, &str, Option<&Roots>),
     report: &mut Report,
-) -> io::Result<Vec<Promise>> {
+) -> io::Result<(Vec<Promise>, Vec<Signed>)> {
     let place = other.display().to_string();
     // It may be of a longer log: nobody says that both folders are from the same hour.
-    let (found, findings) = anchors::chain(&Folder::open(other.to_owned())?, policy, origin, u64::MAX, roots)?;
+    let folder = Folder::open(other.to_owned())?;
+    let (found, findings) = anchors::chain(&folder, policy, origin, u64::MAX, roots)?;
     for finding in findings {
         report.add(Finding::general(Check::Anchor, format!("in {place}, {}", finding.what)));
     }
@@ -44,9 +47,21 @@ pub fn compare(
         std::cmp::Ordering::Greater => format!("{place} has less: {there}, the audited folder {here}"),
     });
     let more = found.iter().filter(|anchor| newest.is_none_or(|newest| anchor.seq > newest));
+    let ours: HashSet<Hash> = own.iter().map(|anchor| anchor.sha256).collect();
+    let mut signed = Vec::new();
+    for anchor in found.iter().filter(|anchor| !ours.contains(&anchor.sha256)) {
+        let whence = format!("{} in {place}", anchor.key);
+        if anchor.size <= size {
+            let note = anchors::note(&folder, &anchor.key)?.unwrap_or_default();
+            signed.push(Signed { size: anchor.size, whence, by: anchor.by.clone(), place: Place::Here(note) });
+        } else if anchor.by.is_empty() {
+            // Which keys there are beyond the audited entries only the policy says.
+            report.add(Finding::general(Check::Anchor, format!("{whence}: no key that the policy gives signed it")));
+        }
+    }
     let promise = |anchor: &Known| {
         let whence = format!("{} in {place}", anchor.key);
         Promise { size: anchor.size, root: anchor.root, whence }
     };
-    Ok(more.map(promise).collect())
+    Ok((more.map(promise).collect(), signed))
 }

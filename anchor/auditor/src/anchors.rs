@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use chain::Hash;
-use chain::checkpoint;
+use chain::checkpoint::Checkpoint;
 use chain::hash::sha256;
 use chain::heads::Commitment;
 use chain::policy::Policy;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use timestamp::{GenTime, Roots};
 
 use crate::inputs::Folder;
+use crate::keys;
 use crate::report::{Check, Finding};
 use crate::survey;
 use crate::times::{self, Seen};
@@ -71,6 +72,10 @@ pub struct Known {
     pub time: Seen,
     /// SHA-256 of the anchor's bytes.
     pub sha256: Hash,
+    /// Fingerprints of the policy's keys that signed its checkpoint.
+    pub by: Vec<Hash>,
+    /// The size of the anchor before it.
+    pub since: u64,
 }
 
 /// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
@@ -83,6 +88,12 @@ pub fn files(folder: &Folder, key: &str) -> io::Result<BTreeMap<String, Hash>> {
     let bytes = folder.read(key)?.unwrap_or_default();
     // What does not parse was found when the chain was checked.
     Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.files).unwrap_or_default())
+}
+
+/// Reads one anchor again, for its note.
+pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
+    let bytes = folder.read(key)?.unwrap_or_default();
+    Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.checkpoint).ok())
 }
 
 /// Checks the chain of anchors: names, order, links, signatures, times. The files they list are checked as the tree grows.
@@ -106,7 +117,7 @@ pub fn chain(
             let what = format!("{}: {what}", path.escape_debug());
             findings.push(Finding::within(Check::Anchor, since, size.max(since + 1), what));
         };
-        let (anchor, checkpoint) = match read(&bytes, policy, origin) {
+        let (anchor, checkpoint, by) = match read(&bytes, policy, origin) {
             Ok(read) => read,
             Err(what) => {
                 fault(what);
@@ -136,7 +147,8 @@ pub fn chain(
         }
         previous = Some((path.clone(), sha256));
         let (seq, at, heads) = (anchor.seq, anchor.at, anchor.heads);
-        known.push(Known { key: path, seq, at, size: checkpoint.size, root: checkpoint.root, heads, time, sha256 });
+        let Checkpoint { size, root, .. } = checkpoint;
+        known.push(Known { key: path, seq, at, size, root, heads, time, sha256, by, since });
     }
     Ok((known, findings))
 }
@@ -159,7 +171,7 @@ fn follows(last: Option<&Known>, anchor: &Anchor, size: u64) -> Vec<String> {
     wrong
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, checkpoint::Checkpoint), String> {
+fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
     chain::canonical::check(bytes).map_err(|error| format!("it is not canonical JSON: {error}"))?;
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| format!("it is not an anchor: {error}"))?;
     let of_version_2 = anchor.heads.is_some()
@@ -173,9 +185,9 @@ fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, checkpoi
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());
     }
-    let opened = checkpoint::open(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
+    let (opened, by) = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
     if anchor.origin != origin || opened.origin != origin {
         return Err("it belongs to another log".to_owned());
     }
-    Ok((anchor, opened))
+    Ok((anchor, opened, by))
 }

@@ -5,8 +5,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use chain::Hash;
-use chain::checkpoint::{self, Checkpoint};
+use chain::checkpoint::Checkpoint;
 use chain::policy::Policy;
+
+use crate::keys::{self, Place, Signed};
 
 /// A size at which somebody signed a root, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,9 +20,14 @@ pub struct Promise {
 }
 
 /// The checkpoint remembered from an earlier audit, if there was one.
-pub fn remembered(path: &Path, policy: &Policy) -> Result<Option<Checkpoint>, String> {
+pub fn remembered(path: &Path, policy: &Policy) -> Result<Option<(Checkpoint, Signed)>, String> {
     match fs::read_to_string(path) {
-        Ok(note) => checkpoint::open(&note, policy).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+        Ok(note) => {
+            let (checkpoint, by) = keys::read(&note, policy).map_err(|error| format!("{}: {error}", path.display()))?;
+            let whence = "the remembered checkpoint".to_owned();
+            let signed = Signed { size: checkpoint.size, whence, by, place: Place::Here(note) };
+            Ok(Some((checkpoint, signed)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }

@@ -2,12 +2,14 @@
 
 use std::io;
 
-use chain::Hash;
+use chain::checkpoint;
 use chain::hash::sha256;
+use chain::policy::Policy;
 
 use crate::anchors::{self, Known};
 use crate::inputs::Folder;
 use crate::report::{Check, Finding};
+use crate::rules::continued::Continued;
 use crate::rules::infrastructure::{AnchoredData, Claim};
 
 /// What the claims are compared with.
@@ -15,8 +17,9 @@ pub struct Outside<'a> {
     pub folder: &'a Folder,
     /// The anchors that are there and can be read, in the order of their keys.
     pub anchors: Vec<Known>,
-    /// SHA-256 of every key that the policy gives for this log.
-    pub keys: Vec<Hash>,
+    pub policy: &'a Policy,
+    pub origin: &'a str,
+    pub size: u64,
 }
 
 impl Outside<'_> {
@@ -26,12 +29,31 @@ impl Outside<'_> {
             Claim::Anchored(data) => {
                 self.anchor(data)?.into_iter().map(|what| Finding::at(Check::Anchor, position, what)).collect()
             }
-            Claim::SigningKey(key) if self.keys.contains(key) => Vec::new(),
-            Claim::SigningKey(_) => {
-                let what = "the signing key that the log names is none that the policy gives for it";
-                vec![Finding::at(Check::Checkpoint, position, what)]
-            }
+            Claim::Continued(said) => self.continued(said),
         })
+    }
+
+    fn continued(&self, said: &Continued) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if said.origin == self.origin {
+            findings.push(Finding::at(Check::Continued, 0, "a log continues another one, and not itself"));
+        }
+        if self.size <= said.carried {
+            let what =
+                format!("it says that {} entries follow, and {} are here", said.carried, self.size.saturating_sub(1));
+            findings.push(Finding::within(Check::Continued, self.size, said.carried + 1, what));
+        }
+        if self.knows(said)
+            && let Err(error) = checkpoint::open(&said.checkpoint, self.policy)
+        {
+            findings.push(Finding::at(Check::Continued, 0, format!("the checkpoint of {}: {error}", said.origin)));
+        }
+        findings
+    }
+
+    /// Whether the policy has a key of the log that is continued.
+    pub fn knows(&self, said: &Continued) -> bool {
+        self.policy.logs.iter().any(|log| log.name() == said.origin)
     }
 
     fn anchor(&self, data: &AnchoredData) -> io::Result<Vec<String>> {

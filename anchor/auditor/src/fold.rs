@@ -15,7 +15,9 @@ use crate::checkpoints::Promise;
 use crate::claims::Outside;
 use crate::entries::{Checked, Run};
 use crate::heads::{Recomputed, Record, key_of};
-use crate::report::{Check, Finding, Report};
+use crate::keys::Keys;
+use crate::report::{Check, Continues, Finding, Report};
+use crate::rules::continued::cause_bound;
 use crate::rules::infrastructure::Claim;
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
@@ -33,6 +35,7 @@ struct Tip {
 /// Everything that is carried from run to run.
 pub struct Fold<'a> {
     outside: Outside<'a>,
+    keys: Keys<'a>,
     report: &'a mut Report,
     promises: Vec<Promise>,
     /// The tree over full runs, as if each were a leaf.
@@ -57,6 +60,7 @@ pub struct Fold<'a> {
 impl<'a> Fold<'a> {
     pub fn new(
         outside: Outside<'a>,
+        keys: Keys<'a>,
         promises: Vec<Promise>,
         with_packs: bool,
         record: Option<Record>,
@@ -65,6 +69,7 @@ impl<'a> Fold<'a> {
         let bounds = Bounds::of(&outside.anchors);
         Self {
             outside,
+            keys,
             bounds,
             report,
             promises,
@@ -222,7 +227,8 @@ impl<'a> Fold<'a> {
         }
         self.last_at = self.last_at.max(entry.at);
         self.bounds.entry(position, entry.at);
-        if let Some(cause) = entry.cause.filter(|cause| *cause >= position) {
+        let bound = cause_bound(self.world.anchored.continued.as_deref(), position);
+        if let Some(cause) = entry.cause.filter(|cause| *cause >= bound) {
             self.report.add(Finding::at(Check::Chain, position, format!("its cause {cause} does not come before it")));
         }
         self.check_heads(&entry);
@@ -232,6 +238,9 @@ impl<'a> Fold<'a> {
         for (position, claim) in self.world.anchored.claims.drain(..) {
             if let Claim::Anchored(data) = &claim {
                 self.bounds.recorded(data.seq, entry.at);
+            }
+            if let Claim::Continued(said) = &claim {
+                self.report.continues = Some(Continues::of(said, self.outside.knows(said)));
             }
             self.outside.check(position, &claim)?.into_iter().for_each(|finding| self.report.add(finding));
         }
@@ -309,6 +318,11 @@ impl<'a> Fold<'a> {
         if !self.meaning_ended {
             self.world.finish(&mut self.notes);
             self.report_notes();
+        }
+        if self.meaning_ended {
+            self.keys.without_entries(self.report);
+        } else {
+            self.keys.judge(&self.world.anchored.keys, self.report.size, self.report)?;
         }
         self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;

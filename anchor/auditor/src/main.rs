@@ -41,6 +41,8 @@ Examples:
       lists the roots of heads that it recomputed, for `auditor stream`
   auditor verify ./export --policy city.policy --time-roots tsa-roots.pem --also /mnt/mirror
       also when others saw the anchors, and whether a mirror has the same
+  auditor verify ./export --policy city.policy --continues ./old
+      a log that goes on under a new name, beside the one it continues
   auditor stream treasury.jsonl --policy city.policy --audited city.heads
   auditor receipt receipt.json --policy city.policy";
 
@@ -75,6 +77,9 @@ enum Command {
         /// Another place that holds the same anchors, such as a mirror: both must agree. May be given more than once
         #[arg(long, value_name = "FOLDER")]
         also: Vec<PathBuf>,
+        /// A folder with the packs of the log that this one continues: every carried entry must be that log's, byte for byte
+        #[arg(long, value_name = "OLD", conflicts_with = "tree_only")]
+        continues: Option<PathBuf>,
         /// Check checkpoints, tree and anchors only, without the entries
         #[arg(long)]
         tree_only: bool,
@@ -107,8 +112,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Verify { dir, policy, json, remember, heads, time_roots, also, tree_only, threads } => {
-            audit(&Options { dir, policy, remember, heads, time_roots, also, tree_only, threads }, json)
+        Command::Verify { dir, policy, json, remember, heads, time_roots, also, continues, tree_only, threads } => {
+            audit(&Options { dir, policy, remember, heads, time_roots, also, continues, tree_only, threads }, json)
         }
         Command::Stream { file, policy, audited } => alone(&file, &policy, audited.as_deref()),
         Command::Rules => {

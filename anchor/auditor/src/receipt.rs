@@ -93,7 +93,7 @@ fn explain_entry(receipt: &EntryReceipt, policy: &Policy) -> Result<String, Unpr
     if proof.index != receipt.position {
         return Err(Unproven("the proof is for another position".to_owned()));
     }
-    let Examined { checkpoint, witnessed, cosigned } =
+    let Examined { checkpoint, witnessed, cosigned, .. } =
         proof.examine(&leaf_hash(&hash.0), policy).map_err(|error| unproven(&error))?;
     if checkpoint.origin != receipt.origin {
         return Err(Unproven("the proof is of another log".to_owned()));

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use chain::Hash;
+use chain::key::VerifierKey;
+use chain::rotation::{Era, fingerprint};
 use serde::Serialize;
 
 use crate::heads::Audited;
+use crate::rules::continued::Continued;
 use crate::silence::Silence;
 use crate::times::Times;
 
@@ -41,6 +45,7 @@ pub enum Check {
     Entry,
     Chain,
     Heads,
+    Continued,
     Meaning,
 }
 
@@ -56,6 +61,7 @@ impl Check {
             Self::Entry => "entry",
             Self::Chain => "chain",
             Self::Heads => "heads",
+            Self::Continued => "continued",
             Self::Meaning => "meaning",
         }
     }
@@ -95,6 +101,71 @@ pub struct Total {
     pub scale: u8,
 }
 
+/// A key that the log was signed with, as the log's own rotations tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SigningKey {
+    /// Missing where the log only names its fingerprint, and the policy does not give it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vkey: Option<String>,
+    pub fingerprint: Hash,
+    /// The sizes at which its signature counts: the first, and one past the last.
+    pub from: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Whether the policy gives it. If not, one that it gives has signed for it.
+    pub in_policy: bool,
+}
+
+impl SigningKey {
+    pub fn of(era: &Era, policy: &[VerifierKey]) -> Self {
+        let given = policy.iter().find(|key| fingerprint(&key.vkey()) == era.fingerprint);
+        Self {
+            vkey: era.key.as_ref().or(given).map(VerifierKey::vkey),
+            fingerprint: era.fingerprint,
+            from: era.from,
+            until: era.until,
+            in_policy: given.is_some(),
+        }
+    }
+
+    fn words(&self) -> String {
+        let name = self.vkey.clone().unwrap_or_else(|| format!("sha256 {}", self.fingerprint));
+        let sizes = match self.until {
+            Some(until) => format!("sizes {} to {}", self.from, until.saturating_sub(1)),
+            None => format!("from size {} on", self.from),
+        };
+        let given = if self.in_policy { "" } else { "; not in the policy: a rotation leads to it" };
+        format!("{name}, {sizes}{given}")
+    }
+}
+
+/// What a log says about the one it continues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Continues {
+    pub origin: String,
+    pub size: u64,
+    pub root: String,
+    pub carried: u64,
+    /// Whether the policy gives a key of that log, by which its checkpoint was checked.
+    pub signature_checked: bool,
+    /// Whether the entries were compared with those of that log.
+    pub compared: bool,
+}
+
+impl Continues {
+    pub fn of(said: &Continued, signature_checked: bool) -> Self {
+        let Continued { origin, size, root, carried, .. } = said;
+        let (origin, root) = (origin.clone(), root.to_string());
+        Self { origin, size: *size, root, carried: *carried, signature_checked, compared: false }
+    }
+
+    fn line(&self) -> String {
+        let signed = if self.signature_checked { "its signature holds" } else { "the policy has no key of it" };
+        let compared = if self.compared { "compared with it" } else { "not compared with it (--continues)" };
+        format!("{} at size {} ({signed}); {} entries carried, {compared}", self.origin, self.size, self.carried)
+    }
+}
+
 /// The outcome of an audit.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -119,7 +190,12 @@ pub struct Report {
     /// Entries whose bytes were checked.
     pub entries: u64,
     pub streams: u64,
+    /// The log that this one continues, if it says that it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
     pub heads: Audited,
+    /// Oldest first; none where the log does not name its key.
+    pub signing_keys: Vec<SigningKey>,
     /// Entries whose meaning was checked: up to the first that could not be read.
     pub understood: u64,
     pub money: BTreeMap<String, Total>,
@@ -212,6 +288,13 @@ impl Report {
             None => "no root of theirs was recomputed: no stream can be proved alone".to_owned(),
         };
         line("heads", &heads);
+        // One key that the policy gives is what everybody expects.
+        for key in self.signing_keys.iter().filter(|key| self.signing_keys.len() > 1 || !key.in_policy) {
+            line("signed by", &key.words());
+        }
+        if let Some(continues) = &self.continues {
+            line("continues", &continues.line());
+        }
         if let Some(size) = self.remembered {
             line("remembered", &format!("continues the audit up to {size}"));
         }

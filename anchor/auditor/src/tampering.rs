@@ -4,7 +4,9 @@
 
 mod anchors;
 mod claims;
+mod continued;
 mod files;
+mod keys;
 
 use chain::pack::OwnedRecord;
 use chain::tile;

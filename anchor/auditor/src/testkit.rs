@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use chain::Hash;
-use chain::checkpoint::{self, Checkpoint};
+use chain::checkpoint::Checkpoint;
 use chain::entry::{self, Entry, entry_hash};
 use chain::hash::sha256;
 use chain::heads::{Commitment, Head, Heads};
@@ -230,16 +230,26 @@ pub fn leg(account: &str, amount: &str) -> Value {
 /// A published log: every file by its path.
 pub struct Published {
     pub files: BTreeMap<String, Vec<u8>>,
-    key: SigningKey,
+    /// Who signs a checkpoint of this size.
+    signers: fn(u64) -> Vec<u8>,
+}
+
+/// The log's key of this seed.
+pub fn log_key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(ORIGIN, [seed; 32])
 }
 
 impl Published {
     /// Publishes these records at each of these sizes, with an anchor for each.
     pub fn of(records: &[OwnedRecord], sizes: &[u64]) -> Self {
-        let key = SigningKey::from_seed(ORIGIN, [7; 32]);
-        let mut published = Self { files: BTreeMap::new(), key };
-        let policy = format!("log {}\nquorum none\n", published.key.vkey());
-        published.put("policy", policy.into_bytes());
+        Self::signed(records, sizes, |_| vec![7], &[7])
+    }
+
+    /// The same, signed at each size by the keys of these seeds, under a policy that gives those of others.
+    pub fn signed(records: &[OwnedRecord], sizes: &[u64], signers: fn(u64) -> Vec<u8>, trusted: &[u8]) -> Self {
+        let mut published = Self { files: BTreeMap::new(), signers };
+        let logs: String = trusted.iter().map(|seed| format!("log {}\n", log_key(*seed).vkey())).collect();
+        published.put("policy", format!("{logs}quorum none\n").into_bytes());
         let mut previous = None;
         let mut old = 0;
         for (seq, size) in sizes.iter().enumerate() {
@@ -287,7 +297,9 @@ impl Published {
             let records: Vec<_> = records[run(id.index, id.width)].iter().map(OwnedRecord::as_record).collect();
             files.insert(id.path(), pack::encode(&records));
         }
-        let note = checkpoint::sign(&Checkpoint { origin: ORIGIN.to_owned(), size, root: frontier.root() }, &self.key);
+        let text = Checkpoint { origin: ORIGIN.to_owned(), size, root: frontier.root() }.to_text();
+        let lines: String = (self.signers)(size).iter().map(|seed| log_key(*seed).sign(&text)).collect();
+        let note = format!("{text}\n{lines}");
         files.insert("checkpoint".to_owned(), note.into_bytes());
         self.files.extend(files.clone());
         files

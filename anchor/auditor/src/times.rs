@@ -218,7 +218,18 @@ mod tests {
         let time = |later: i64| Time((signed(seen.unix_seconds()) + later) * 1_000_000);
         let (root, sha256) = (sha256(&[b"root"]), sha256(&[b"anchor"]));
         let (key, at, time_of_it) = ("anchors/0".to_owned(), seen.to_string(), Seen::At(seen, "CN=x".to_owned()));
-        let known = [Known { key, seq: 0, at, size: 10, root, heads: None, time: time_of_it, sha256 }];
+        let known = [Known {
+            key,
+            seq: 0,
+            at,
+            size: 10,
+            root,
+            heads: None,
+            time: time_of_it,
+            sha256,
+            by: Vec::new(),
+            since: 0,
+        }];
         let (mut bounds, mut report) = (Bounds::of(&known), Report::default());
         bounds.entry(8, time(1_000_000));
         bounds.entry(9, time(covered));

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chain::checkpoint::{self, Examined};
-use chain::hash::sha256;
 use chain::policy::Policy;
+use chain::rotation::fingerprint;
 use chain::tree::empty_root;
 use timestamp::Roots;
 
@@ -17,10 +17,12 @@ use crate::also;
 use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
+use crate::continues;
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
+use crate::keys::{Keys, Place, Signed};
 use crate::report::{Check, Finding, Report};
 use crate::silence::Silence;
 use crate::survey;
@@ -41,6 +43,8 @@ pub struct Options {
     pub time_roots: Option<PathBuf>,
     /// Other places that hold the same anchors: a mirror, a former export.
     pub also: Vec<PathBuf>,
+    /// A folder of the log that this one continues, to compare the entries with.
+    pub continues: Option<PathBuf>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -60,6 +64,8 @@ pub enum CouldNotCheck {
     Roots { path: String, what: String },
     #[error("there is no folder {0}")]
     NoFolder(String),
+    #[error("{0} is not there: --continues takes a folder with the packs of the log that is continued")]
+    NothingContinued(String),
     #[error("the remembered checkpoint {0}")]
     Memory(String),
     #[error("reading failed: {0}")]
@@ -95,7 +101,8 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
             let trust = (&policy, roots.as_ref());
-            record = check(options, &folder, trust, &examined, remembered.as_ref(), &mut report, progress)?;
+            record = check(options, &folder, trust, (&examined, &note), remembered, &mut report, progress)?;
+            compare(options, &folder, &policy, examined.checkpoint.size, &mut report)?;
         }
     }
     report.conclude();
@@ -133,8 +140,8 @@ fn check(
     options: &Options,
     folder: &Folder,
     (policy, roots): (&Policy, Option<&Roots>),
-    examined: &Examined,
-    remembered: Option<&checkpoint::Checkpoint>,
+    (examined, note): (&Examined, &str),
+    remembered: Option<(checkpoint::Checkpoint, Signed)>,
     report: &mut Report,
     progress: &dyn Fn(u64, u64),
 ) -> io::Result<Option<Record>> {
@@ -160,12 +167,27 @@ fn check(
         root: anchor.root,
         whence: anchor.key.clone(),
     }));
-    if let Some(memory) = remembered {
-        remembered_fits(memory, head, report);
+    let mut signed: Vec<Signed> = vec![Signed {
+        size: head.size,
+        whence: "the checkpoint".to_owned(),
+        by: examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect(),
+        place: Place::Here(note.to_owned()),
+    }];
+    signed.extend(anchors.iter().map(|anchor| Signed {
+        size: anchor.size,
+        whence: anchor.key.clone(),
+        by: anchor.by.clone(),
+        place: Place::Anchor { key: anchor.key.clone(), since: anchor.since },
+    }));
+    if let Some((memory, by)) = remembered {
+        remembered_fits(&memory, head, report);
+        signed.extend((memory.origin == head.origin && memory.size <= head.size).then_some(by));
         promises.push(Promise { size: memory.size, root: memory.root, whence: "the remembered checkpoint".to_owned() });
     }
     for other in &options.also {
-        promises.extend(also::compare(other, &anchors, (policy, &head.origin, roots), report)?);
+        let (more, there) = also::compare(other, (&anchors, head.size), (policy, &head.origin, roots), report)?;
+        promises.extend(more);
+        signed.extend(there);
     }
     promises.retain(|promise| promise.size <= head.size);
     for promise in promises.iter().filter(|promise| promise.size == 0 && promise.root != empty_root()) {
@@ -183,12 +205,12 @@ fn check(
         anchored,
         with_packs: !options.tree_only,
     };
-    let keys = policy.logs.iter().filter(|key| key.name() == head.origin);
-    let keys = keys.map(|key| sha256(&[key.vkey().as_bytes()])).collect();
-    let outside = Outside { folder, anchors, keys };
+    let trusted = policy.logs.iter().filter(|key| key.name() == head.origin).cloned().collect();
+    let keys = Keys { folder, trusted, signed };
+    let outside = Outside { folder, anchors, policy, origin: &head.origin, size: head.size };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
-    let mut fold = Fold::new(outside, promises, !options.tree_only, record, report);
+    let mut fold = Fold::new(outside, keys, promises, !options.tree_only, record, report);
     run(&job, options.threads, &mut |run| {
         let done = run.index * u64::from(FULL) + u64::from(run.width);
         fold.take(run)?;
@@ -196,6 +218,33 @@ fn check(
         Ok(())
     })?;
     fold.finish()
+}
+
+/// Compares the log with the one that it says it continues, if that one is at hand.
+fn compare(
+    options: &Options,
+    folder: &Folder,
+    policy: &Policy,
+    size: u64,
+    report: &mut Report,
+) -> Result<(), CouldNotCheck> {
+    let Some(path) = &options.continues else { return Ok(()) };
+    let old = Folder::open(path.clone())?;
+    if !old.has("pack") {
+        return Err(CouldNotCheck::NothingContinued(path.join("pack").display().to_string()));
+    }
+    match continues::said(folder, size)? {
+        None => report.add(Finding::at(Check::Continued, 0, "this log does not say that it continues another one")),
+        Some(said) => {
+            continues::compare((folder, size), &old, &said, policy)?
+                .into_iter()
+                .for_each(|finding| report.add(finding));
+            if let Some(continues) = &mut report.continues {
+                continues.compared = true;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoint, report: &mut Report) {

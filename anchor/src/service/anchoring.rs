@@ -55,13 +55,14 @@ impl Service {
             if !know || paused || self.since_last() < every || self.published().await == 0 {
                 continue;
             }
+            let before = self.newest();
             // What says that the last one was written is covered by the next, also when nothing else has grown.
             if self.publish(true).await.is_err() {
                 continue;
             }
             // Before the anchor, so that its checkpoint covers them. Without them it is still an anchor.
             let _ = self.commit_heads().await;
-            let anchored = self.anchor_published().await.is_ok();
+            let anchored = self.anchor_unless_others_did(before).await.is_ok();
             failed_at = (!anchored).then(Instant::now);
             grown &= !anchored;
         }
@@ -104,7 +105,7 @@ impl Service {
         drop(on_record);
         let mut strays = Vec::new();
         if let Some((key, found)) = self.note_anchoring(found)? {
-            if let Ok((anchor, _)) = anchor_format::read(&key, &found.bytes, &self.policy) {
+            if let Ok((anchor, _)) = anchor_format::read(&key, &found.bytes, &self.keys.policy()) {
                 self.stamping.found(&anchor);
             }
             strays = found.strays;
@@ -117,8 +118,24 @@ impl Service {
         Ok(())
     }
 
+    /// The number of the newest anchor that is known here.
+    fn newest(&self) -> Option<u64> {
+        self.anchored.borrow().map(|last| last.seq)
+    }
+
+    /// While this one waited for its turn, somebody may have been given the anchor that was due.
+    async fn anchor_unless_others_did(&self, before: Option<u64>) -> Result<(), AnchorError> {
+        let _alone = self.alone.lock().await;
+        if self.newest() == before { self.anchor_alone().await.map(drop) } else { Ok(()) }
+    }
+
     async fn anchor_published(&self) -> Result<Anchored, AnchorError> {
         let _alone = self.alone.lock().await;
+        self.anchor_alone().await
+    }
+
+    /// Only for who holds `alone`.
+    async fn anchor_alone(&self) -> Result<Anchored, AnchorError> {
         let anchored = self.try_anchor().await;
         if let Ok(anchored) = &anchored {
             metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));

@@ -3,15 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chain::note::SigningKey;
-use chain::policy::Policy;
-
 use crate::anchorer::{self, Keep};
 use crate::mirror::Mirror;
+use crate::signing_keys::SigningKeys;
 use crate::stamping::TimeSource;
 use crate::startup::Known;
 use crate::witnessing::{self, Witnesses};
-use crate::{AnchorError, keys};
 
 /// A city that does nothing says so once a day.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,15 +58,10 @@ impl Config {
         }
     }
 
-    /// Trusts this key for the log, and the witnesses that are asked.
-    pub fn policy(&self, key: &SigningKey) -> Result<Policy, AnchorError> {
-        keys::policy(key, self.witnesses.as_ref().map(|witnesses| witnesses.policy.as_str()))
-    }
-
     /// What the witnesses that answer have cosigned.
-    pub(crate) async fn witnessed(&self, policy: &Policy) -> Vec<Known> {
+    pub(crate) async fn witnessed(&self, keys: &SigningKeys) -> Vec<Known> {
         match &self.witnesses {
-            Some(witnesses) => witnessing::held(witnesses, policy).await,
+            Some(witnesses) => witnessing::held(witnesses, keys).await,
             None => Vec::new(),
         }
     }

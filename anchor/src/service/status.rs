@@ -54,7 +54,7 @@ impl Service {
             unwitnessed_seconds: standing.unwitnessed_for().map(|time| time.as_secs()),
             witnesses: self.witnesses(),
             origin: self.log.origin().to_owned(),
-            vkey: self.key.vkey(),
+            vkey: self.keys.newest().map(|key| key.vkey()).unwrap_or_default(),
             published,
             size: self.log.head().await?.size,
             anchored,

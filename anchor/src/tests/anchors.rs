@@ -13,12 +13,12 @@ use timestamp::{Answered, Fault, Stamp};
 use tokio::sync::{Notify, watch};
 
 use super::flaky::{Fails, Flaky};
-use super::{Pen, key, policy, published, service};
+use super::{Pen, held, key, policy, published, service};
 use crate::anchor_format::{self, new_files};
 use crate::{Anchor, AnchorError, Authority, Config, Directory, Service, Store, TimeFailure, TimeSource, Verdict};
 
 async fn open(config: Config, pen: &Arc<Pen>, store: Arc<dyn Store>) -> Result<Service, AnchorError> {
-    let service = Service::open(config, pen.log.clone(), key(), store, pen.clone()).await?;
+    let service = Service::open(config, pen.log.clone(), held(&pen.log).await, store, pen.clone()).await?;
     match service.startup_check().await? {
         Verdict::Good => Ok(service),
         Verdict::ReadOnly { reason, .. } => panic!("{reason}"),
@@ -190,6 +190,33 @@ async fn nobody_waits_for_the_authority() {
     assert!(!anchoring.is_finished());
     away.go.notify_one();
     assert_eq!(anchoring.await.unwrap().unwrap().seq, 0);
+}
+
+#[tokio::test]
+async fn an_anchor_that_was_asked_for_while_one_was_due_is_that_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    pen.write(5, "a").await;
+    let away = Arc::new(Away { hangs: true, go: Notify::new() });
+    let time = Some(TimeSource { authority: away.clone(), required: false });
+    let config = Config { time, checkpoint_every: Duration::from_millis(20), ..Config::new(dir.path()) };
+    let service = Arc::new(open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap());
+    let asking = Arc::clone(&service);
+    let asked = tokio::spawn(async move { asking.anchor_now().await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A start: nothing was anchored yet, so one is due. It waits for its turn.
+    let (stop, stopped) = watch::channel(false);
+    let worker = tokio::spawn(Arc::clone(&service).run(stopped));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!asked.is_finished());
+    for _ in 0..50 {
+        away.go.notify_one();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(asked.await.unwrap().unwrap().seq, 0);
+    stop.send_replace(true);
+    worker.await.unwrap();
+    assert_eq!(chain_in(&dir.path().join("store")).len(), 1);
 }
 
 /// A store that fails at call k of an anchor, for all k, and is there again afterwards: one chain, no number twice, all of it on record.

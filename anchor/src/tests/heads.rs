@@ -12,7 +12,7 @@ use chain::heads::{Commitment, Head, Heads, key as key_of};
 use eventlog::{Failure, Log, Recorder};
 use serde_json::{Value, json};
 
-use super::{Pen, key, published, service};
+use super::{Pen, held, published, service};
 use crate::heads::StreamHeads;
 use crate::heads::state::{Saved, State};
 use crate::{AnchorError, Config, Directory, Layout, Service};
@@ -215,7 +215,9 @@ async fn what_was_saved_and_not_said_is_said_the_next_time_and_anchors_go_on_mea
         // Each time a new process, as after a crash between the two.
         let store = Arc::new(Directory::new(dir.path().join("store")));
         let service =
-            Service::open(Config::new(dir.path()), pen.log.clone(), key(), store, recorder.clone()).await.unwrap();
+            Service::open(Config::new(dir.path()), pen.log.clone(), held(&pen.log).await, store, recorder.clone())
+                .await
+                .unwrap();
         service.startup_check().await.unwrap();
         service.anchor_now().await.unwrap();
         assert_eq!(all_are_right(&pen.log).await, commits);
@@ -253,7 +255,8 @@ async fn another_place_goes_on_with_newer_commitments_whatever_files_it_has() {
     let pen = Pen::open(dir.path()).await;
     let open = async |place: &Path| {
         let store = Arc::new(Directory::new(dir.path().join("store")));
-        let service = Service::open(Config::new(place), pen.log.clone(), key(), store, pen.clone()).await.unwrap();
+        let service =
+            Service::open(Config::new(place), pen.log.clone(), held(&pen.log).await, store, pen.clone()).await.unwrap();
         service.startup_check().await.unwrap();
         service
     };

@@ -9,15 +9,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::flaky::{Fails, Flaky};
-use super::{Pen, key, policy, service};
+use super::{Pen, held, policy, service};
 use crate::mirror::Carrier;
 use crate::{AnchorError, Config, Directory, Layout, Mirror, Service, Store};
 
-fn carrier(dir: &Path, store: Arc<dyn Store>) -> Carrier {
+async fn carrier(dir: &Path, pen: &Pen, store: Arc<dyn Store>) -> Carrier {
     let config = Config::new(dir);
     let mirror = Mirror { name: "other-owner".to_owned(), store };
     let first = Arc::new(Directory::new(dir.join("store")));
-    Carrier::new(mirror, first, (Layout::within(dir), policy()), (config.keep, config.clock))
+    Carrier::new(mirror, first, (Layout::within(dir), held(&pen.log).await), (config.keep, config.clock))
 }
 
 /// Every file below a folder.
@@ -54,7 +54,7 @@ async fn anchored(dir: &Path) -> Arc<Pen> {
 #[tokio::test]
 async fn a_mirror_killed_after_any_call_goes_on_where_it_was_and_misses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    anchored(dir.path()).await;
+    let pen = anchored(dir.path()).await;
     // Not everything is where it was published: what is gone comes from the first store.
     fs::remove_file(dir.path().join("packs/pack/000")).unwrap();
     for how in [Fails::Before, Fails::After] {
@@ -62,7 +62,7 @@ async fn a_mirror_killed_after_any_call_goes_on_where_it_was_and_misses_nothing(
         let mut cut = 0;
         for calls in 1.. {
             let store = Arc::new(Flaky::failing_after(Directory::new(&place), calls, how));
-            let carrier = carrier(dir.path(), store.clone());
+            let carrier = carrier(dir.path(), &pen, store.clone()).await;
             if carrier.carry().await.is_ok() {
                 break;
             }
@@ -91,7 +91,8 @@ async fn a_mirror_that_is_down_delays_nothing_and_is_behind_until_it_is_back() {
         ..Config::new(dir.path())
     };
     let store = Arc::new(Directory::new(dir.path().join("store")));
-    let service = Arc::new(Service::open(config, pen.log.clone(), key(), store, pen.clone()).await.unwrap());
+    let service =
+        Arc::new(Service::open(config, pen.log.clone(), held(&pen.log).await, store, pen.clone()).await.unwrap());
     service.startup_check().await.unwrap();
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(Arc::clone(&service).carry_to_mirrors(stopped));
@@ -125,11 +126,11 @@ async fn a_mirror_that_is_down_delays_nothing_and_is_behind_until_it_is_back() {
 #[tokio::test]
 async fn a_mirror_of_another_history_is_not_written_to() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    anchored(dir.path()).await;
+    let pen = anchored(dir.path()).await;
     anchored(other.path()).await;
     let there = other.path().join("store");
     let before = files(&there);
-    let carrier = carrier(dir.path(), Arc::new(Directory::new(&there)));
+    let carrier = carrier(dir.path(), &pen, Arc::new(Directory::new(&there))).await;
     let refused = carrier.carry().await.unwrap_err();
     assert!(refused.is_alarming() && refused.to_string().contains("another history"), "{refused}");
     assert!(carrier.status(Some(2)).trouble.unwrap().contains("another history"));
@@ -139,14 +140,15 @@ async fn a_mirror_of_another_history_is_not_written_to() {
 #[tokio::test]
 async fn what_no_longer_is_what_was_anchored_is_not_carried() {
     let dir = tempfile::tempdir().unwrap();
-    anchored(dir.path()).await;
+    let pen = anchored(dir.path()).await;
     for place in ["packs", "store"] {
         let path = dir.path().join(place).join("pack/000");
         fs::remove_file(&path).unwrap();
         fs::write(&path, "something else").unwrap();
     }
     let mirror = dir.path().join("mirror");
-    let refused = carrier(dir.path(), Arc::new(Directory::new(&mirror))).carry().await.unwrap_err();
+    let carrier = carrier(dir.path(), &pen, Arc::new(Directory::new(&mirror))).await;
+    let refused = carrier.carry().await.unwrap_err();
     assert!(matches!(refused, AnchorError::Store(_)) && refused.to_string().contains("pack/000"), "{refused}");
     assert!(files(&mirror).keys().filter(|key| key.starts_with("anchors/")).count() == 1, "the first needs none of it");
 }

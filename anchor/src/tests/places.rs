@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use eventlog::{Failure, Log, Recorder};
 use serde_json::{Value, json};
 
-use super::{Pen, key, published, service};
+use super::{Pen, held, published, service};
 use crate::anchor_format::ANCHORED;
 use crate::{AnchorError, Config, Directory, Service, Store as _, Verdict};
 
@@ -41,7 +41,8 @@ async fn an_anchor_that_was_not_recorded_is_nobodys_second_of_its_number() {
     let place = async |place: &Path, fails: i64| {
         let store = Arc::new(Directory::new(dir.path().join("store")));
         let recorder = Arc::new(Forgetful(Arc::clone(&pen), AtomicI64::new(fails)));
-        let service = Service::open(Config::new(place), pen.log.clone(), key(), store, recorder).await.unwrap();
+        let service =
+            Service::open(Config::new(place), pen.log.clone(), held(&pen.log).await, store, recorder).await.unwrap();
         assert_eq!(service.startup_check().await.unwrap(), Verdict::Good);
         service
     };
@@ -147,7 +148,7 @@ async fn anchors_are_in_the_order_of_their_times_whatever_clocks_say() {
     {
         let config = Config { clock, ..Config::new(dir.path()) };
         let (store, recorder) = (Arc::<Directory>::clone(&store), Arc::<Pen>::clone(&pen));
-        let service = Service::open(config, pen.log.clone(), key(), store, recorder).await.unwrap();
+        let service = Service::open(config, pen.log.clone(), held(&pen.log).await, store, recorder).await.unwrap();
         service.startup_check().await.unwrap();
         pen.write(1, "a").await;
         service.anchor_now().await.unwrap();
@@ -164,7 +165,8 @@ async fn a_copy_of_the_place_does_not_give_a_number_again_that_the_store_has() {
     let open = async |place: &Path, fails: i64| {
         let recorder = Arc::new(Forgetful(Arc::clone(&pen), AtomicI64::new(fails)));
         let store = Arc::<Directory>::clone(&store);
-        let service = Service::open(Config::new(place), pen.log.clone(), key(), store, recorder).await.unwrap();
+        let service =
+            Service::open(Config::new(place), pen.log.clone(), held(&pen.log).await, store, recorder).await.unwrap();
         service.startup_check().await.unwrap();
         service
     };

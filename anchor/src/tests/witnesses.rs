@@ -13,7 +13,7 @@ use chain::note::NoteSignature;
 use chain::policy::Policy;
 use chain::witness::{Request, origin};
 
-use super::{ORIGIN, Pen, key};
+use super::{ORIGIN, Pen, held_by, key};
 use crate::witness::{Answer, Witness, new_key};
 use crate::{AnchorError, Carrier, Config, Directory, Reply, Service, Verdict, Witnesses};
 
@@ -154,7 +154,8 @@ impl Scene {
     async fn unchecked(&self, data: &str, pen: &Arc<Pen>) -> Service {
         let data = self.dir.path().join(data);
         let store = Arc::new(Directory::new(data.join("store")));
-        Service::open(self.config(&data), pen.log.clone(), key(), store, pen.clone()).await.unwrap()
+        let keys = held_by(&pen.log, &[7], Some(&self.policy)).await;
+        Service::open(self.config(&data), pen.log.clone(), keys, store, pen.clone()).await.unwrap()
     }
 
     async fn service(&self) -> Service {
@@ -324,7 +325,10 @@ async fn a_witness_that_knows_more_makes_the_start_refuse_to_write() {
     // Beside a server that publishes, the same.
     let store = Directory::new(scene.dir.path().join("nothing"));
     let config = scene.config(&scene.dir.path().join("beside"));
-    let beside = crate::compare(&config, &past.log, &key(), &store).await.unwrap();
+    let beside =
+        crate::compare(&config, &past.log, held_by(&past.log, &[7], Some(&scene.policy)).await.as_ref(), &store)
+            .await
+            .unwrap();
     assert!(matches!(beside, Verdict::ReadOnly { position: 4, .. }), "{beside:?}");
 }
 

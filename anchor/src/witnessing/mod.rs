@@ -13,7 +13,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chain::checkpoint::{self, Checkpoint};
 use chain::note::{Note, NoteSignature};
-use chain::policy::Policy;
 use chain::witness::monitoring_path;
 use eventlog::Log;
 use futures::future::join_all;
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::layout::Layout;
+use crate::signing_keys::SigningKeys;
 use crate::startup::Known;
 pub(crate) use standing::Standing;
 
@@ -84,7 +84,7 @@ struct Seat {
 struct Shared {
     log: Log,
     layout: Layout,
-    policy: Policy,
+    keys: Arc<SigningKeys>,
     carrier: Arc<dyn Carrier>,
     seats: Mutex<Vec<Seat>>,
     /// Changes with every attempt that ended.
@@ -101,8 +101,9 @@ pub struct Witnessing {
 }
 
 impl Witnessing {
-    /// Starts a worker for each witness that has an address. `policy` names this log and the witnesses.
-    pub fn start(witnesses: &Witnesses, policy: Policy, log: Log, layout: Layout) -> Self {
+    /// Starts a worker for each witness of the keys' policy that has an address.
+    pub fn start(witnesses: &Witnesses, keys: Arc<SigningKeys>, log: Log, layout: Layout) -> Self {
+        let policy = keys.policy();
         let seats = policy.witnesses.iter().map(|witness| Seat {
             status: WitnessStatus {
                 name: witness.name.clone(),
@@ -121,13 +122,13 @@ impl Witnessing {
             layout,
             carrier: Arc::clone(&witnesses.carrier),
             seats: Mutex::new(seats.collect()),
-            policy,
+            keys,
             news: watch::Sender::new(0),
             fork: watch::Sender::new(None),
         });
         let asked = watch::Sender::new(None);
         let mut workers = JoinSet::new();
-        for (index, witness) in shared.policy.witnesses.iter().enumerate() {
+        for (index, witness) in policy.witnesses.iter().enumerate() {
             match &witness.url {
                 Some(url) => {
                     workers.spawn(worker::follow(Arc::clone(&shared), index, url.clone(), asked.subscribe()));
@@ -176,17 +177,19 @@ impl Shared {
     }
 
     fn is_settled(&self, note: &str, text: &str) -> bool {
-        let met = || checkpoint::examine(&self.collected(note), &self.policy).is_ok_and(|examined| examined.witnessed);
+        let policy = self.keys.policy();
+        let met = || checkpoint::examine(&self.collected(note), &policy).is_ok_and(|examined| examined.witnessed);
         let all = self.seats().iter().all(|seat| seat.resting || seat.tried.as_deref() == Some(text));
         all || met()
     }
 
     fn collected(&self, note: &str) -> String {
         let Ok(Note { text, signatures }) = Note::parse(note) else { return note.to_owned() };
-        let of_witness = |line: &&NoteSignature| self.policy.witnesses.iter().any(|witness| line.is_by(&witness.key));
+        let policy = self.keys.policy();
+        let of_witness = |line: &&NoteSignature| policy.witnesses.iter().any(|witness| line.is_by(&witness.key));
         let (cosigned, own): (Vec<_>, Vec<_>) = signatures.iter().partition(of_witness);
         let mut note = format!("{text}\n{}", own.into_iter().map(NoteSignature::line).collect::<String>());
-        for (seat, witness) in self.seats().iter().zip(&self.policy.witnesses) {
+        for (seat, witness) in self.seats().iter().zip(&policy.witnesses) {
             let fresh = seat.line.as_ref().filter(|(of, _)| *of == text).map(|(_, line)| line.clone());
             let there = || cosigned.iter().find(|line| line.is_by(&witness.key)).map(|line| line.line());
             note.push_str(&fresh.or_else(there).unwrap_or_default());
@@ -197,16 +200,16 @@ impl Shared {
 
 /// The checkpoints of this log that its witnesses show. Whoever cannot be reached in time, or shows what this log's key never signed,
 /// is left out and named in the log: a witness that lies must not stop a city.
-pub(crate) async fn held(witnesses: &Witnesses, policy: &Policy) -> Vec<Known> {
-    let Some(origin) = policy.logs.first().map(|log| log.name().to_owned()) else { return Vec::new() };
+pub(crate) async fn held(witnesses: &Witnesses, keys: &SigningKeys) -> Vec<Known> {
+    let (policy, origin) = (keys.policy(), keys.origin());
     let asked = policy.witnesses.iter().filter_map(|witness| Some((&witness.name, witness.url.as_ref()?)));
     let asked = asked.map(|(name, url)| {
-        let address = format!("{url}/{}", monitoring_path(&origin));
+        let address = format!("{url}/{}", monitoring_path(origin));
         async move {
             let reply = tokio::time::timeout(2 * witnesses.deadline, witnesses.carrier.get(&address)).await;
             match reply.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(reply) if reply.status == 404 => None,
-                Ok(reply) if reply.status == 200 => shown(name, &reply.body, policy),
+                Ok(reply) if reply.status == 200 => shown(name, &reply.body, keys),
                 Ok(reply) => unknown(name, &format!("it answered {}", reply.status)),
                 Err(error) => unknown(name, &error),
             }
@@ -215,11 +218,11 @@ pub(crate) async fn held(witnesses: &Witnesses, policy: &Policy) -> Vec<Known> {
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// What a witness shows, if this log's key signed it.
-fn shown(name: &str, note: &str, policy: &Policy) -> Option<Known> {
-    match checkpoint::open(note, policy) {
+/// What a witness shows, if a key of this log that was in force signed it.
+fn shown(name: &str, note: &str, keys: &SigningKeys) -> Option<Known> {
+    match keys.open_note(note) {
         Ok(checkpoint) => Some(Known { checkpoint, whence: format!("the checkpoint cosigned by the witness {name}") }),
-        Err(error) => unknown(name, &error.to_string()),
+        Err(error) => unknown(name, &error),
     }
 }
 

@@ -49,7 +49,7 @@ fn rest(failures: u32) -> Duration {
 
 impl Shared {
     async fn submit(&self, index: usize, url: &str, asked: &Asked, old: &mut u64) -> Result<(u64, String), String> {
-        let name = &self.policy.witnesses[index].name;
+        let name = &self.keys.policy().witnesses[index].name.clone();
         let size = asked.checkpoint.size;
         for _ in 0..ROUNDS {
             let proof = self.proof(*old, size).await.map_err(|error| error.to_string())?;
@@ -98,7 +98,7 @@ impl Shared {
 
     /// Its time and its line, if one of those it sent is its own and verifies.
     fn verified(&self, index: usize, text: &str, body: &str) -> Result<(u64, String), String> {
-        let key = &self.policy.witnesses[index].key;
+        let key = &self.keys.policy().witnesses[index].key.clone();
         let own = body.lines().filter_map(NoteSignature::parse).filter(|line| line.is_by(key));
         for line in own {
             if let Outcome::Valid { cosigned_at: Some(time) } = key.verify(text, &line.signature) {
@@ -113,7 +113,7 @@ impl Shared {
     async fn contradicted(&self, name: &str, url: &str, what: &str) -> String {
         let evidence = self.carrier.get(&format!("{url}/{}", monitoring_path(self.log.origin()))).await;
         let known = match evidence {
-            Ok(reply) if reply.status == 200 => shown(name, &reply.body, &self.policy),
+            Ok(reply) if reply.status == 200 => shown(name, &reply.body, &self.keys),
             _ => None,
         };
         let Some(known) = known else {

@@ -25,6 +25,8 @@ pub const POLICY: &[(&str, Tier)] = &[
     ("key.issue", Observer),
     ("key.rotate", Observer),
     ("key.revoke", Observer),
+    // The rule of the command lets nobody but the city itself.
+    ("key.recover", Principal),
     ("guild.found", Worker),
     ("guild.rename", Customer),
     ("guild.propose_parent", Customer),

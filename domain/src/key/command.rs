@@ -19,4 +19,6 @@ command! {
     /// A successor with the same scope; the old key works for `overlap_seconds` more (0 to 604800).
     RotateKey { old: KeyId, key: KeyId, verifier: Digest, overlap_seconds: u32 }
     RevokeKey { key: KeyId }
+    /// The one key of a citizen from now on, given by whoever runs the city: nobody else could let them in again.
+    RecoverKey { key: KeyId, verifier: Digest, citizen: CitizenId }
 }

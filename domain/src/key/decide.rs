@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Key;
-use super::command::{IssueKey, RevokeKey, RotateKey};
+use super::command::{IssueKey, RecoverKey, RevokeKey, RotateKey};
 use super::event::KeyEvent;
 use crate::citizen::event::CitizenEvent;
 use crate::city::decide::known_actions;
 use crate::ids::{CitizenId, KeyId, Stream};
-use crate::party::Tier;
+use crate::party::{Actor, Tier};
 use crate::rejection::{Code, Rejection};
 use crate::time::Time;
 use crate::turn::{Outcome, Stop, Turn};
@@ -95,6 +95,28 @@ pub fn revoke(turn: &mut Turn<'_>, command: &RevokeKey) -> Result<Outcome, Stop>
     turn.record(Stream::Key(command.key), KeyEvent::Revoked {})?;
     detach(turn, citizen, command.key)?;
     Ok(Outcome::Done)
+}
+
+/// For the day on which nobody can get in: only the city itself asks, because whoever holds its secrets says so. What the citizen had
+/// before ends, for a key that nobody can use, or that somebody else can, is no key to keep.
+pub fn recover(turn: &mut Turn<'_>, command: &RecoverKey) -> Result<Outcome, Stop> {
+    if turn.context.permit.actor != Actor::System {
+        return Err(Code::NotPermitted.into());
+    }
+    if !turn.citizen(command.citizen)?.is_active() {
+        return Err(Rejection::new(Code::CitizenNotActive).field("citizen").into());
+    }
+    if let Some(key) = existing(turn, command.key)? {
+        let same = key.citizen() == command.citizen && key.verifier() == command.verifier && key.is_living(turn.now());
+        return if same { Ok(Outcome::AlreadyDone) } else { Err(Rejection::new(Code::KeyExists).field("key").into()) };
+    }
+    let before = turn.citizen(command.citizen)?.keys().clone();
+    revoke_all(turn, before.iter().copied())?;
+    for key in before {
+        detach(turn, command.citizen, key)?;
+    }
+    let (citizen, verifier) = (command.citizen, command.verifier);
+    attach(turn, command.key, KeyEvent::Issued { citizen, verifier, actions: None, expires_at: None, replaces: None })
 }
 
 /// Reaction to a citizen's end: whatever still works is revoked. The citizen's own event empties their list.

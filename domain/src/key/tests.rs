@@ -301,3 +301,22 @@ fn a_key_of_a_deprovisioned_citizen_is_gone_at_once() {
     assert!(!key(&world, 1).is_living(world.now));
     assert_eq!(world.send(world.principal, revoke(1)), Ok(Outcome::AlreadyDone));
 }
+
+#[test]
+fn a_recovered_key_is_the_only_one_and_only_the_city_gives_it() {
+    let mut world = World::new();
+    let human = world.human();
+    world.send(human, issue(1, human)).unwrap();
+    world.send(human, until(2, human, world.now.plus_seconds(60))).unwrap();
+    let recover = RecoverKey { key: id(3), verifier: verifier(3), citizen: human };
+    assert_eq!(world.send(world.principal, recover.clone()), Err(Code::NotPermitted), "not even a principal");
+    assert_eq!(world.send_system(recover.clone()), Ok(Outcome::Done));
+    assert!(key(&world, 1).is_revoked() && key(&world, 2).is_revoked() && key(&world, 3).is_living(world.now));
+    assert_eq!(world.send_system(recover.clone()), Ok(Outcome::AlreadyDone));
+    let other = RecoverKey { verifier: verifier(9), ..recover.clone() };
+    assert_eq!(world.send_system(other), Err(Code::KeyExists));
+    world.check_replay();
+    world.send(world.principal, SuspendCitizen { citizen: human, reason: None }).unwrap();
+    let next = RecoverKey { key: id(4), ..recover };
+    assert_eq!(world.send_system(next), Err(Code::CitizenNotActive));
+}

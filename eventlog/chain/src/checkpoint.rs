@@ -23,6 +23,8 @@ pub struct Examined {
     pub witnessed: bool,
     /// Key name and time (Unix seconds) of every valid cosignature of a witness of the policy.
     pub cosigned: Vec<(String, u64)>,
+    /// The keys of the log that signed it; never empty.
+    pub signed: Vec<VerifierKey>,
 }
 
 /// Why a note is not a checkpoint of a log that the policy knows.
@@ -99,19 +101,19 @@ pub fn examine(note: &str, policy: &Policy) -> Result<Examined, CheckpointError>
     }
     let keys: Vec<&VerifierKey> = policy.keys().collect();
     let verified = note.verify_by(&keys)?;
-    let by_log = |key: &note::Verification| {
-        key.algorithm == Algorithm::Ed25519
-            && policy
-                .logs
-                .iter()
-                .any(|log| log.name() == origin && log.name() == key.name && log.key_id() == key.key_id)
+    let by = |key: &&VerifierKey| {
+        verified
+            .by
+            .iter()
+            .any(|by| by.algorithm == Algorithm::Ed25519 && by.name == key.name() && by.key_id == key.key_id())
     };
-    if !verified.by.iter().any(by_log) {
+    let signed: Vec<VerifierKey> = policy.logs.iter().filter(|log| log.name() == origin).filter(by).cloned().collect();
+    if signed.is_empty() {
         return Err(CheckpointError::NotSignedByLog(origin.clone()));
     }
     let cosigned = verified.by.iter().filter_map(|key| key.cosigned_at.map(|time| (key.name.clone(), time))).collect();
     let witnessed = policy.quorum_met(&note, &note.text);
-    Ok(Examined { checkpoint, witnessed, cosigned })
+    Ok(Examined { checkpoint, witnessed, cosigned, signed })
 }
 
 #[cfg(test)]

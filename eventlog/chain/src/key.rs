@@ -274,6 +274,11 @@ impl VerifierKey {
         format!("{}+{}+{}", self.name, hex::encode(&self.key_id), to_base64(&bytes))
     }
 
+    /// The signature line of a note for what this key signed, with its final newline.
+    pub fn line(&self, signature: &[u8]) -> String {
+        signature_line(&self.name, self.key_id, signature)
+    }
+
     /// Checks a note signature (without its key id) over the note's `text`, in the way of this key's kind.
     pub fn verify(&self, text: &str, signature: &[u8]) -> Outcome {
         match &self.material {

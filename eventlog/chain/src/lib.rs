@@ -15,6 +15,7 @@ pub mod pack;
 pub mod policy;
 pub mod proof;
 pub mod receipt;
+pub mod rotation;
 pub mod text;
 pub mod tile;
 pub mod tree;

@@ -67,11 +67,16 @@ impl SignedReceipt {
     pub fn sign(origin: &str, entries: Vec<ReceiptEntry>, key: &SigningKey) -> SignedReceipt {
         assert_eq!(key.name(), origin, "a log signs with the key of its own name");
         let signature = key.sign_raw(text(origin, &entries).as_bytes());
+        Self::signed(entries, &key.verifier(), &signature)
+    }
+
+    /// The receipt with the signature that the holder of `key` made over [`text`].
+    pub fn signed(entries: Vec<ReceiptEntry>, key: &VerifierKey, signature: &[u8; 64]) -> SignedReceipt {
         SignedReceipt {
-            origin: origin.to_owned(),
+            origin: key.name().to_owned(),
             entries,
             key_id: hex::encode(&key.key_id()),
-            signature: to_base64(&signature),
+            signature: to_base64(signature),
         }
     }
 

@@ -237,6 +237,7 @@ fn workers_found_the_city_and_record_expiries_and_nothing_else() {
         .collect();
     let expected = [
         "city.found",
+        "key.recover",
         "guild.expire_proposal",
         "treasury.expire_hold",
         "treasury.expire_transfer",

@@ -63,8 +63,10 @@ impl Both {
     async fn swap_views(&mut self, log: &Log) -> Result<(), Failure> {
         self.views.conn().begin().await?;
         let live = views::lock_position(self.views.conn()).await?;
-        // The worker may have gone further meanwhile, and the views never go back.
-        let mut batches = std::pin::pin!(source::read(log, self.views.size(), live));
+        // The worker may have gone further meanwhile, and the views never go back; unless they are of a day when the log was longer, and it
+        // was restored without them.
+        let until = live.min(log.head().await?.size);
+        let mut batches = std::pin::pin!(source::read(log, self.views.size(), until));
         while let Some(events) = batches.next().await {
             self.views.feed(&events?).await?;
         }

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anchor::{AnchorError, Config, EntryReceipt, Keep, Layout, Proved, Prover, Service, Store, Verdict};
+use anchor::signer::Signer;
+use anchor::{AnchorError, Config, EntryReceipt, Keep, Layout, Proved, Prover, Service, Store, Verdict, Witnesses};
 use anyhow::Context as _;
-use chain::key::SigningKey;
 use chain::proof::TlogProof;
 use commands::Pipeline;
 use eventlog::{Location, Log};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::signing::Keys;
 use super::standing::{Kept, Standing};
-use super::{stores, times, witnesses};
+use super::{stores, times};
 use crate::config::Settings;
 
 /// How often a server that waits for its turn at publishing tries.
@@ -33,7 +34,7 @@ pub struct Anchoring {
 struct Opener {
     config: Config,
     log: Log,
-    key: SigningKey,
+    keys: Keys,
     store: Arc<dyn Store>,
     recorder: Pipeline,
 }
@@ -41,9 +42,9 @@ struct Opener {
 impl Opener {
     /// Nothing when another server publishes from here. On SQLite there is one writer, so nobody else can be doing it for good reasons.
     async fn open(&self) -> Result<Option<Arc<Service>>, AnchorError> {
-        let Self { config, log, key, store, recorder } = self;
+        let Self { config, log, keys, store, recorder } = self;
         let (store, recorder) = (Arc::clone(store), Arc::new(recorder.clone()));
-        match Service::open(config.clone(), log.clone(), key.clone(), store, recorder).await {
+        match Service::open(config.clone(), log.clone(), Arc::clone(keys), store, recorder).await {
             Ok(service) => Ok(Some(Arc::new(service))),
             Err(AnchorError::Locked(_)) if matches!(log.config().location, Location::Postgres { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -52,20 +53,26 @@ impl Opener {
 }
 
 impl Anchoring {
-    pub async fn open(settings: &Settings, log: &Log, key: &SigningKey, pipeline: &Pipeline) -> anyhow::Result<Self> {
+    pub async fn open(
+        settings: &Settings,
+        witnesses: Option<Witnesses>,
+        log: &Log,
+        keys: &Keys,
+        pipeline: &Pipeline,
+    ) -> anyhow::Result<Self> {
         let config = Config {
             checkpoint_every: Duration::from_secs(settings.anchor.checkpoint_seconds),
             anchor_every: Duration::from_secs(settings.anchor.anchor_seconds),
             prove_every: Duration::from_secs(settings.anchor.prove_seconds),
             keep: Keep { years: settings.anchor.retention_years, margin_days: settings.anchor.margin_days },
             heartbeat: Duration::from_secs(settings.anchor.heartbeat_seconds),
-            witnesses: witnesses::of(settings)?,
+            witnesses,
             time: times::of(settings)?,
             mirrors: stores::mirrors(settings)?,
             ..Config::new(&settings.data_dir)
         };
         let store = stores::open(settings)?;
-        let opener = Opener { config, log: log.clone(), key: key.clone(), store, recorder: pipeline.clone() };
+        let opener = Opener { config, log: log.clone(), keys: keys.clone(), store, recorder: pipeline.clone() };
         let service = opener.open().await.context("opening what was published")?;
         if service.is_none() {
             tracing::warn!(
@@ -95,8 +102,8 @@ impl Anchoring {
         let verdict = match self.opened() {
             Some(service) => service.startup_check().await,
             None => {
-                let Opener { config, log, key, store, .. } = &self.opener;
-                anchor::compare(config, log, key, store.as_ref()).await
+                let Opener { config, log, keys, store, .. } = &self.opener;
+                anchor::compare(config, log, keys, store.as_ref()).await
             }
         };
         Ok(match verdict.context("comparing the log with what was published")? {
@@ -174,6 +181,21 @@ impl Anchoring {
         Ok(serde_json::to_value(self.service()?.adopt().await?)?)
     }
 
+    /// Rotates the signing key to this one; where that is on record.
+    pub async fn rotate_key(&self, to: Arc<dyn Signer>) -> anyhow::Result<u64> {
+        Ok(self.service()?.rotate_key(to).await?)
+    }
+
+    /// Retires the older of two keys; where that is on record.
+    pub async fn retire_key(&self, key: &str) -> anyhow::Result<u64> {
+        Ok(self.service()?.retire_key(key).await?)
+    }
+
+    /// The newest witnessed checkpoint, and what each witness holds.
+    pub async fn witnessed(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.service()?.witnessed().await?)?)
+    }
+
     /// Attacks the store's lock, and says how that ended.
     pub async fn prove(&self) -> anyhow::Result<Value> {
         let proof = self.service()?.prove_lock().await?;
@@ -224,14 +246,14 @@ impl Anchoring {
     /// How what is published stands with its witnesses and its store, for the page.
     pub async fn standing(&self) -> Result<Standing, AnchorError> {
         let note = self.blocking(|layout| Ok((layout.checkpoint()?, layout.age("checkpoint")))).await?;
-        let Opener { config, key, store, .. } = &self.opener;
+        let Opener { keys, store, .. } = &self.opener;
         let service = self.opened();
         let lock = service.as_ref().map(|service| service.lock());
         let time = service.as_ref().and_then(|service| service.time());
         let mirrors = service.as_ref().map(|service| service.mirrors()).unwrap_or_default();
         let statuses = service.map(|service| service.witnesses()).unwrap_or_default();
         let kept = Kept { name: store.kind().as_str(), guarantee: store.guarantee(), lock, time, mirrors };
-        Standing::of(note, &config.policy(key)?, statuses, kept)
+        Standing::of(note, &keys.policy(), statuses, kept)
     }
 
     /// The bytes of a published tile or bundle.

@@ -7,13 +7,15 @@ use anyhow::{Context as _, bail};
 use commands::{Pipeline, Request, Verdict};
 use domain::city::command::FoundCity;
 use domain::ids::{CitizenId, Stream};
+use domain::key::command::RecoverKey;
 use domain::text::Text;
 use eventlog::Log;
 use identity::{ApiKey, Credential, Pepper, PresentedKey};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::DataDir;
+use super::{City, DataDir};
+use crate::control::Ending;
 use crate::http::fresh_key_id;
 
 const NAME: &str = "First principal";
@@ -67,6 +69,25 @@ pub async fn found(
     }
     let citizen = principal(log).await?.context("a founded city names its principal")?;
     Ok(Some(FirstPrincipal { citizen, api_key }))
+}
+
+/// A new key for a citizen, without asking for one: whoever can ask this holds the secrets of this machine. The whole key, once.
+pub async fn recover_key(city: &City, citizen: Option<CitizenId>) -> anyhow::Result<Ending> {
+    let citizen = match citizen {
+        Some(citizen) => citizen,
+        None => principal(&city.log).await?.context("nobody founded this city")?,
+    };
+    let api_key = fresh_key_id().and_then(ApiKey::generate).context("drawing the key")?;
+    let presented = api_key.presented();
+    let verifier = city.standing.pepper().verifier(&presented);
+    let command = RecoverKey { key: presented.id(), verifier, citizen };
+    let answer = city.pipeline.submit(Request::of(Credential::System, command)).await.context("recovering the key")?;
+    Ok(match answer.verdict {
+        Verdict::Rejected { code, because, detail, .. } => {
+            Ending::Refused(json!({ "code": code, "title": because, "detail": detail }))
+        }
+        _ => Ending::Done(json!({ "citizen": citizen, "key": presented.id(), "api_key": api_key.expose() })),
+    })
 }
 
 /// The first key has reached its owner: nothing here keeps it any longer.

@@ -9,6 +9,7 @@ mod anchoring;
 mod expiry;
 mod files;
 mod founding;
+pub mod frozen;
 mod listing;
 mod on_record;
 mod recheck;
@@ -16,6 +17,8 @@ pub mod reckoner;
 pub mod reconciler;
 pub mod secrets;
 mod side;
+pub mod signers;
+pub mod signing;
 mod standing;
 pub mod stores;
 pub mod times;
@@ -26,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::ids::{GuildId, Slug};
 use domain::turn::Claim;
@@ -41,11 +43,13 @@ use tokio::task::JoinHandle;
 
 pub use anchoring::Anchoring;
 pub use files::{DataDir, MASTER_KEY_VARIABLE, ensure_private, make_private};
-pub use founding::FirstPrincipal;
+pub use founding::{FirstPrincipal, recover_key};
 pub use on_record::OnRecord;
+use signing::Keys;
 
 use crate::config::Settings;
 use crate::http::Standing;
+use crate::recovery;
 
 /// How long the end may take before it is cut short; everything answered is durable in any case.
 const ENDING: Duration = Duration::from_secs(15);
@@ -55,7 +59,7 @@ pub struct City {
     pub log: Log,
     pub vault: Arc<Vault>,
     pub pipeline: Pipeline,
-    pub signing_key: SigningKey,
+    pub keys: Keys,
     pub standing: Standing,
     pub views: ViewsDb,
     pub uses: UsesDb,
@@ -97,6 +101,12 @@ pub async fn open_log(settings: &Settings, dir: &DataDir, create: bool) -> anyho
     if let (Location::Sqlite { dir }, true) = (&location, create) {
         eventlog::init_sqlite(dir, &origin, &projections::ddl::SQLITE).await?;
     }
+    open_as(settings, origin).await
+}
+
+/// Opens the log that these settings name, which must be there and have this name.
+pub async fn open_as(settings: &Settings, origin: String) -> anyhow::Result<Log> {
+    let location = location(settings);
     let config =
         LogConfig { location, origin, allow_unsafe: settings.r#unsafe, allow_owner: settings.dev, create: false };
     let log = Log::open(config).await?;
@@ -118,11 +128,14 @@ impl Open {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let dir = DataDir::create(&settings.data_dir)?;
         let log = open_log(&settings, &dir, true).await.context("opening the event log")?;
+        recovery::continued::ensure_whole(&log).await?;
         let new = log.head().await?.size == 0;
         let vault = Arc::new(Vault::new(dir.master_key(new)?));
         let pepper = Arc::new(Pepper::new(*dir.secret("pepper.key", new)?));
-        let signing_key = SigningKey::from_seed(log.origin(), *dir.secret("signing.key", new)?);
-        let named = secrets::check(&log, &pepper, &vault, &signing_key).await?;
+        let named = secrets::check(&log, &pepper, &vault).await?;
+        let witnesses = witnesses::of(&settings)?;
+        let held = signers::held(&settings, &dir, log.origin(), new)?;
+        let keys = Keys::open(&log, held, witnesses.as_ref().map(|witnesses| witnesses.policy.as_str())).await?;
         let config = commands::Config {
             queue: settings.limits.queue,
             compare_after_reconnect: true,
@@ -131,15 +144,19 @@ impl Open {
         let (pipeline, writer) = Pipeline::start(&log, Arc::clone(&vault), config).await?;
         // Only now: who writes here is settled, and views of another version are thrown away.
         let views = ViewsDb::open(&log, true).await.context("opening the views")?;
-        let anchoring = Anchoring::open(&settings, &log, &signing_key, &pipeline).await?;
+        let anchoring = Anchoring::open(&settings, witnesses, &log, &keys, &pipeline).await?;
         if let Some(reason) = anchoring.startup_check().await? {
             tracing::error!(%reason, "this server only reads");
+            pipeline.set_read_only(Some(reason));
+        }
+        if let Some(reason) = frozen::reason(&dir)? {
+            tracing::error!(%reason, alarm = true, "this server only reads");
             pipeline.set_read_only(Some(reason));
         }
 
         let first = founding::found(&log, &pipeline, &pepper, &dir).await?;
         if named == secrets::Named::NotYet && pipeline.read_only().is_none() {
-            secrets::settle(&log, &pipeline, &pepper, &vault, &signing_key, first.is_some()).await?;
+            secrets::settle(&log, &pipeline, &pepper, &vault, &keys, first.is_some()).await?;
         }
         let (stop, stopping) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
@@ -148,7 +165,7 @@ impl Open {
             settings,
             vault,
             pipeline,
-            signing_key,
+            keys,
             standing,
             uses: UsesDb::new(&log),
             checks: Checks::new(log.clone()),
@@ -213,6 +230,7 @@ impl City {
             tokio::spawn(recheck::run(Arc::clone(self))),
             tokio::spawn(reconciler::run(Arc::clone(self))),
             tokio::spawn(reckoner::run(Arc::clone(self))),
+            tokio::spawn(frozen::run(Arc::clone(self))),
         ];
         let city = Arc::clone(self);
         workers.push(tokio::spawn(async move { city.anchoring.run(city.stopping()).await }));

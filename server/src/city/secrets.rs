@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use chain::Hash;
-use chain::key::SigningKey;
 use commands::Pipeline;
 use domain::text::Digest;
 use eventlog::vault::Vault;
 use eventlog::{Location, Log, Recorder as _};
 use identity::Pepper;
 use serde_json::{Value, json};
+
+use super::signing::Keys;
 
 const STREAM: &str = "log";
 const PAGE: usize = 1000;
@@ -30,21 +31,17 @@ pub enum Named {
     NotYet,
 }
 
-/// Compares the secrets with what the log says, before anything is decided with them.
+/// Compares the secrets with what the log says, before anything is decided with them. The signing key, which may change, is compared by
+/// [`Keys::open`].
 ///
 /// # Errors
 /// When one of them is another city's, with what to do about it.
-pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault, key: &SigningKey) -> anyhow::Result<Named> {
+pub async fn check(log: &Log, pepper: &Pepper, vault: &Vault) -> anyhow::Result<Named> {
     let Some(entry) = first_naming(log).await? else { return Ok(Named::NotYet) };
-    let ours = data(pepper, vault, key);
-    for (name, whence) in [
-        ("pepper", "pepper.key"),
-        ("master_key", "master.key, or GUILDHALL_MASTER_KEY,"),
-        ("signing_key", "signing.key"),
-    ] {
+    let ours = data(pepper, vault);
+    for (name, whence) in [("pepper", "pepper.key"), ("master_key", "master.key, or GUILDHALL_MASTER_KEY,")] {
         ensure!(
-            // A log that began before it named the signing key says nothing about that one.
-            entry["data"][name].is_null() || entry["data"][name] == ours[name],
+            entry["data"][name] == ours[name],
             "{whence} is not this city's: copy it from the city's other server, or restore it from its backup"
         );
     }
@@ -61,16 +58,21 @@ pub async fn settle(
     pipeline: &Pipeline,
     pepper: &Pepper,
     vault: &Vault,
-    key: &SigningKey,
+    keys: &Keys,
     is_founder: bool,
 ) -> anyhow::Result<()> {
     // On SQLite there is one server, whichever version it was of when it founded the city.
     if is_founder || matches!(log.config().location, Location::Sqlite { .. }) {
-        pipeline.record(KIND, data(pepper, vault, key)).await.context("recording which secrets this city has")?;
-        return check(log, pepper, vault, key).await.map(drop);
+        let mut data = data(pepper, vault);
+        data["signing_key"] = json!(first_key(keys));
+        pipeline.record(KIND, data).await.context("recording which secrets this city has")?;
+        keys.catch_up().await?;
+        return check(log, pepper, vault).await.map(drop);
     }
     for _ in 0..ATTEMPTS {
-        if check(log, pepper, vault, key).await? == Named::AsTheseAre {
+        if check(log, pepper, vault).await? == Named::AsTheseAre {
+            keys.catch_up().await?;
+            ensure!(keys.has_one(), "signing.key is not this city's: copy it from the city's other server");
             return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
@@ -96,11 +98,12 @@ async fn first_naming(log: &Log) -> anyhow::Result<Option<Value>> {
     }
 }
 
-/// SHA-256 of the public key as auditors have it.
-fn public(key: &SigningKey) -> Hash {
-    chain::hash::sha256(&[key.vkey().as_bytes()])
+/// SHA-256 of the public key that this log begins with, as auditors have it.
+fn first_key(keys: &Keys) -> Option<Hash> {
+    let first = keys.history().eras().first().map(|era| era.fingerprint);
+    first.or_else(|| keys.in_force().first().map(|key| chain::rotation::fingerprint(&key.vkey())))
 }
 
-fn data(pepper: &Pepper, vault: &Vault, key: &SigningKey) -> Value {
-    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()), "signing_key": public(key) })
+fn data(pepper: &Pepper, vault: &Vault) -> Value {
+    json!({ "pepper": pepper.fingerprint(), "master_key": Digest(vault.fingerprint()) })
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anchor::Verdict;
-use chain::key::SigningKey;
 use clap::Args;
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::vault::Vault;
@@ -18,6 +17,7 @@ use serde::Serialize;
 
 use super::NO;
 use super::output::print_json;
+use crate::city::signing::Keys;
 use crate::city::{self, DataDir, MASTER_KEY_VARIABLE, open_log, unverified};
 use crate::config::Settings;
 use crate::control;
@@ -159,7 +159,10 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
         Some(Ok(log)) => log.head().await.ok().map(|head| head.size),
         _ => None,
     };
-    files(&dir, size, findings);
+    files(&dir, size, city::signers::is_anywhere(settings, &dir), findings);
+    if let Ok(Some(reason)) = city::frozen::reason(&dir) {
+        findings.wrong("frozen", reason, "docs/compromise.md says what comes next");
+    }
     space(dir.path(), findings);
     match control::read_only(&dir).await {
         None => findings.ok("server", "does not run here"),
@@ -191,13 +194,9 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
 
 /// Whether the secrets here are the city's: what `serve` asks before it starts. Those that are missing were spoken of already.
 async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
-    let (Ok(master), Ok(pepper), Ok(seed)) =
-        (dir.master_key(false), dir.secret("pepper.key", false), dir.secret("signing.key", false))
-    else {
-        return;
-    };
+    let (Ok(master), Ok(pepper)) = (dir.master_key(false), dir.secret("pepper.key", false)) else { return };
     let (vault, pepper) = (Vault::new(master), Pepper::new(*pepper));
-    match city::secrets::check(log, &pepper, &vault, &SigningKey::from_seed(log.origin(), *seed)).await {
+    match city::secrets::check(log, &pepper, &vault).await {
         Ok(_) => findings.ok("keys", "are the ones that the log names"),
         Err(error) => {
             findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city")
@@ -227,8 +226,6 @@ async fn mirrored(settings: &Settings, anchors: u64, findings: &mut Findings) {
 /// Whether the log still is what was signed and anchored about it: what `serve` asks before it takes a command.
 async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut Findings) {
     const ADVICE: &str = "bring back the database that was published; the server would only read this one";
-    let Ok(seed) = dir.secret("signing.key", false) else { return };
-    let key = SigningKey::from_seed(log.origin(), *seed);
     let store = match city::stores::open(settings) {
         Ok(store) => store,
         Err(error) => return findings.wrong("anchors", format!("{error:#}"), "set what it names"),
@@ -244,8 +241,9 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
             None
         }
     };
+    let Some(keys) = signing_keys(settings, dir, log, witnesses.as_ref(), findings).await else { return };
     let config = anchor::Config { witnesses, ..anchor::Config::new(dir.path()) };
-    match anchor::compare(&config, log, &key, store.as_ref()).await {
+    match anchor::compare(&config, log, &keys, store.as_ref()).await {
         Ok(Verdict::Good) => findings.ok("published", "the log is what was signed and anchored"),
         Ok(Verdict::ReadOnly { position, reason }) => {
             findings.wrong("published", format!("from position {position} on: {reason}"), ADVICE);
@@ -280,6 +278,39 @@ async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut
     }
 }
 
+/// The keys that sign the log, as the server would have them. Files that are missing were spoken of already.
+async fn signing_keys(
+    settings: &Settings,
+    dir: &DataDir,
+    log: &Log,
+    witnesses: Option<&anchor::Witnesses>,
+    findings: &mut Findings,
+) -> Option<Keys> {
+    if !city::signers::is_anywhere(settings, dir) {
+        return None;
+    }
+    let held = city::signers::held(settings, dir, log.origin(), false);
+    let opened = match held {
+        Ok(held) => Keys::open(log, held, witnesses.map(|witnesses| witnesses.policy.as_str())).await,
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(keys) if keys.lacks_one() => {
+            let advice = "copy it here: checkpoints wait for it";
+            findings.wrong("signing keys", "one that is in force is not here (`guildhall signing-key list`)", advice);
+            Some(keys)
+        }
+        Ok(keys) => {
+            findings.ok("signing keys", format!("{} in force, and here", keys.in_force().len()));
+            Some(keys)
+        }
+        Err(error) => {
+            findings.wrong("signing keys", format!("{error:#}"), "the server does not start without a key in force");
+            None
+        }
+    }
+}
+
 /// Leaves nothing behind.
 fn try_writing(folder: &Path) -> std::io::Result<()> {
     // The first anchor makes it.
@@ -290,17 +321,20 @@ fn try_writing(folder: &Path) -> std::io::Result<()> {
 }
 
 /// `size`: how many entries the log has, if it could be read. With one entry in it a key that is missing is lost, not late.
-fn files(dir: &DataDir, size: Option<u64>, findings: &mut Findings) {
+fn files(dir: &DataDir, size: Option<u64>, has_other_signer: bool, findings: &mut Findings) {
     const ADVICE: &str = "chmod 600 it";
+    let elsewhere = |name: &str| match name {
+        "master.key" => std::env::var_os(MASTER_KEY_VARIABLE).is_some(),
+        "signing.key" => has_other_signer,
+        _ => false,
+    };
     for name in ["master.key", "pepper.key", "signing.key"] {
         match std::fs::metadata(dir.file(name)) {
             Ok(metadata) if metadata.mode() & 0o077 != 0 => {
                 findings.wrong("keys", format!("{name} has mode {:o}", metadata.mode() & 0o777), ADVICE);
             }
             Ok(_) => findings.ok("keys", format!("{name} is there, for its owner only")),
-            Err(_) if name == "master.key" && std::env::var_os(MASTER_KEY_VARIABLE).is_some() => {
-                findings.ok("keys", "the master key comes from the environment");
-            }
+            Err(_) if elsewhere(name) => findings.ok("keys", format!("what {name} is for comes from elsewhere")),
             Err(_) if size.is_some_and(|size| size > 0) => findings.wrong(
                 "keys",
                 format!("{name} is missing, and this city is not new"),

@@ -47,6 +47,15 @@ Examples:
   GUILDHALL_KEY=gh_... guildhall keys rotate key_01J...
   GUILDHALL_KEY=gh_... guildhall keys rotate key_01J... --overlap-seconds 3600     the old one works for another hour")]
     Rotate(RotateArgs),
+    /// Let somebody in again who has no key that works; it takes no key, but this machine's secrets
+    #[command(after_help = "\
+Examples:
+  guildhall keys recover                 # the city's first principal
+  guildhall keys recover cit_01J... --json
+
+For the day after a recovery, or when the last key of the last principal is lost. All keys that the citizen had end; the new one is shown once.
+The log says that the city itself issued it.")]
+    Recover(RecoverArgs),
 }
 
 #[derive(Args)]
@@ -91,6 +100,15 @@ pub struct OneArgs {
 }
 
 #[derive(Args)]
+pub struct RecoverArgs {
+    /// Whose key it will be [default: the city's first principal]
+    citizen: Option<CitizenId>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 pub struct RotateArgs {
     key: KeyId,
     /// How long the old key goes on working, at most 604800
@@ -103,6 +121,10 @@ pub struct RotateArgs {
 pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<ExitCode> {
     let (by, action, fields) = match command {
         KeysCommand::List(args) => return list(settings, args).await,
+        KeysCommand::Recover(args) => {
+            let ending = control::ask(settings, Ask::KeyRecover { citizen: args.citizen }, &mut |_, _| {}).await?;
+            return conclude(ending, args.json, show);
+        }
         KeysCommand::New(NewArgs { citizen, actions, expires_at, by }) => {
             let mut fields = json!({ "citizen": citizen });
             if let Some(actions) = actions {
@@ -122,10 +144,14 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<Ex
     let fields: Map<String, Value> = serde_json::from_value(fields)?;
     let ask = Ask::Command { api_key, action: action.to_owned(), fields };
     let ending = control::ask(settings, ask, &mut |_, _| {}).await?;
-    conclude(ending, by.json, |value| match value["api_key"].as_str() {
+    conclude(ending, by.json, show)
+}
+
+fn show(value: &Value) {
+    match value["api_key"].as_str() {
         Some(text) => println!("{text}\n\nThis key is shown only now."),
         None => println!("{}", value["outcome"].as_str().unwrap_or("done")),
-    })
+    }
 }
 
 pub(super) fn credential(file: Option<&PathBuf>) -> anyhow::Result<Zeroizing<String>> {

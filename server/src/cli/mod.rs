@@ -12,8 +12,10 @@ mod keys;
 mod migrate;
 mod output;
 mod reconcile;
+mod recover;
 mod replay;
 mod reputation;
+mod signing_key;
 mod witness;
 
 use std::net::SocketAddr;
@@ -49,9 +51,10 @@ anchor.s3.endpoint, anchor.s3.bucket, anchor.s3.region, anchor.s3.prefix,
 anchor.time.url (a time-stamping authority), anchor.time.roots (PEM), anchor.time.required, anchor.time.deadline_ms,
 anchor.mirrors (stores of other owners: name, kind, directory, s3, and key_id_from, secret_from, which name two variables),
 witness.policy (a policy file with the witnesses that are asked to cosign), witness.deadline_ms,
+signing.external (programs that sign: a list of command and vkey),
 and the mapping files of the sources whose grants the server verifies: sources.tokens, sources.plugins, sources.workflows,
 sources.skills, sources.connections.
-GUILDHALL_MASTER_KEY holds the master key when it shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
+GUILDHALL_MASTER_KEY holds the master key, and GUILDHALL_SIGNING_KEY the signing key, when they shall not lie in the data directory. A bucket is written with GUILDHALL_WORM_KEY_ID and
 GUILDHALL_WORM_SECRET (or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), a credential that can only put and read; its lock
 is attacked with GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET, one that may do anything to it. Variables that begin with
 GUILDHALL_MIRROR_ are free for the credentials of mirrors.
@@ -82,6 +85,9 @@ enum Command {
     /// Cosign the checkpoints of logs, so that nobody can be shown another history
     #[command(subcommand)]
     Witness(witness::WitnessCommand),
+    /// The keys that the log is signed with: rotate, retire, freeze
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -97,6 +103,8 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Write what an auditor needs: policy, checkpoint, tiles, packs, anchors
     Export(export::ExportArgs),
+    /// Make the log again from what was kept of it: roll a database forward, or go on under a new name
+    Recover(recover::RecoverArgs),
     /// Create or update the log's schemas, and on PostgreSQL the login role
     Migrate(migrate::MigrateArgs),
     /// Check settings, files, database, clock and disk, and say what to do
@@ -159,12 +167,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(&settings()?, args).await,
         Command::Anchor(command) => anchor::run(&settings()?, command).await,
         Command::Witness(command) => witness::run(command).await,
+        Command::SigningKey(command) => signing_key::run(&settings()?, command).await,
         Command::Keys(command) => keys::run(&settings()?, command).await,
         Command::Import(args) => import::run(&settings()?, args).await,
         Command::Inventory(command) => inventory::run(&settings()?, command).await,
         Command::Reputation(command) => reputation::run(&settings()?, command).await,
         Command::Reconcile(args) => reconcile::run(&settings()?, args).await,
         Command::Export(args) => export::run(&settings()?, args).await,
+        Command::Recover(args) => recover::run(&settings()?, args).await,
         Command::Migrate(args) => migrate::run(&settings()?, args).await,
         Command::Doctor(args) => doctor::run(settings(), args).await,
         Command::Completions(args) => completions::run(args),

@@ -130,7 +130,7 @@ async fn demonstrate(
 /// Writes down the log's public key, as an auditor would have it.
 fn files(running: &Running, work: &Path) -> anyhow::Result<Files> {
     let policy = work.join("city.policy");
-    let vkey = running.city.signing_key.vkey();
+    let vkey = running.city.keys.newest().context("a city has a key")?.vkey();
     std::fs::write(&policy, format!("log {vkey}\nquorum none\n"))?;
     let origin = running.city.log.origin().to_owned();
     Ok(Files { data: work.join("city"), work: work.to_owned(), origin, policy })

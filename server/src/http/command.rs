@@ -43,7 +43,10 @@ pub async fn settle(
     let answer = &settled.answer;
     Ok(match settled.problem() {
         Some(problem) => marked(answer, problem.into_response()),
-        None => marked(answer, (answer_status(answer), axum::Json(settled.told(&app.city))).into_response()),
+        None => {
+            let told = settled.told(&app.city).await;
+            marked(answer, (answer_status(answer), axum::Json(told)).into_response())
+        }
     })
 }
 
@@ -93,13 +96,17 @@ impl Settled {
     }
 
     /// What the caller is told of an accepted command.
-    pub fn told<'a>(&'a self, city: &'a City) -> Accepted<'a> {
+    pub async fn told<'a>(&'a self, city: &'a City) -> Accepted<'a> {
         let Self { answer, api_key, .. } = self;
         // On a replay the key made for this request was never issued.
         let api_key =
             api_key.as_ref().filter(|_| !answer.replayed && answer.verdict == Verdict::Done).map(ApiKey::expose);
         let unsafe_settings = &city.log.safety().unsafe_settings;
-        Accepted { answer, receipt: receipt(city, answer), api_key, unsafe_settings }
+        let (receipt, unsigned) = match receipt(city, answer).await {
+            Ok(receipt) => (receipt, None),
+            Err(reason) => (None, Some(reason)),
+        };
+        Accepted { answer, receipt, unsigned, api_key, unsafe_settings }
     }
 }
 
@@ -110,6 +117,9 @@ pub struct Accepted<'a> {
     answer: &'a Answer,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<SignedReceipt>,
+    /// Why there is no signed receipt, although something was recorded: the command counts all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsigned: Option<String>,
     /// A new key's whole text: shown here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<&'a str>,
@@ -119,7 +129,7 @@ pub struct Accepted<'a> {
 }
 
 /// Signed after the commit: the promise is about what is there already.
-fn receipt(city: &City, answer: &Answer) -> Option<SignedReceipt> {
+async fn receipt(city: &City, answer: &Answer) -> Result<Option<SignedReceipt>, String> {
     let entries: Vec<ReceiptEntry> = answer
         .entries
         .iter()
@@ -130,7 +140,10 @@ fn receipt(city: &City, answer: &Answer) -> Option<SignedReceipt> {
             entry_hash: entry.entry_hash,
         })
         .collect();
-    (!entries.is_empty()).then(|| SignedReceipt::sign(city.log.origin(), entries, &city.signing_key))
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    city.keys.receipt(entries).await.map(Some)
 }
 
 fn marked(answer: &Answer, mut response: Response) -> Response {

@@ -110,6 +110,7 @@ commands! {
 /// Commands that no address takes, and why.
 pub const NO_ROUTE: &[(&str, &str)] = &[
     ("city.found", "the first start sends it, and nobody else ever"),
+    ("key.recover", "whoever holds the city's secrets asks for it beside the server, and nobody over the network"),
     ("reputation.recompute", "the city's own workers compute, and nobody sets or orders a score"),
 ];
 

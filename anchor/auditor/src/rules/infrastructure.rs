@@ -4,17 +4,23 @@ use serde::Deserialize;
 
 use chain::Hash;
 use chain::heads::Commitment;
+use chain::rotation::{Retirement, Rotation};
 
+use super::continued::{self, Continued};
 use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
-use super::{Entry, Notes, World, events};
+use super::{Entry, Notes, World, events, signing};
+use crate::keys::Told;
 
 events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
+    "log.continued.v1" => Continued(Box<Continued>), [], "first of all entries; the checkpoint is one of the log, size and root it names, signed if the policy knows that log; as many entries as it says follow, none of the stream log";
     "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
-    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; the signing key is one of the policy's";
+    "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; rotations lead from the signing key to one of the policy's";
+    "log.key_rotated.v1" => KeyRotated(Box<Rotation>), [], "both keys sign it, it leads on from the key in force to one that is new, and from a checkpoint that this log had; every checkpoint has a line of a key in force at its size";
+    "log.key_retired.v1" => KeyRetired(Retirement), [], "the older one of two keys in force";
     "refusal.denied.v1" => Denied(Denied), [], "says who tried; changes nothing, so only its shape is held";
 }
 
@@ -83,8 +89,7 @@ pub struct Denied {
 #[derive(Debug)]
 pub enum Claim {
     Anchored(AnchoredData),
-    /// SHA-256 of the vkey.
-    SigningKey(Hash),
+    Continued(Box<Continued>),
 }
 
 /// The newest anchor that the log speaks of, and the secrets that it names.
@@ -92,12 +97,23 @@ pub enum Claim {
 pub struct Anchored {
     last: Option<AnchoredData>,
     secrets: Option<SecretsNamed>,
+    /// The log that this one continues.
+    pub continued: Option<Box<Continued>>,
     /// Made at these positions, and not yet compared with what is outside.
     pub claims: Vec<(u64, Claim)>,
+    pub keys: Told,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
+    continued::not_carried(world.anchored.continued.as_deref(), entry, notes);
     match (event, stream) {
+        (Event::Continued(said), Stream::Log) => {
+            continued::continued(said, entry, notes);
+            if entry.position == 0 {
+                world.anchored.continued = Some(said.clone());
+                world.anchored.claims.push((entry.position, Claim::Continued(said.clone())));
+            }
+        }
         (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
         (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
@@ -110,7 +126,15 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
             // Two servers that start on an empty log may both name them.
             let known = world.anchored.secrets.get_or_insert_with(|| named.clone());
             notes.expect(known == named, || "other secrets are named than before".to_owned());
-            world.anchored.claims.extend(named.signing_key.map(|key| (entry.position, Claim::SigningKey(key))));
+            if let Some(key) = named.signing_key {
+                signing::named(key, entry, &mut world.anchored.keys);
+            }
+        }
+        (Event::KeyRotated(rotation), Stream::Log) => {
+            signing::rotated(rotation, entry, &mut world.anchored.keys, notes);
+        }
+        (Event::KeyRetired(retirement), Stream::Log) => {
+            signing::retired(retirement, entry, &mut world.anchored.keys, notes);
         }
         (Event::Denied(_), Stream::Refusals) => {}
         _ => notes.add(format!("an event of the machinery in the stream {stream}")),

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod citizen;
 pub mod city;
+pub mod continued;
 pub mod governance;
 pub mod grant;
 pub mod guild;
@@ -13,6 +14,7 @@ pub mod infrastructure;
 pub mod key;
 pub mod lock;
 pub mod reputation;
+pub mod signing;
 pub mod treasury;
 pub mod values;
 

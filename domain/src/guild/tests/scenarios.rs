@@ -14,7 +14,7 @@ use crate::guild::default_ranks;
 use crate::guild::event::{GuildKind, Rank};
 use crate::guild::governance::*;
 use crate::ids::{CitizenId, EvidenceId, GrantId, GuildId, HoldId, KeyId, ProposalId, TreasuryId};
-use crate::key::command::{IssueKey, RevokeKey, RotateKey};
+use crate::key::command::{IssueKey, RecoverKey, RevokeKey, RotateKey};
 use crate::money::{Account, Currency, LegRole};
 use crate::party::{Actor, CitizenKind, HolderId, Tier as CityTier};
 use crate::rejection::Code;
@@ -311,6 +311,7 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
             assert_eq!(stage.hall.city(issue), DONE);
             (principal, RevokeKey { key }.into())
         }
+        "key.recover" => return (Actor::System, RecoverKey { key, verifier, citizen: cat }.into()),
         "guild.found" => {
             let kind = GuildKind::Community;
             (ann, FoundGuild { slug: slug("new"), kind, name: text("N"), ranks: None, governance: None }.into())

@@ -93,7 +93,7 @@ async fn look(app: &App, record: &mut OnRecord) -> Result<Value, Problem> {
     }
     Ok(json!({
         "origin": head.origin,
-        "key": city.signing_key.vkey(),
+        "key": city.keys.newest().map(|key| key.vkey()),
         "version": env!("CARGO_PKG_VERSION"),
         "size": head.size,
         "read_only": city.pipeline.read_only().is_some(),

@@ -69,7 +69,7 @@ pub async fn audit(asked: Asked) -> Result<Response, Problem> {
     asked::json(&json!({
         "origin": head.origin,
         "size": head.size,
-        "key": city.signing_key.vkey(),
+        "key": city.keys.newest().map(|key| key.vkey()),
         "policy_version": policy::version(),
         "version": env!("CARGO_PKG_VERSION"),
         "dev": city.settings.dev,
