@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anchor::store::{Store as _, contract};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -19,7 +20,7 @@ use guildhall_tests::server::{Place, Server};
 use guildhall_tests::town::Town;
 use guildhall_tests::{Dice, Engine, block_on};
 use serde_json::Value;
-use worm::{Bucket, Credentials};
+use worm::{Bucket, Credentials, S3ObjectLock};
 
 /// A running city that anchors into a bucket of its own.
 struct Anchored {
@@ -315,6 +316,78 @@ fn who_owns_the_bucket_can_lay_something_over_an_anchor_and_take_nothing_away() 
         assert!(anchor_now() > seq);
         let (code, report) = city.audit("after");
         assert_eq!(code, 0, "{report:#}");
+    });
+}
+
+/// Whoever has the credential that writes anchors can put anything there, and the lock keeps it until 2033.
+#[test]
+fn what_the_writers_credential_puts_among_the_anchors_stops_nothing() {
+    let Some(s3) = ceph() else { return };
+    block_on(async {
+        let mut city = Anchored::new(Engine::Sqlite, s3, owner).await;
+        city.json(&["anchor", "now"]);
+        let thief = S3ObjectLock::new(city.bucket.clone(), &city.s3.writer, None);
+        let strays = ["anchors/00000000000000000005-00000000000000000099.json", "anchors/zzz"];
+        for key in strays {
+            let written = thief.put(key, b"{}".to_vec(), contract::seven_years()).await.unwrap();
+            assert_eq!(written.lock.unwrap().mode, anchor::store::Mode::Compliance);
+        }
+        city.town.fund(&city.http, "second", "10").await;
+        let seq = city.json(&["anchor", "now"])["seq"].as_u64().unwrap();
+        city.server.stop();
+        city.server = city.place.home.serve();
+        let status = city.status_where(|status| status["survey"].is_object());
+        assert!(status["trouble"].is_null() && status["strays"].as_array().unwrap().len() == 2, "{status:#}");
+        city.town.fund(&city.http, "third", "10").await;
+        assert!(city.json(&["anchor", "now"])["seq"].as_u64().unwrap() > seq);
+        city.json(&["anchor", "adopt"]);
+        let doctor = city.place.home.run(&["doctor"]).expect(0).stdout;
+        assert!(doctor.contains("2 objects do not belong there"), "{doctor}");
+        let (code, report) = city.audit("export");
+        assert_eq!(code, 0, "they are no part of what is exported: {report:#}");
+    });
+}
+
+/// The owner of the bucket covers what is old, whoever runs the storage destroys it: both are found without an audit.
+#[test]
+fn what_is_laid_over_old_files_or_destroyed_is_found_by_looking_through_the_store() {
+    let Some(s3) = ceph() else { return };
+    block_on(async {
+        let city = Anchored::new(Engine::Sqlite, s3, owner).await;
+        let mut anchors = vec![city.json(&["anchor", "now"])];
+        for reference in ["second", "third", "fourth"] {
+            city.town.fund(&city.http, reference, "10").await;
+            anchors.push(city.json(&["anchor", "now"]));
+        }
+        let clean = city.json(&["anchor", "check", "--read"]);
+        assert_eq!((&clean["missing"]["count"], &clean["strays"]["count"]), (&0.into(), &0.into()), "{clean:#}");
+        assert_eq!(clean["anchors"].as_u64(), anchors[3]["seq"].as_u64().map(|seq| seq + 1));
+        let (owner, bucket) = (city.owner().await, city.bucket.name.as_str());
+        let listed = owner.list_object_versions().bucket(bucket).prefix("city/").send().await.unwrap();
+        let keys: Vec<String> = listed.versions.unwrap().into_iter().filter_map(|version| version.key).collect();
+        let key = |part: &str| keys.iter().find(|key| key.contains(part)).unwrap().clone();
+        let (old, pack, tile) = (format!("city/{}", anchors[1]["key"].as_str().unwrap()), key("pack/"), key("tile/0/"));
+        for covered in [&old, &pack] {
+            owner.delete_object().bucket(bucket).key(covered).send().await.unwrap();
+        }
+        for covered in [&old, &tile] {
+            owner.put_object().bucket(bucket).key(covered).body(b"{}".to_vec().into()).send().await.unwrap();
+        }
+        let covered = city.place.home.run(&["anchor", "check", "--json"]).expect(1).json();
+        assert_eq!((&covered["missing"]["count"], &covered["strays"]["count"]), (&0.into(), &4.into()), "{covered:#}");
+        let doctor = city.place.home.run(&["doctor"]).expect(0).stdout;
+        assert!(doctor.contains("4 objects do not belong there"), "{doctor}");
+
+        let destroyed = &anchors[2];
+        let object = format!("--object=city/{}", destroyed["key"].as_str().unwrap());
+        let version = format!("--object-version={}", destroyed["version"].as_str().unwrap());
+        city.s3.administer(&["object", "rm", &format!("--bucket={bucket}"), &object, &version]);
+        let missing = city.place.home.run(&["anchor", "check", "--json"]).expect(1).json();
+        assert_eq!(missing["missing"]["count"], 1, "{missing:#}");
+        let doctor = city.place.home.run(&["doctor"]).expect(1).stdout;
+        assert!(doctor.contains(destroyed["key"].as_str().unwrap()), "{doctor}");
+        city.town.fund(&city.http, "fifth", "10").await;
+        city.json(&["anchor", "now"]);
     });
 }
 

@@ -121,13 +121,14 @@ fn a_directory_of_another_owner_follows_the_first_store_and_is_compared_with_it(
         fs::write(&path, other).unwrap();
         let differs = audit(&mirror).expect(1).stdout;
         assert!(differs.contains("there are two histories"), "{differs}");
-        // A mirror that is not the first store's is not written to.
+        // What lies there in the place of an anchor is not written over, and is no anchor.
         drop(server);
         let place_of_the_newest = first.iter().rfind(|key| key.starts_with("anchors/")).unwrap();
         fs::remove_file(blocked.join(place_of_the_newest)).unwrap();
         fs::write(blocked.join(place_of_the_newest), "something else").unwrap();
         let server = place.home.serve();
-        until(&place, |mirror| is(mirror, "west") || mirror["trouble"].to_string().contains("another history"));
+        until(&place, |mirror| is(mirror, "west") || mirror["trouble"].to_string().contains("holds other bytes"));
+        assert!(server.said().contains("somebody put something into a mirror"), "{}", server.said());
         assert!(server.said().contains("alarm=true"), "{}", server.said());
     });
 }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chain::hash::sha256;
 use guildhall_tests::authority::{Answer, Authority, serve};
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 /// A running city that has its anchors stamped.
 struct City {
     authority: Arc<Authority>,
+    /// By how many seconds the authority's clock is ahead.
+    ahead: Arc<AtomicI64>,
     place: Place,
     server: Server,
     http: Http,
@@ -31,7 +34,16 @@ impl City {
     async fn new() -> Self {
         let authority = Arc::new(Authority::new());
         let answering = Arc::clone(&authority);
-        let url = serve(move |query| Answer::Body(answering.reply(query, "authority", &[]))).await;
+        let ahead = Arc::new(AtomicI64::new(0));
+        let off = Arc::clone(&ahead);
+        let url = serve(move |query| {
+            let seconds = off.load(Ordering::Relaxed);
+            Answer::Body(match seconds {
+                0 => answering.reply(query, "authority", &[]),
+                _ => by_another_clock(&answering, query, seconds),
+            })
+        })
+        .await;
         let dir = tempfile::tempdir().unwrap();
         let roots = dir.path().join("roots.pem");
         fs::write(&roots, authority.certificate("root")).unwrap();
@@ -43,7 +55,7 @@ impl City {
         let server = place.home.serve();
         let http = server.first_caller();
         let town = Town::found(&http).await;
-        Self { authority, place, server, http, town, roots, dir }
+        Self { authority, ahead, place, server, http, town, roots, dir }
     }
 
     async fn anchor(&self, reference: &str) -> Value {
@@ -113,6 +125,17 @@ impl City {
         let token = self.authority.sign(&content, "authority", &[]);
         anchor["time"] = json!({"token": chain::text::to_base64(&token)});
     }
+}
+
+/// What an authority answers whose clock is so many seconds ahead.
+fn by_another_clock(authority: &Authority, query: &[u8], seconds: i64) -> Vec<u8> {
+    let honest = authority.reply(query, "authority", &["-token_out"]);
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    let content = at_time(authority.content(&honest), &at.strftime("%Y%m%d%H%M%S").to_string());
+    let token = authority.sign(&content, "authority", &[]);
+    let granted = [&[0x30, 0x03, 0x02, 0x01, 0x00], token.as_slice()].concat();
+    let length = u16::try_from(granted.len()).unwrap().to_be_bytes();
+    [&[0x30, 0x82, length[0], length[1]], granted.as_slice()].concat()
 }
 
 /// A time stamp with another second in it.
@@ -204,6 +227,39 @@ fn an_authority_that_is_gone_leaves_anchors_without_a_time_and_one_that_is_requi
         let newest = city.json(&["anchor", "list"]).as_array().unwrap().last().unwrap()["seq"].clone();
         assert_eq!(newest, untold, "none was written");
         city.town.fund(&city.http, "fourth", "10").await;
+    });
+}
+
+#[test]
+fn a_server_whose_clock_is_wrong_anchors_nothing_unless_it_is_told_to_and_says_so() {
+    block_on(async {
+        let mut city = City::new().await;
+        let good = city.anchor("first").await["seq"].as_u64().unwrap();
+        city.ahead.store(2 * 24 * 3600, Ordering::Relaxed);
+        city.town.fund(&city.http, "second", "10").await;
+        let refused = city.place.home.run(&["anchor", "now"]).expect(2).stderr;
+        assert!(refused.contains("no anchor is written by a clock that is wrong"), "{refused}");
+        assert_eq!(city.json(&["anchor", "list"]).as_array().unwrap().last().unwrap()["seq"], good);
+        let said = city.server.said();
+        assert!(said.contains("a clock that is wrong") && said.contains("alarm=true"), "{said}");
+        let doctor = city.place.home.run(&["doctor"]).expect(1).stdout;
+        let clock = doctor.lines().find(|line| line.starts_with("WRONG") && line.contains("clock "));
+        assert!(clock.is_some_and(|line| line.contains("and this server")), "{doctor}");
+        // Signing and commands go on, and so do anchors once both agree.
+        city.ahead.store(0, Ordering::Relaxed);
+        assert!(city.anchor("third").await["seq"].as_u64().unwrap() > good);
+        let status = city.json(&["anchor", "status"]);
+        assert!(status["time"]["wrong_clock"].is_null() && status["trouble"].is_null(), "{status:#}");
+
+        // Where the authority is the one that is wrong.
+        city.server.stop();
+        city.place.home.settings.push(("GUILDHALL_ANCHOR__TIME__WRONG_CLOCK", "warn".to_owned()));
+        city.server = city.place.home.serve();
+        city.ahead.store(2 * 24 * 3600, Ordering::Relaxed);
+        let untold = city.anchor("fourth").await["seq"].clone();
+        let rows = city.json(&["anchor", "list"]);
+        let row = rows.as_array().unwrap().iter().find(|row| row["seq"] == untold).unwrap();
+        assert_eq!(row["stamped"], false, "{rows:#}");
     });
 }
 

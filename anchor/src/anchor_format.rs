@@ -145,9 +145,43 @@ pub struct Listed {
     pub strays: Vec<String>,
 }
 
+/// One line about what lies under `anchors/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Row {
+    Anchor(Listed),
+    /// A number that no anchor of the store has, although later ones are there or it is on record.
+    Missing {
+        seq: u64,
+        missing: bool,
+    },
+    /// An object that was not put there for this log, and why it was not.
+    Stray {
+        key: String,
+        stray: String,
+    },
+}
+
+impl Row {
+    /// The anchor, if it is one.
+    pub fn anchor(self) -> Option<Listed> {
+        match self {
+            Self::Anchor(listed) => Some(listed),
+            Self::Missing { .. } | Self::Stray { .. } => None,
+        }
+    }
+}
+
 /// `anchors/<seq, 20 digits>-<size, 20 digits>.json`.
 pub fn key(seq: u64, size: u64) -> String {
     format!("anchors/{seq:020}-{size:020}.json")
+}
+
+/// The number and the size that a key names; nothing for one that no anchor can have.
+pub fn numbers(name: &str) -> Option<(u64, u64)> {
+    let (seq, size) = name.strip_prefix("anchors/")?.strip_suffix(".json")?.split_once('-')?;
+    let (seq, size) = (seq.parse().ok()?, size.parse().ok()?);
+    (key(seq, size) == name).then_some((seq, size))
 }
 
 /// Paths of the files that a log of `new` entries has and one of `old` has not.

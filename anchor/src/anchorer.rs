@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::AnchorError;
-use crate::anchor_format::{ANCHORED, Anchor, Anchored, Listed, Previous, Time, V, key, new_files, read};
+use crate::anchor_format::{ANCHORED, Anchor, Anchored, Previous, Time, V, key, new_files, parse, read};
 use crate::error::blocking;
 use crate::files;
+use crate::genuine::{self, Numbered};
 use crate::layout::Layout;
 use crate::signing_keys::SigningKeys;
-use crate::store::{self, Lock, Retention, Store, Written, keys};
+use crate::store::{self, Kind, Lock, Retention, Store, Written};
 
 /// Files on their way to the store at a time.
 const IN_FLIGHT: usize = 16;
@@ -86,7 +87,7 @@ impl Anchorer {
         let Some(recorded) = recorded else {
             return Ok(self.last.is_some()
                 || self.staged.is_some()
-                || keys(self.store.as_ref(), "anchors/").await?.is_empty());
+                || genuine::newest(self.store.as_ref(), &self.keys).await?.0.is_none());
         };
         let on_its_way = self
             .staged
@@ -103,7 +104,8 @@ impl Anchorer {
             _ => Err(AnchorError::Elsewhere),
         };
         match free {
-            Ok(()) => Ok(true),
+            // What somebody else put there is no other place's anchor.
+            Ok(()) | Err(AnchorError::Taken(_)) => Ok(true),
             Err(AnchorError::Elsewhere) => Ok(false),
             Err(error) => Err(error),
         }
@@ -166,6 +168,7 @@ impl Anchorer {
         if checkpoint.size < old {
             return Err(AnchorError::Fork(format!("{} entries after {old} were anchored", checkpoint.size)));
         }
+        self.number_is_free(seq, &key(seq, checkpoint.size)).await?;
         let layout = self.layout.clone();
         let paths = new_files(old, checkpoint.size);
         let digests = blocking(move || {
@@ -212,64 +215,28 @@ impl Anchorer {
         })
     }
 
-    /// Every anchor in the store, with what lies beside it.
-    pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
-        let mut listed = Vec::new();
-        for key in keys(self.store.as_ref(), "anchors/").await? {
-            let (anchor, anchored) = self.fetch(&key, None).await?;
-            let strays = store::strays(self.store.as_ref(), &key, anchored.sha256).await?;
-            let Anchored { seq, size, sha256, version, mode, retain_until, .. } = anchored;
-            let stamped = anchor.time.is_some();
-            listed.push(Listed { key, seq, size, at: anchor.at, stamped, sha256, version, mode, retain_until, strays });
-        }
-        Ok(listed)
-    }
-
-    /// The store has no other anchor of this number.
+    /// The store has no other anchor of this number, and nobody took the key of this one.
     async fn number_is_free(&self, seq: u64, own: &str) -> Result<(), AnchorError> {
-        let there = keys(self.store.as_ref(), &format!("anchors/{seq:020}-")).await?;
-        if there.iter().any(|key| key != own) { Err(AnchorError::Elsewhere) } else { Ok(()) }
+        let Numbered { anchors, versions } = genuine::of_number(self.store.as_ref(), seq, &self.keys).await?;
+        if anchors.iter().any(|anchor| anchor.key != own) {
+            return Err(AnchorError::Elsewhere);
+        }
+        let is_there = versions.iter().any(|version| version.key == own && !version.marker);
+        if is_there && anchors.is_empty() { Err(AnchorError::Taken(own.to_owned())) } else { Ok(()) }
     }
 
     /// The newest anchor in the store.
     async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
-        let Some(key) = keys(self.store.as_ref(), "anchors/").await?.pop() else { return Ok(None) };
-        Ok(Some(self.fetch(&key, None).await?.1))
-    }
-
-    /// Reads an anchor of the store.
-    async fn fetch(&self, key: &str, version: Option<&str>) -> Result<(Anchor, Anchored), AnchorError> {
-        let object = self.store.get(key, version).await?;
-        let object = object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?;
-        let (anchor, checkpoint) = read(key, &object.bytes, &self.keys.policy())?;
-        let anchored = self.anchored((key, anchor.seq, &checkpoint), &object.bytes, object.version, object.lock);
-        Ok((anchor, anchored))
-    }
-
-    fn anchored(
-        &self,
-        (key, seq, checkpoint): (&str, u64, &Checkpoint),
-        bytes: &[u8],
-        version: Option<String>,
-        lock: Option<Lock>,
-    ) -> Anchored {
-        Anchored {
-            seq,
-            size: checkpoint.size,
-            root: checkpoint.root,
-            key: key.to_owned(),
-            sha256: sha256(&[bytes]),
-            store: self.store.kind().as_str().to_owned(),
-            version,
-            mode: lock.map(|lock| lock.mode),
-            retain_until: lock.map(|lock| canonical(lock.until)),
-        }
+        let (newest, _) = genuine::newest(self.store.as_ref(), &self.keys).await?;
+        Ok(newest.map(|newest| newest.recorded(self.store.kind())))
     }
 
     /// This server's clock; but anchors are in the order of their times, whichever server makes them and whatever its clock says.
     async fn next_time(&self) -> Result<String, AnchorError> {
         let Some(last) = &self.last else { return Ok((self.clock)()) };
-        let (previous, _) = self.fetch(&last.key, last.version.as_deref()).await?;
+        let previous = self.store.get(&last.key, last.version.as_deref()).await?;
+        let previous = previous.ok_or_else(|| AnchorError::Store(format!("{} cannot be read", last.key)))?;
+        let previous = parse(&last.key, &previous.bytes)?;
         // Both are canonical times, which sort as texts.
         Ok((self.clock)().max(previous.at))
     }
@@ -284,21 +251,22 @@ impl Anchorer {
             // Files before the anchor that lists them: an anchor in the store never speaks of something that is not. A crash
             // here leaves files that the next run finds to be the same.
             self.put_files(&anchor, retention).await?;
-            // Nobody else's of this number: two keys of one number differ in the size, and would both be kept for ever.
-            self.number_is_free(anchor.seq, &staged.key).await?;
-            // The store reads it back before it says yes. A crash before this is on disk writes once more, the same bytes under the same key.
-            let Written { version, lock, .. } =
-                self.store.put(&staged.key, staged.body.clone().into_bytes(), retention).await?;
-            // Two that wrote at the same time see each other now, if they did not before.
-            self.number_is_free(anchor.seq, &staged.key).await?;
+            let written = self.put_anchor(anchor.seq, &staged, retention).await;
+            if matches!(written, Err(AnchorError::Taken(_))) {
+                // What was staged can never be written. Nothing is on record about it, and its number goes to the next.
+                self.remember(self.last.clone()).await?;
+            }
+            let Written { version, lock, .. } = written?;
             staged.written = true;
             let bytes = staged.body.as_bytes();
-            staged.anchored = Some(self.anchored((&staged.key, anchor.seq, &checkpoint), bytes, version, lock));
+            staged.anchored =
+                Some(anchored(self.store.kind(), (&staged.key, anchor.seq, &checkpoint), bytes, (version, lock)));
             self.keep(&staged).await?;
         }
         let bytes = staged.body.as_bytes();
-        let anchored =
-            staged.anchored.unwrap_or_else(|| self.anchored((&staged.key, anchor.seq, &checkpoint), bytes, None, None));
+        let anchored = staged.anchored.unwrap_or_else(|| {
+            anchored(self.store.kind(), (&staged.key, anchor.seq, &checkpoint), bytes, (None, None))
+        });
         // Record: a crash between the log and our memory records the same anchor twice, word for word; readers know that.
         self.put_on_record(&anchored).await?;
         self.remember(Some(anchored.clone())).await?;
@@ -314,6 +282,16 @@ impl Anchorer {
             .map(|path| put_file(Arc::clone(&self.store), self.layout.clone(), path.clone(), retention))
             .collect();
         stream::iter(puts).buffer_unordered(IN_FLIGHT).try_collect().await
+    }
+
+    async fn put_anchor(&self, seq: u64, staged: &Staged, retention: Retention) -> Result<Written, AnchorError> {
+        // Nobody else's of this number: two keys of one number differ in the size, and would both be kept for ever.
+        self.number_is_free(seq, &staged.key).await?;
+        // The store reads it back before it says yes. A crash before this is on disk writes once more, the same bytes under the same key.
+        let written = self.store.put(&staged.key, staged.body.clone().into_bytes(), retention).await;
+        // Two that wrote at the same time see each other now, if they did not before; and so is seen who was faster under this very key.
+        self.number_is_free(seq, &staged.key).await?;
+        written
     }
 
     async fn put_on_record(&self, anchored: &Anchored) -> Result<(), AnchorError> {
@@ -345,6 +323,26 @@ impl Anchorer {
         self.staged = Some(staged.clone());
         let (path, bytes) = (self.folder.join("staged.json"), to_json(staged));
         blocking(move || files::replace(&path, &bytes)).await
+    }
+}
+
+/// What the log says of an anchor in such a store.
+pub(crate) fn anchored(
+    kind: Kind,
+    (key, seq, checkpoint): (&str, u64, &Checkpoint),
+    bytes: &[u8],
+    (version, lock): (Option<String>, Option<Lock>),
+) -> Anchored {
+    Anchored {
+        seq,
+        size: checkpoint.size,
+        root: checkpoint.root,
+        key: key.to_owned(),
+        sha256: sha256(&[bytes]),
+        store: kind.as_str().to_owned(),
+        version,
+        mode: lock.map(|lock| lock.mode),
+        retain_until: lock.map(|lock| canonical(lock.until)),
     }
 }
 

@@ -35,6 +35,11 @@ pub enum AnchorError {
          publishing share a data directory; if the other place is gone for good, `guildhall anchor adopt` goes on from here"
     )]
     Elsewhere,
+    /// Somebody put something under the key of the next anchor. The next entry makes it another key.
+    #[error(
+        "the anchor store: somebody put {0} there, which would be the next anchor's: it is anchored once the log has grown"
+    )]
+    Taken(String),
     /// Another process publishes from here.
     #[error("another guildhall runs here: {} is locked", .0.display())]
     Locked(PathBuf),
@@ -53,6 +58,11 @@ pub enum AnchorError {
     /// Somebody else's word about the time is required, and there is none.
     #[error("no anchor is written without a time token: {0}")]
     Time(#[from] TimeFailure),
+    /// Somebody else's word about the time says that ours is wrong.
+    #[error(
+        "no anchor is written by a clock that is wrong: {0}; correct it, or set anchor.time.wrong_clock to warn if the authority is wrong"
+    )]
+    Clock(#[source] TimeFailure),
     /// What was published before cannot be read back.
     #[error("{path}: {what}")]
     Unreadable { path: String, what: String },
@@ -73,7 +83,15 @@ impl AnchorError {
 
     /// Whether somebody has to look: time will not mend it.
     pub fn is_alarming(&self) -> bool {
-        matches!(self, Self::Rewritten { .. } | Self::Fork(_) | Self::Damaged(_) | Self::Store(_))
+        matches!(
+            self,
+            Self::Rewritten { .. }
+                | Self::Fork(_)
+                | Self::Damaged(_)
+                | Self::Store(_)
+                | Self::Taken(_)
+                | Self::Clock(_)
+        )
     }
 }
 

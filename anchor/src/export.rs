@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use chain::checkpoint;
+use chain::checkpoint::{self, Checkpoint};
+use chain::hash::sha256;
 use chain::policy::Policy;
 use serde::Serialize;
 
-use crate::anchor_format::{self, new_files};
+use crate::anchor_format::{self, Previous, new_files};
 use crate::files::{self, Pending};
+use crate::genuine::FOLDER;
 use crate::layout::Layout;
 use crate::store::{self, Store};
 use crate::{AnchorError, error::blocking};
@@ -25,6 +27,12 @@ pub struct Exported {
     pub anchors: u64,
     /// Whether the entries are in it, or only their hashes.
     pub with_packs: bool,
+    /// Anchors that the store has lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// What lies among the anchors and was left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<String>,
 }
 
 /// Writes policy, checkpoint, tiles, bundles, packs and anchors to `out`, which must be empty or a former export of the
@@ -49,6 +57,8 @@ pub async fn export(
         bytes: 0,
         anchors: 0,
         with_packs,
+        missing: Vec::new(),
+        strays: Vec::new(),
     };
     begin(out.to_owned(), policy_text.clone()).await?;
     let paths: Vec<String> =
@@ -68,19 +78,73 @@ pub async fn export(
         progress(exported.files, total);
     }
     if let Some(store) = store {
-        for key in store::keys(store, "anchors/").await? {
-            let bytes = store.get(&key, None).await?.map(|object| object.bytes).unwrap_or_default();
-            // One that is newer than this checkpoint would make the folder contradict itself.
-            // Signed by a key that is retired, perhaps: whose word it is, the auditor judges with the entries at hand.
-            if anchor_format::checkpoint_of(&key, &bytes, &checkpoint.origin)?.size <= checkpoint.size {
-                files::publish(&[Pending { path: out.join(&key), bytes }])?;
-                exported.anchors += 1;
-            }
-        }
+        anchors(store, out, &checkpoint, &policy, &mut exported).await?;
     }
     // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
     files::replace(&out.join("checkpoint"), note.as_bytes())?;
     Ok(exported)
+}
+
+/// Writes the chain of anchors, from the newest that a key of the policy signed back to the first: each names the one before by its hash, so
+/// that what anybody else put between them is told from them, and keys that are retired by now need not be known.
+async fn anchors(
+    store: &dyn Store,
+    out: &Path,
+    checkpoint: &Checkpoint,
+    policy: &Policy,
+    exported: &mut Exported,
+) -> Result<(), AnchorError> {
+    let mut keys = store::keys(store, FOLDER).await?;
+    keys.reverse();
+    let mut named = Before::Unknown;
+    for key in keys {
+        if let Before::Is(previous) = &named
+            && key < previous.key
+        {
+            exported.missing.push(format!("{}: the anchor after it names it, and it is gone", previous.key));
+            named = Before::Gone;
+        }
+        let bytes = store.get(&key, None).await?.map(|object| object.bytes).unwrap_or_default();
+        let said = anchor_format::parse(&key, &bytes)
+            .and_then(|anchor| Ok((anchor_format::checkpoint_of(&key, &bytes, &checkpoint.origin)?, anchor)));
+        let said = said.ok().filter(|(covers, anchor)| anchor_format::key(anchor.seq, covers.size) == key);
+        let belongs = said.as_ref().is_some_and(|(_, anchor)| match &named {
+            Before::Unknown => checkpoint::open(&anchor.checkpoint, policy).is_ok(),
+            Before::Is(previous) => previous.key == key && previous.sha256 == sha256(&[&bytes]),
+            // Whose word it is, the auditor judges with the entries at hand.
+            Before::Gone => true,
+            Before::None => false,
+        });
+        let Some((covers, anchor)) = said.filter(|_| belongs) else {
+            exported.strays.push(format!("{key}: it is no anchor of this log"));
+            continue;
+        };
+        named = match (named, anchor.previous) {
+            (Before::Gone, _) => Before::Gone,
+            (_, Some(previous)) => Before::Is(previous),
+            (_, None) => Before::None,
+        };
+        // One that is newer than this checkpoint would make the folder contradict itself.
+        if covers.size <= checkpoint.size {
+            files::publish(&[Pending { path: out.join(&key), bytes }])?;
+            exported.anchors += 1;
+        }
+    }
+    if let Before::Is(previous) = named {
+        exported.missing.push(format!("{}: the anchor after it names it, and it is gone", previous.key));
+    }
+    Ok(())
+}
+
+/// What the anchor that was looked at last says of the one before it.
+enum Before {
+    /// None was found yet.
+    Unknown,
+    Is(Previous),
+    /// It is not there, so that nothing is known of those before it.
+    Gone,
+    /// It is the first.
+    None,
 }
 
 /// The policy comes first: by it the next export knows this folder for its own, also when this one is cut off.

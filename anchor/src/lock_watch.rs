@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::proof_of_lock::{Answer, Sight, Tamper};
-    use crate::store::{Kind, Lock, Object, Retention, Version, Written};
+    use crate::store::{Kind, Lock, Object, Page, Retention, Written};
 
     /// A store that takes every request and answers none.
     struct Silent;
@@ -166,7 +166,7 @@ mod tests {
         async fn get(&self, _: &str, _: Option<&str>) -> Result<Option<Object>, AnchorError> {
             std::future::pending().await
         }
-        async fn versions(&self, _: &str, _: Option<&str>) -> Result<Vec<Version>, AnchorError> {
+        async fn page(&self, _: &str, _: Option<&str>) -> Result<Page, AnchorError> {
             std::future::pending().await
         }
         fn tamper(&self) -> Option<Arc<dyn Tamper>> {

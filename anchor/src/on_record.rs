@@ -1,5 +1,7 @@
 //! What the log itself says about its anchors and about the lock of their store.
 
+use std::collections::VecDeque;
+
 use eventlog::Log;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,6 +10,9 @@ use crate::AnchorError;
 use crate::anchor_format::{ANCHORED, ANCHORED_V1, Anchored};
 use crate::anchorer;
 use crate::store::Store;
+
+/// Entries read at a time.
+const PAGE: usize = 1000;
 
 /// The anchors that the log speaks of, as far as its own stream was read.
 #[derive(Default)]
@@ -21,20 +26,12 @@ pub struct OnRecord {
 impl OnRecord {
     /// The newest one. Reads on where it ended: whoever waits for the seat asks every second.
     pub async fn newest(&mut self, log: &Log) -> Result<Option<&Anchored>, AnchorError> {
-        loop {
-            let entries = log.read_stream("log", self.read, 1000).await?;
-            let Some(last) = entries.last() else { return Ok(self.newest.as_ref()) };
-            for entry in &entries {
-                let entry: Value =
-                    serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
-                if entry["type"] == ANCHORED || entry["type"] == ANCHORED_V1 {
-                    let anchored = serde_json::from_value(entry["data"].clone());
-                    self.at = entry["at"].as_str().and_then(|at| at.parse().ok());
-                    self.newest = Some(anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?);
-                }
+        while let Some(page) = read(log, &mut self.read).await? {
+            if let Some((anchored, at)) = page.into_iter().next_back() {
+                (self.newest, self.at) = (Some(anchored), at);
             }
-            self.read = last.version + 1;
         }
+        Ok(self.newest.as_ref())
     }
 
     /// The newest one's number, and when it was put on record.
@@ -42,6 +39,72 @@ impl OnRecord {
         let seq = self.newest(log).await?.map(|newest| newest.seq);
         Ok(seq.zip(self.at))
     }
+}
+
+/// The anchors that the log speaks of, one after the other, each once.
+pub(crate) struct Records {
+    log: Log,
+    read: u64,
+    waiting: VecDeque<Anchored>,
+    next: u64,
+}
+
+impl Records {
+    pub fn of(log: &Log) -> Self {
+        Self { log: log.clone(), read: 0, waiting: VecDeque::new(), next: 0 }
+    }
+
+    /// One more than the last number.
+    pub fn seen(&self) -> u64 {
+        self.next
+    }
+
+    /// The next one; asked again once the log has grown.
+    pub async fn next(&mut self) -> Result<Option<Anchored>, AnchorError> {
+        self.fill().await?;
+        let next = self.waiting.pop_front();
+        self.next = next.as_ref().map_or(self.next, |next| next.seq + 1);
+        Ok(next)
+    }
+
+    /// The same, and it stays the next one.
+    pub async fn peek(&mut self) -> Result<Option<&Anchored>, AnchorError> {
+        self.fill().await?;
+        Ok(self.waiting.front())
+    }
+
+    async fn fill(&mut self) -> Result<(), AnchorError> {
+        loop {
+            // What was put on record once more is the same, word for word.
+            while self.waiting.front().is_some_and(|anchored| anchored.seq < self.next) {
+                self.waiting.pop_front();
+            }
+            if !self.waiting.is_empty() {
+                return Ok(());
+            }
+            match read(&self.log, &mut self.read).await? {
+                Some(page) => self.waiting.extend(page.into_iter().map(|(anchored, _)| anchored)),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What the next entries of the log's own stream say about anchors; nothing at its end.
+async fn read(log: &Log, from: &mut u64) -> Result<Option<Vec<(Anchored, Option<Timestamp>)>>, AnchorError> {
+    let entries = log.read_stream("log", *from, PAGE).await?;
+    let Some(last) = entries.last() else { return Ok(None) };
+    let mut said = Vec::new();
+    for entry in &entries {
+        let entry: Value = serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
+        if entry["type"] == ANCHORED || entry["type"] == ANCHORED_V1 {
+            let anchored = serde_json::from_value(entry["data"].clone());
+            let anchored = anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?;
+            said.push((anchored, entry["at"].as_str().and_then(|at| at.parse().ok())));
+        }
+    }
+    *from = last.version + 1;
+    Ok(Some(said))
 }
 
 /// Whether this store has the newest anchor that the log speaks of; answers with it.

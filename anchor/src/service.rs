@@ -8,10 +8,12 @@ mod lock;
 mod mirrors;
 mod place;
 mod status;
+mod surveys;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chain::checkpoint;
 use chain::policy::Policy;
@@ -33,6 +35,7 @@ use crate::signing_keys::SigningKeys;
 use crate::stamping::{Stamping, TimeStatus};
 use crate::startup::{self, Verdict};
 use crate::store::Store;
+use crate::survey::Survey;
 use crate::witnessing::{Standing, Witnessing};
 use crate::{AnchorError, files};
 
@@ -40,6 +43,9 @@ use anchoring::Last;
 pub use config::Config;
 pub use keys::{Held, Witnessed};
 pub use status::Status;
+
+/// How long a store may take that is not waited for.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Publishing and anchoring of one log. Cheap to share; its worker is [`Service::run`].
 pub struct Service {
@@ -65,7 +71,13 @@ pub struct Service {
     stamping: Stamping,
     carriers: Vec<Carrier>,
     lock: LockWatch,
-    strays: watch::Sender<Vec<String>>,
+    /// What lies beside the newest anchor, and what above it.
+    beside: watch::Sender<Vec<String>>,
+    above: watch::Sender<Vec<String>>,
+    /// What the last look at everything in the store found.
+    survey: watch::Sender<Option<Survey>>,
+    /// Why the log was not compared with its anchors.
+    unseen: watch::Sender<Option<String>>,
     /// Read when they are first needed: at a million streams that takes a second.
     heads: OnceCell<Arc<Mutex<StreamHeads>>>,
     recorder: Arc<dyn Recorder>,
@@ -104,7 +116,7 @@ impl Service {
         .await?;
         let stamping = Stamping::new(config.time.clone());
         let carry = |mirror: &Mirror| {
-            let (what, how) = ((layout.clone(), Arc::clone(&keys)), (config.keep, config.clock));
+            let (what, how) = ((log.clone(), layout.clone(), Arc::clone(&keys)), (config.keep, config.clock));
             Carrier::new(mirror.clone(), Arc::clone(&store), what, how)
         };
         let carriers = config.mirrors.iter().map(carry).collect();
@@ -113,7 +125,10 @@ impl Service {
             log,
             config,
             lock,
-            strays: watch::Sender::default(),
+            beside: watch::Sender::default(),
+            above: watch::Sender::default(),
+            survey: watch::Sender::default(),
+            unseen: watch::Sender::default(),
             keys,
             layout,
             store,
@@ -140,17 +155,39 @@ impl Service {
     /// Whether the log still is what was signed about it. Asked before the first command, and after every reconnect to a
     /// database that may be another one. Nothing is published before it answered [`Verdict::Good`].
     pub async fn startup_check(&self) -> Result<Verdict, AnchorError> {
-        let mut publisher = self.publisher.lock().await;
-        let signed = publisher.last().map(|last| last.0.clone());
-        self.keys.catch_up().await?;
-        let (policy, store) = (self.keys.policy(), self.store.as_ref());
-        let witnessed = self.config.witnessed(&self.keys).await;
-        let verdict = startup::check(&self.log, &self.layout, store, &policy, signed.as_ref(), witnessed).await?;
-        publisher.compared(match &verdict {
-            Verdict::Good => None,
-            Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
-        });
+        let verdict = self.compare(self.config.patience).await?;
+        self.publisher.lock().await.compared(verdict.refusal());
         Ok(verdict)
+    }
+
+    /// Why the log was not compared with its anchors, as long as that is so.
+    pub fn unseen(&self) -> watch::Receiver<Option<String>> {
+        self.unseen.subscribe()
+    }
+
+    /// Asks once more, and gives the store the time that one takes which is only slow.
+    pub async fn compare_with_anchors(&self) -> Result<Verdict, AnchorError> {
+        let verdict = self.compare(LONG).await?;
+        // Good news take nothing back that was found out meanwhile.
+        if let Some(reason) = verdict.refusal() {
+            self.publisher.lock().await.compared(Some(reason));
+        }
+        Ok(verdict)
+    }
+
+    async fn compare(&self, patience: Duration) -> Result<Verdict, AnchorError> {
+        // Nobody who publishes or asks waits for the store meanwhile; what they sign by then continues what was signed by now.
+        let signed = self.publisher.lock().await.last().map(|last| last.0.clone());
+        self.keys.catch_up().await?;
+        let store = (self.store.as_ref(), patience);
+        let witnessed = self.config.witnessed(&self.keys).await;
+        let compared = startup::check(&self.log, &self.layout, store, &self.keys, signed.as_ref(), witnessed).await?;
+        let was = self.unseen.send_replace(compared.unseen.clone());
+        if let Some(why) = compared.unseen.filter(|why| was.as_ref() != Some(why)) {
+            tracing::warn!(why, "{}", startup::UNSEEN);
+        }
+        self.note_strays(&self.above, compared.strays);
+        Ok(compared.verdict)
     }
 
     /// Publishes now; signs when the log has grown, or when `always`. Answers whether it signed.

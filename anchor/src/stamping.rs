@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chain::Hash;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use timestamp::MOST_APART;
 use tokio::sync::watch;
 
@@ -12,12 +12,28 @@ use crate::anchor_format::Anchor;
 use crate::publisher::approximate;
 use crate::time::{Authority, TimeFailure};
 
+/// Two clocks that both are right are not further apart, with all that a request takes.
+const A_MINUTE: u64 = 60;
+
 /// Who is asked for the time of each anchor.
 #[derive(Debug, Clone)]
 pub struct TimeSource {
     pub authority: Arc<dyn Authority>,
     /// Rather no anchor than one without a token.
     pub required: bool,
+    /// What becomes of an anchor when the authority says that this server's clock is wrong.
+    pub wrong_clock: WrongClock,
+}
+
+/// What becomes of an anchor when a token that holds says that this server's clock is off by more than a minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WrongClock {
+    /// It is not written: what says a wrong time could not be taken back for years.
+    #[default]
+    Refuse,
+    /// It is written, without the token.
+    Warn,
 }
 
 /// How it stands with the time authority.
@@ -29,6 +45,9 @@ pub struct TimeStatus {
     pub newest: Option<Seen>,
     /// Why the last anchor has none, if so.
     pub trouble: Option<String>,
+    /// What the authority said about this server's clock, when it was wrong the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_clock: Option<String>,
 }
 
 /// An anchor that somebody else has seen.
@@ -49,7 +68,8 @@ impl Stamping {
     pub fn new(source: Option<TimeSource>) -> Self {
         let source = source.map(|source| {
             let (authority, required) = (source.authority.place(), source.required);
-            (source, watch::Sender::new(TimeStatus { authority, required, newest: None, trouble: None }))
+            let status = TimeStatus { authority, required, newest: None, trouble: None, wrong_clock: None };
+            (source, watch::Sender::new(status))
         });
         Self { source }
     }
@@ -62,19 +82,28 @@ impl Stamping {
     /// A token over this anchor. Nothing when nobody is configured, or when there is none to be had and none is required.
     ///
     /// # Errors
-    /// When one is required.
-    pub async fn stamp(&self, anchor: &Anchor) -> Result<Option<Vec<u8>>, AnchorError> {
+    /// When one is required; and when it says that this server's clock is wrong, unless anchors are to be written all the same.
+    pub async fn stamp(&self, anchor: &Anchor, clock: fn() -> String) -> Result<Option<Vec<u8>>, AnchorError> {
         let Some((source, status)) = &self.source else { return Ok(None) };
-        match ask(source.authority.as_ref(), anchor).await? {
+        match ask(source, anchor, clock).await? {
             Ok((token, seen)) => {
                 metrics::counter!("guildhall_time_tokens_total").increment(1);
-                status.send_modify(|status| (status.newest, status.trouble) = (Some(seen), None));
+                status.send_modify(|status| {
+                    (status.newest, status.trouble, status.wrong_clock) = (Some(seen), None, None);
+                });
                 Ok(Some(token))
             }
             Err(failure) => {
                 metrics::counter!("guildhall_time_tokens_missing_total").increment(1);
                 tracing::warn!(%failure, seq = anchor.seq, required = source.required, "an anchor has no time token");
-                status.send_modify(|status| status.trouble = Some(failure.to_string()));
+                let is_apart = matches!(failure, TimeFailure::Apart { .. });
+                status.send_modify(|status| {
+                    status.trouble = Some(failure.to_string());
+                    status.wrong_clock = is_apart.then(|| failure.to_string());
+                });
+                if is_apart && source.wrong_clock == WrongClock::Refuse {
+                    return Err(AnchorError::Clock(failure));
+                }
                 if source.required { Err(failure.into()) } else { Ok(None) }
             }
         }
@@ -96,17 +125,28 @@ impl Stamping {
     }
 }
 
-async fn ask(authority: &dyn Authority, anchor: &Anchor) -> Result<Result<(Vec<u8>, Seen), TimeFailure>, AnchorError> {
+async fn ask(
+    source: &TimeSource,
+    anchor: &Anchor,
+    clock: fn() -> String,
+) -> Result<Result<(Vec<u8>, Seen), TimeFailure>, AnchorError> {
     let imprint: Hash = anchor.imprint()?;
-    let answered = match authority.stamp(imprint).await {
+    let answered = match source.authority.stamp(imprint).await {
         Ok(answered) => answered,
         Err(failure) => return Ok(Err(failure)),
     };
-    let at = answered.stamp.gen_time;
-    if at.seconds_from(&anchor.at).is_none_or(|apart| apart > MOST_APART) {
-        let (place, seen) = (authority.place(), at.to_string());
-        return Ok(Err(TimeFailure::Apart { place, seen, at: anchor.at.clone() }));
+    let (at, ours) = (answered.stamp.gen_time, clock());
+    let (place, seen) = (source.authority.place(), at.to_string());
+    let is_apart = |from: &str, most: u64| at.seconds_from(from).is_none_or(|apart| apart > most);
+    // The limit of auditors is wider, and is for whoever only warns.
+    let most = if source.wrong_clock == WrongClock::Refuse { A_MINUTE } else { MOST_APART };
+    if is_apart(&ours, most) {
+        return Ok(Err(TimeFailure::Apart { place, seen, at: ours }));
+    }
+    // An anchor is never older than the one before, which may have been made by a clock that was ahead.
+    if is_apart(&anchor.at, MOST_APART) {
+        return Ok(Err(TimeFailure::Behind { place, seen, at: anchor.at.clone() }));
     }
     metrics::gauge!("guildhall_time_stamped_at_seconds").set(approximate(at.unix_seconds()));
-    Ok(Ok((answered.token, Seen { seq: anchor.seq, at: at.to_string(), by: answered.stamp.authority })))
+    Ok(Ok((answered.token, Seen { seq: anchor.seq, at: seen, by: answered.stamp.authority })))
 }

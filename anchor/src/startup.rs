@@ -6,19 +6,24 @@
 //! does not see is an entry whose bytes were changed and whose hash was left alone: reading every byte takes minutes on a large log, so that is found by
 //! whoever reads entries against their hashes (the replay, the auditor) and, for entries not published yet, by the publisher.
 
+use std::time::Duration;
+
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
-use chain::policy::Policy;
 use chain::tile::{BundleId, FULL_WIDTH};
 use chain::tree::{Frontier, empty_root, leaf_hash};
 use eventlog::{Failure, Log};
 use serde::Serialize;
 
 use crate::layout::Layout;
-use crate::{AnchorError, Config, SigningKeys, Store, anchor_format, signing};
+use crate::{AnchorError, Config, SigningKeys, Store, genuine, signing};
 
 /// Hashes read at a time.
 const CHUNK: u64 = 65_536;
+
+/// What is said of a store that does not answer.
+pub(crate) const UNSEEN: &str =
+    "the anchor store does not answer: the log was compared with what was signed here, and not with its anchors";
 
 /// Whether commands may be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,10 +34,39 @@ pub enum Verdict {
     ReadOnly { position: u64, reason: String },
 }
 
+impl Verdict {
+    /// Why no command may be accepted, if so.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Good => None,
+            Self::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
+        }
+    }
+}
+
 /// A checkpoint from outside the database, and where it was found.
 pub(crate) struct Known {
     pub checkpoint: Checkpoint,
     pub whence: String,
+}
+
+/// How the log stands to its checkpoints, and what there was to see in the store.
+pub(crate) struct Compared {
+    pub verdict: Verdict,
+    /// What lies under `anchors/` above the newest anchor and is none.
+    pub strays: Vec<String>,
+    /// Why the anchors were not looked at.
+    pub unseen: Option<String>,
+}
+
+impl Compared {
+    /// Something lies here that no key of this log signed: until somebody has looked, nothing is added to it. Only what this server
+    /// wrote itself is taken so seriously: what lies in a store anybody may have put there who can write to it.
+    fn strange(path: &str, what: &str) -> Self {
+        let verdict =
+            Verdict::ReadOnly { position: 0, reason: format!("{path} cannot be taken for this log's: {what}") };
+        Self { verdict, strays: Vec::new(), unseen: None }
+    }
 }
 
 /// The same comparison for a server that does not publish itself, because another one does from the same place.
@@ -43,37 +77,69 @@ pub async fn compare(
     store: &dyn Store,
 ) -> Result<Verdict, AnchorError> {
     let layout = Layout::within(&config.data_dir);
-    let policy = keys.policy();
-    let signed = match signing::read(&config.data_dir.join("signing"), &policy) {
+    let signed = match signing::read(&config.data_dir.join("signing"), &keys.policy()) {
         Ok(signed) => signed.map(|(_, checkpoint)| checkpoint),
-        Err(AnchorError::Unreadable { path, what }) => return Ok(strange(&path, &what)),
+        Err(AnchorError::Unreadable { path, what }) => return Ok(Compared::strange(&path, &what).verdict),
         Err(error) => return Err(error),
     };
     let witnessed = config.witnessed(keys).await;
-    check(log, &layout, store, &policy, signed.as_ref(), witnessed).await
+    let compared = check(log, &layout, (store, config.patience), keys, signed.as_ref(), witnessed).await?;
+    if let Some(why) = compared.unseen {
+        tracing::warn!(why, "{UNSEEN}");
+    }
+    Ok(compared.verdict)
 }
 
-/// Something lies there that this key did not sign: until somebody has looked, nothing is added to it.
-fn strange(path: &str, what: &str) -> Verdict {
-    Verdict::ReadOnly { position: 0, reason: format!("{path} cannot be taken for this log's: {what}") }
-}
-
-/// Compares the log with every checkpoint known from outside the database.
+/// Compares the log with every checkpoint known from outside the database. The store is waited for as long as `patience` lasts.
 pub(crate) async fn check(
     log: &Log,
     layout: &Layout,
-    store: &dyn Store,
-    policy: &Policy,
+    (store, patience): (&dyn Store, Duration),
+    keys: &SigningKeys,
     signed: Option<&Checkpoint>,
     witnessed: Vec<Known>,
-) -> Result<Verdict, AnchorError> {
-    let mut known = match known(layout, store, policy, signed).await {
-        Ok(known) => known,
-        Err(AnchorError::Unreadable { path, what }) => return Ok(strange(&path, &what)),
+) -> Result<Compared, AnchorError> {
+    let mut known = Vec::new();
+    if let Some(signed) = signed {
+        known.push(Known { checkpoint: signed.clone(), whence: "the last signed checkpoint".to_owned() });
+    }
+    if let Some(note) = layout.checkpoint()? {
+        let whence = "the published checkpoint";
+        match checkpoint::open(&note, &keys.policy()) {
+            Ok(checkpoint) => known.push(Known { checkpoint, whence: whence.to_owned() }),
+            Err(error) => return Ok(Compared::strange(whence, &error.to_string())),
+        }
+    }
+    let looking = tokio::time::timeout(patience, genuine::newest(store, keys)).await;
+    let looked = looking.unwrap_or_else(|_| Err(no_answer(patience)));
+    let (strays, unseen) = match looked {
+        Ok((newest, strays)) => {
+            known.extend(newest.map(|newest| {
+                let whence = format!("the anchor {}", newest.key);
+                Known { checkpoint: newest.checkpoint, whence }
+            }));
+            (strays, None)
+        }
+        // What was signed here last is at least as new as what was anchored from here: a store that is away for an hour does not keep the
+        // city closed. Without that memory the anchors are the only one there is.
+        Err(AnchorError::Unreachable(why)) if signed.is_some() => {
+            (Vec::new(), Some(format!("{}: {why}", store.place())))
+        }
+        Err(AnchorError::Unreachable(why)) => {
+            return Err(AnchorError::Unreachable(format!(
+                "{}: {why}; nothing that was signed before is kept here, so without its anchors this log cannot be told from an old or \
+                 another one: bring the store back, or correct anchor.directory or anchor.s3, and start again",
+                store.place()
+            )));
+        }
         Err(error) => return Err(error),
     };
     known.extend(witnessed);
-    against(log, layout, known).await
+    Ok(Compared { verdict: against(log, layout, known).await?, strays, unseen })
+}
+
+fn no_answer(patience: Duration) -> AnchorError {
+    AnchorError::Unreachable(format!("no answer within {} s", patience.as_secs()))
 }
 
 /// Compares the log with these checkpoints.
@@ -104,42 +170,6 @@ pub(crate) async fn against(log: &Log, layout: &Layout, mut known: Vec<Known>) -
         agreed = size;
     }
     Ok(Verdict::Good)
-}
-
-async fn known(
-    layout: &Layout,
-    store: &dyn Store,
-    policy: &Policy,
-    signed: Option<&Checkpoint>,
-) -> Result<Vec<Known>, AnchorError> {
-    let mut known: Vec<Known> = Vec::new();
-    let mut add = |checkpoint: Checkpoint, whence: String| known.push(Known { checkpoint, whence });
-    if let Some(signed) = signed {
-        add(signed.clone(), "the last signed checkpoint".to_owned());
-    }
-    if let Some(note) = layout.checkpoint()? {
-        let opened = checkpoint::open(&note, policy)
-            .map_err(|error| AnchorError::unreadable("the published checkpoint", error))?;
-        add(opened, "the published checkpoint".to_owned());
-    }
-    match newest_anchor(store, policy).await {
-        Ok(Some((key, opened))) => add(opened, format!("the anchor {key}")),
-        Ok(None) => {}
-        // What was signed here last is at least as new as what was anchored from here: a store that is away for an hour does not keep the
-        // city closed. Without that memory the anchors are the only one there is.
-        Err(error @ AnchorError::Unreachable(_)) if signed.is_some() => {
-            tracing::warn!(%error, "the log is compared with what was signed here, and not with its anchors");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(known)
-}
-
-async fn newest_anchor(store: &dyn Store, policy: &Policy) -> Result<Option<(String, Checkpoint)>, AnchorError> {
-    let Some(key) = crate::store::keys(store, "anchors/").await?.pop() else { return Ok(None) };
-    let bytes = store.get(&key, None).await?.map(|object| object.bytes).unwrap_or_default();
-    let (_, opened) = anchor_format::read(&key, &bytes, policy)?;
-    Ok(Some((key, opened)))
 }
 
 /// Extends the tree to `size` leaves from the log.

@@ -56,6 +56,9 @@ pub enum Ask {
     AnchorList,
     AnchorAdopt,
     AnchorProve,
+    AnchorCheck {
+        read: bool,
+    },
     SigningKeys,
     SigningKeyNew,
     SigningKeyRotate {
@@ -144,12 +147,25 @@ pub async fn ask(settings: &Settings, ask: Ask, on_progress: OnProgress<'_>) -> 
 
 /// Why the running server only reads, if it does. Nothing when none runs.
 pub async fn read_only(dir: &DataDir) -> Option<Option<String>> {
-    let stream = UnixStream::connect(dir.file(SOCKET)).await.ok()?;
-    match remotely(stream, &Ask::Health, &mut |_, _| {}).await {
+    match running(dir, Ask::Health).await? {
         Ok(Ending::Done(health)) => Some(health["read_only"].as_str().map(str::to_owned)),
         Ok(Ending::Refused(_)) => Some(None),
         Err(error) => Some(Some(format!("{error:#}"))),
     }
+}
+
+/// How anchoring stands in the running server. Nothing when none runs.
+pub async fn anchoring(dir: &DataDir) -> Option<Value> {
+    match running(dir, Ask::AnchorStatus).await? {
+        Ok(Ending::Done(status)) => Some(status),
+        Ok(Ending::Refused(_)) | Err(_) => None,
+    }
+}
+
+/// Asks the running server alone.
+async fn running(dir: &DataDir, ask: Ask) -> Option<anyhow::Result<Ending>> {
+    let stream = UnixStream::connect(dir.file(SOCKET)).await.ok()?;
+    Some(remotely(stream, &ask, &mut |_, _| {}).await)
 }
 
 async fn remotely(stream: UnixStream, ask: &Ask, on_progress: OnProgress<'_>) -> anyhow::Result<Ending> {
@@ -198,6 +214,7 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::AnchorStatus => Ok(Ending::Done(city.anchoring.status().await?)),
         Ask::AnchorAdopt => Ok(Ending::Done(city.anchoring.adopt().await?)),
         Ask::AnchorProve => Ok(Ending::Done(city.anchoring.prove().await?)),
+        Ask::AnchorCheck { read } => Ok(Ending::Done(city.anchoring.check(read).await?)),
         Ask::SigningKeys => Ok(Ending::Done(signing::list(city)?)),
         Ask::SigningKeyNew => Ok(Ending::Done(signing::make(city)?)),
         Ask::SigningKeyRotate { to } => Ok(Ending::Done(signing::rotate(city, to.as_deref()).await?)),

@@ -10,9 +10,8 @@ use futures::{StreamExt as _, stream};
 use super::{AHEAD, Signed, keys as signatures};
 use crate::AnchorError;
 use crate::anchor_format::{self, Anchor};
+use crate::genuine::{self, FOLDER};
 use crate::store::{self, Mode, Object, Store};
-
-const FOLDER: &str = "anchors/";
 
 /// One anchor, as far as the next one and the entries need it.
 #[derive(Debug, Clone)]
@@ -49,7 +48,11 @@ pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) ->
     while let Some((key, object)) = objects.next().await {
         let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
         look_at_lock(store, &key, &object, &mut chain.remarks);
-        let anchor = anchor_format::parse(&key, &object.bytes)?;
+        let Ok(anchor) = anchor_format::parse(&key, &object.bytes) else {
+            // If it stands in the place of an anchor, the next one misses it.
+            chain.remarks.push(format!("{key}: it is no anchor at all, and is passed over"));
+            continue;
+        };
         let (checkpoint, signed) = signatures::read(&anchor.checkpoint, &format!("the anchor {key}"), policy)
             .map_err(|error| AnchorError::unreadable(&key, error))?;
         let link = Link {
@@ -99,8 +102,8 @@ async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> 
     }
     let (mut keys, mut beyond) = (Vec::new(), Vec::new());
     for (key, (markers, objects)) in versions {
-        let Some((_, size)) = numbers(&key) else {
-            remarks.push(format!("{key}: no anchor has such a name"));
+        let Some((_, size)) = anchor_format::numbers(&key) else {
+            remarks.push(genuine::no_name(&key));
             continue;
         };
         if objects == 0 {
@@ -126,13 +129,6 @@ async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> 
         ));
     }
     Ok(keys)
-}
-
-/// `anchors/<seq>-<size>.json`, read back.
-fn numbers(key: &str) -> Option<(u64, u64)> {
-    let (seq, size) = key.strip_prefix(FOLDER)?.strip_suffix(".json")?.split_once('-')?;
-    let (seq, size) = (seq.parse().ok()?, size.parse().ok()?);
-    (anchor_format::key(seq, size) == key).then_some((seq, size))
 }
 
 /// Holds an anchor against its name and the one before it.

@@ -10,13 +10,17 @@ use tokio::sync::watch;
 use super::Service;
 use super::config::DAY;
 use crate::AnchorError;
-use crate::anchor_format::{self, Anchored, Listed};
+use crate::anchor_format::{self, Anchored, Row};
 use crate::anchorer::{self, Draft};
 use crate::error::blocking;
+use crate::listing;
 use crate::publisher::approximate;
 
 /// After an anchor that failed. The store or the authority that failed is not asked every second.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// Sizes that are tried for one anchor, should somebody have taken the keys.
+const SIZES: usize = 8;
 
 /// The newest anchor: its number, when it was put on record by the log's clock, and when this process knew.
 #[derive(Debug, Clone, Copy)]
@@ -110,11 +114,7 @@ impl Service {
             }
             strays = found.strays;
         }
-        metrics::gauge!("guildhall_anchor_strays").set(approximate(strays.len() as u64));
-        let was = self.strays.send_replace(strays.clone());
-        for stray in strays.iter().filter(|stray| !was.contains(stray)) {
-            tracing::error!(%stray, alarm = true, "somebody touched an anchor");
-        }
+        self.note_strays(&self.beside, strays);
         Ok(())
     }
 
@@ -136,7 +136,7 @@ impl Service {
 
     /// Only for who holds `alone`.
     async fn anchor_alone(&self) -> Result<Anchored, AnchorError> {
-        let anchored = self.try_anchor().await;
+        let anchored = self.anchor_beside_strays().await;
         if let Ok(anchored) = &anchored {
             metrics::gauge!("guildhall_anchored_size").set(approximate(anchored.size));
             let at = (self.config.clock)().parse().unwrap_or(Timestamp::now());
@@ -146,10 +146,36 @@ impl Service {
         self.note_anchoring(anchored)
     }
 
+    /// A number has a key for every size of the log. One that somebody else took is left to them: the log grows, and the key is another.
+    async fn anchor_beside_strays(&self) -> Result<Anchored, AnchorError> {
+        for _ in 0..SIZES {
+            match self.try_anchor().await {
+                Err(AnchorError::Taken(key)) => {
+                    tracing::error!(%key, alarm = true, "somebody took the key of the next anchor: another is taken");
+                    self.grow().await?;
+                }
+                ended => return ended,
+            }
+        }
+        self.try_anchor().await
+    }
+
+    /// Makes the log longer by what changes nothing: the newest anchor is put on record once more, word for word.
+    async fn grow(&self) -> Result<(), AnchorError> {
+        let newest = self.on_record.lock().await.newest(&self.log).await?.cloned();
+        if let Some(newest) = newest {
+            let data = serde_json::to_value(&newest)
+                .map_err(|error| AnchorError::unreadable(anchor_format::ANCHORED, error))?;
+            self.recorder.record(anchor_format::ANCHORED, data).await?;
+        }
+        self.publish(true).await?;
+        Ok(())
+    }
+
     async fn try_anchor(&self) -> Result<Anchored, AnchorError> {
         let draft = self.draft().await?;
         // Nobody waits for the authority: what is signed goes on being signed meanwhile.
-        let token = self.stamping.stamp(&draft.anchor).await?;
+        let token = self.stamping.stamp(&draft.anchor, self.config.clock).await?;
         let mut seat = self.seat.lock().await;
         let mut held = self.sit(&mut seat).await?;
         held.check().await?;
@@ -190,8 +216,9 @@ impl Service {
         self.note_in(&self.anchor_trouble, "anchoring", result)
     }
 
-    /// Every anchor in the store.
-    pub async fn list(&self) -> Result<Vec<Listed>, AnchorError> {
-        self.anchorer.lock().await.list().await
+    /// Every anchor in the store, what is missing among them, and what lies there besides.
+    pub async fn list(&self) -> Result<Vec<Row>, AnchorError> {
+        let on_record = self.on_record.lock().await.newest(&self.log).await?.map_or(0, |newest| newest.seq + 1);
+        listing::list(self.store.as_ref(), &self.keys, on_record).await
     }
 }

@@ -13,6 +13,9 @@ use crate::witnessing::{self, Witnesses};
 /// A city that does nothing says so once a day.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Enough for a store at the other end of a country, and little for a city that waits to be opened.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Where and how often.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -24,8 +27,10 @@ pub struct Config {
     pub anchor_every: Duration,
     /// Between anchors of a log that does not grow, however often the server is started: so that its silence can be told from lost anchors.
     pub heartbeat: Duration,
-    /// Between attempts on the store's lock.
+    /// Between attempts on the store's lock, and between surveys of what the stores have.
     pub prove_every: Duration,
+    /// How long a start waits for the store. What was not seen by then is looked at once the store answers.
+    pub patience: Duration,
     /// How long what is anchored is locked.
     pub keep: Keep,
     /// Name and version of the writing software, as anchors give it.
@@ -49,6 +54,7 @@ impl Config {
             anchor_every: Duration::from_secs(15 * 60),
             heartbeat: DAY,
             prove_every: DAY,
+            patience: PATIENCE,
             keep: Keep { years: 7, margin_days: 30 },
             software: concat!("guildhall/", env!("CARGO_PKG_VERSION")).to_owned(),
             clock: anchorer::now,

@@ -1,7 +1,7 @@
 //! What the service does for its mirrors: has everything carried there, in nobody's way, and says how far each is.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -13,6 +13,8 @@ use crate::publisher::approximate;
 /// After a failure, doubled with each that follows.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
+/// After what a mirror lost could not all be carried there again.
+const MEND_AGAIN: Duration = Duration::from_secs(600);
 /// Nothing is new before the next anchor; looked at all the same now and then.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 
@@ -25,10 +27,13 @@ impl Service {
     async fn carry_to(&self, carrier: &Carrier, mut stop: watch::Receiver<bool>) {
         let mut anchored = self.anchored.subscribe();
         let (mut wait, mut again) = (Duration::ZERO, AGAIN);
+        let daily = self.config.prove_every;
+        let (mut due, mut failed) = (Instant::now(), true);
         loop {
             // After a failure news are no reason to ask sooner.
+            let waits = failed;
             let news = async {
-                if wait < IDLE || anchored.changed().await.is_err() {
+                if waits || anchored.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };
@@ -41,13 +46,22 @@ impl Service {
                 wait = self.config.checkpoint_every;
                 continue;
             }
+            let work = async {
+                // At start and once a day everything is looked for that was ever brought there.
+                if due <= Instant::now() {
+                    let mended = carrier.mend().await;
+                    due = Instant::now() + if mended.is_ok() { daily } else { daily.min(MEND_AGAIN) };
+                }
+                carrier.carry().await
+            };
             let carried = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                carried = carrier.carry() => carried,
+                carried = work => carried,
             };
             self.note_behind();
+            failed = carried.is_err();
             (wait, again) = match carried {
-                Ok(()) => (IDLE, AGAIN),
+                Ok(()) => (IDLE.min(due.saturating_duration_since(Instant::now())), AGAIN),
                 Err(_) => (again, (again * 2).min(AGAIN_AT_MOST)),
             };
         }

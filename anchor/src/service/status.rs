@@ -8,6 +8,7 @@ use crate::anchor_format::Anchored;
 use crate::lock_watch::LockStatus;
 use crate::mirror::MirrorStatus;
 use crate::stamping::TimeStatus;
+use crate::survey::Survey;
 use crate::witnessing::{WitnessStatus, Witnessing};
 
 /// What is published and anchored, and what is wrong with it.
@@ -32,9 +33,15 @@ pub struct Status {
     pub mirrors: Vec<MirrorStatus>,
     /// Whether its lock was seen to hold.
     pub lock: LockStatus,
-    /// What lies beside the newest anchor and does not belong there.
+    /// What lies in the store and was not put there for this log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<String>,
+    /// What the last look at everything there found; missing until there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub survey: Option<Survey>,
+    /// Why the log was not compared with its anchors yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
     /// Entries under the newest checkpoint that its quorum of witnesses cosigned; none when no quorum is asked for.
     pub witnessed: Option<u64>,
     /// For how long what is shown has lacked its quorum, in seconds.
@@ -63,7 +70,9 @@ impl Service {
             store: self.store.kind().as_str(),
             place: self.store.place(),
             lock: self.lock.status(),
-            strays: self.strays.borrow().clone(),
+            strays: self.strays(),
+            survey: self.survey.borrow().clone(),
+            unseen: self.unseen.borrow().clone(),
             guarantee: self.store.guarantee(),
             trouble: [&self.trouble, &self.anchor_trouble, &self.heads_trouble]
                 .into_iter()

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
-use super::{Kind, Object, Put, Retention, Store, Version, Written};
+use super::{Kind, Object, Page, Put, Retention, Store, Version, Written};
 use crate::AnchorError;
 use crate::error::blocking;
 use crate::files::{self, Created};
+
+/// Keys listed at a time.
+const PAGE: usize = 1000;
 
 /// A folder: objects are created exclusively and made read-only. Whoever owns the folder can still remove them.
 #[derive(Debug, Clone)]
@@ -80,39 +83,74 @@ impl Store for Directory {
         Ok(bytes.map(|bytes| Object { bytes, version: None, lock: None }))
     }
 
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
-        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
-        let keys = blocking(move || {
-            let mut keys = Vec::new();
-            collect(&root, &folder, &mut keys)?;
-            keys.retain(|key| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after));
-            keys.sort_unstable();
-            Ok(keys)
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
+        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.unwrap_or_default().to_owned());
+        blocking(move || {
+            // From the deepest folder that all of them are in.
+            let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let mut walk = Walk { root: &root, prefix: &prefix, after: &after, keys: Vec::new() };
+            let more = !walk.through(folder)?;
+            let versions = walk.keys.into_iter().map(|key| Version { key, version: None, marker: false });
+            Ok(Page { versions: versions.collect(), more })
         })
-        .await?;
-        Ok(keys.into_iter().map(|key| Version { key, version: None, marker: false }).collect())
+        .await
     }
 }
 
-/// The keys of all files in a folder and below.
-fn collect(root: &Path, folder: &str, keys: &mut Vec<String>) -> Result<(), AnchorError> {
-    let place = root.join(folder);
-    if !place.is_dir() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(&place).map_err(AnchorError::file(&place))? {
-        let entry = entry.map_err(AnchorError::file(&place))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-        if entry.path().is_dir() {
-            collect(root, &key, keys)?;
-        } else if !key.ends_with(".new") {
-            // Half-made files of a crash have no key.
-            keys.push(key);
+/// Goes through a folder in the order of keys, and stops when the page is full.
+struct Walk<'a> {
+    root: &'a Path,
+    prefix: &'a str,
+    /// Keys up to this one are passed over.
+    after: &'a str,
+    keys: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// Answers whether it came to the end.
+    fn through(&mut self, folder: &str) -> Result<bool, AnchorError> {
+        let place = self.root.join(folder);
+        if !place.is_dir() {
+            return Ok(true);
         }
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&place).map_err(AnchorError::file(&place))? {
+            let entry = entry.map_err(AnchorError::file(&place))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            // With the slash that its keys go on with, a folder sorts where they do.
+            names.push(if entry.path().is_dir() { format!("{key}/") } else { key });
+        }
+        names.sort_unstable();
+        for key in names {
+            let came_to_the_end = match key.strip_suffix('/') {
+                Some(folder) if self.may_hold_some(&key) => self.through(folder)?,
+                Some(_) => true,
+                None => self.take(key),
+            };
+            if !came_to_the_end {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
-    Ok(())
+
+    fn may_hold_some(&self, folder: &str) -> bool {
+        let is_within = folder.starts_with(self.prefix) || self.prefix.starts_with(folder);
+        is_within && (folder > self.after || self.after.starts_with(folder))
+    }
+
+    fn take(&mut self, key: String) -> bool {
+        // Half-made files of a crash have no key.
+        if !key.starts_with(self.prefix) || key.as_str() <= self.after || key.ends_with(".new") {
+            return true;
+        }
+        if self.keys.len() == PAGE {
+            return false;
+        }
+        self.keys.push(key);
+        true
+    }
 }
 
 fn make_immutable(path: &Path) -> Result<(), AnchorError> {

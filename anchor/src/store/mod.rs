@@ -96,6 +96,14 @@ pub struct Version {
     pub marker: bool,
 }
 
+/// A part of a listing: whole keys, ascending, of each key all versions, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub versions: Vec<Version>,
+    /// Whether keys come after the last of these, which then is there.
+    pub more: bool,
+}
+
 /// How long what is written now has to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -146,9 +154,21 @@ pub trait Store: Send + Sync {
     /// One version of an object, or the oldest there is: what was written later does not stand for the key.
     async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError>;
 
-    /// EVERY version and every marker of the keys that begin with `prefix` and come after the key `after`: keys ascending, of each key the
-    /// oldest version first.
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError>;
+    /// The next keys that begin with `prefix` and come after the key `after`, with EVERY version and every marker: as many as the store
+    /// gives at once.
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError>;
+
+    /// All of them.
+    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
+        let mut page = self.page(prefix, after).await?;
+        let mut all = std::mem::take(&mut page.versions);
+        while page.more {
+            let last = all.last().map(|version| version.key.clone());
+            page = self.page(prefix, last.as_deref()).await?;
+            all.append(&mut page.versions);
+        }
+        Ok(all)
+    }
 
     /// Who may try to break the lock here, when a credential for it is configured.
     fn tamper(&self) -> Option<Arc<dyn Tamper>> {
@@ -172,8 +192,19 @@ pub async fn keys_after(store: &dyn Store, prefix: &str, after: Option<&str>) ->
 
 /// What lies beside an object that nobody here put there: markers that hide it, and versions with other bytes.
 pub async fn strays(store: &dyn Store, key: &str, sha256_of_it: Hash) -> Result<Vec<String>, AnchorError> {
+    let versions = store.versions(key, None).await?;
+    strays_among(store, key, sha256_of_it, versions.into_iter().filter(|version| version.key == key)).await
+}
+
+/// The same of versions that were listed already.
+pub async fn strays_among(
+    store: &dyn Store,
+    key: &str,
+    sha256_of_it: Hash,
+    versions: impl IntoIterator<Item = Version>,
+) -> Result<Vec<String>, AnchorError> {
     let mut strays = Vec::new();
-    for version in store.versions(key, None).await?.into_iter().filter(|version| version.key == key) {
+    for version in versions {
         let name = version.version.as_deref().unwrap_or("without a name");
         if version.marker {
             strays

@@ -15,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use super::flaky::{Fails, Flaky};
 use super::{Pen, held, key, policy, published, service};
 use crate::anchor_format::{self, new_files};
-use crate::{Anchor, AnchorError, Authority, Config, Directory, Service, Store, TimeFailure, TimeSource, Verdict};
+use crate::{
+    Anchor, AnchorError, Authority, Config, Directory, Service, Store, TimeFailure, TimeSource, Verdict, WrongClock,
+};
 
 async fn open(config: Config, pen: &Arc<Pen>, store: Arc<dyn Store>) -> Result<Service, AnchorError> {
     let service = Service::open(config, pen.log.clone(), held(&pen.log).await, store, pen.clone()).await?;
@@ -143,7 +145,7 @@ async fn an_authority_that_is_away_stops_nothing_unless_it_is_required() {
     let pen = Pen::open(dir.path()).await;
     pen.write(5, "a").await;
     let with = |required: bool| {
-        let time = Some(TimeSource { authority: Arc::new(Away::default()), required });
+        let time = Some(TimeSource { authority: Arc::new(Away::default()), required, wrong_clock: WrongClock::Refuse });
         open(Config { time, ..Config::new(dir.path()) }, &pen, Arc::new(directory(dir.path())))
     };
     let service = with(false).await.unwrap();
@@ -174,7 +176,7 @@ async fn nobody_waits_for_the_authority() {
     pen.write(5, "a").await;
     let away = Arc::new(Away { hangs: true, go: Notify::new() });
     let authority: Arc<dyn Authority> = away.clone();
-    let time = Some(TimeSource { authority, required: false });
+    let time = Some(TimeSource { authority, required: false, wrong_clock: WrongClock::Refuse });
     let config = Config { time, ..Config::new(dir.path()) };
     let service = Arc::new(open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap());
     let asking = Arc::clone(&service);
@@ -318,6 +320,6 @@ async fn an_anchor_reads_what_is_new_and_lists_nothing_but_its_own_number() {
     assert!(store.count("get") <= 4, "{:?}", store.asked.lock().unwrap());
     assert!(*store.listed.lock().unwrap() <= 4, "{:?}", store.asked.lock().unwrap());
     let listed =
-        store.asked.lock().unwrap().iter().filter(|(call, prefix)| *call == "versions" && prefix == "anchors/").count();
+        store.asked.lock().unwrap().iter().filter(|(call, prefix)| *call == "page" && prefix == "anchors/").count();
     assert_eq!(listed, 0, "the chain is not listed");
 }

@@ -14,7 +14,7 @@ use eventlog::Stored;
 
 use super::{Pen, key, policy, service, signer};
 use crate::archive::{Archive, Places, Verified, Wanted};
-use crate::store::{Kind, Object, Retention, Version, Written};
+use crate::store::{Kind, Object, Page, Retention, Version, Written};
 use crate::{AnchorError, Directory, Layout, Store};
 
 /// A log that was anchored at several sizes, 600 entries and more.
@@ -232,13 +232,13 @@ impl Store for Covered {
         Ok(object.map(|object| Object { bytes: if other { b"{}".to_vec() } else { object.bytes }, ..object }))
     }
 
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
-        let mut versions = self.0.versions(prefix, after).await?;
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
+        let Page { mut versions, more } = self.0.page(prefix, after).await?;
         for (index, key) in self.1.iter().enumerate().filter(|(_, key)| key.starts_with(prefix)) {
             versions.push(Version { key: key.clone(), version: Some("later".to_owned()), marker: index == 0 });
         }
         versions.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(versions)
+        Ok(Page { versions, more })
     }
 }
 
@@ -254,6 +254,19 @@ async fn a_marker_hides_no_anchor_and_both_it_and_another_version_are_named() {
     assert!(said.contains(&format!("{}: a delete marker", covered[0])), "{said}");
     assert!(said.contains(&format!("{}: version later holds other bytes", covered[1])), "{said}");
     assert!(said.contains("is not locked"), "a bucket with locks, and no lock: {said}");
+}
+
+#[tokio::test]
+async fn what_is_no_anchor_at_all_is_named_and_keeps_nobody_from_reading_the_log_back() {
+    let kept = Kept::new().await;
+    let (whole, _, _) = read(kept.places(), Wanted::default()).await.unwrap();
+    for name in ["00000000000000000005-00000000000000000099.json", "zzz"] {
+        fs::write(kept.store().join("anchors").join(name), "{}").unwrap();
+    }
+    let (archive, _, _) = read(kept.places(), Wanted::default()).await.unwrap();
+    assert_eq!((archive.size(), archive.anchors.len()), (whole.size(), whole.anchors.len()));
+    let said = archive.remarks.join("\n");
+    assert!(said.contains("it is no anchor at all") && said.contains("no anchor has such a name"), "{said}");
 }
 
 /// A log that changed its key from 7 to 8: an anchor by the first, one of the overlap, and one by the second alone.

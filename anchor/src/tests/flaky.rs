@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::store::{Kind, Object, Retention, Version, Written};
+use crate::store::{Kind, Object, Page, Retention, Written};
 use crate::{AnchorError, Directory, Store};
 
 /// How a call fails.
@@ -97,9 +97,9 @@ impl Store for Flaky {
         self.serve("get", key, self.inside.get(key, version)).await
     }
 
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
-        let found = self.serve("versions", prefix, self.inside.versions(prefix, after)).await?;
-        *self.listed.lock().unwrap() += found.len();
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
+        let found = self.serve("page", prefix, self.inside.page(prefix, after)).await?;
+        *self.listed.lock().unwrap() += found.versions.len();
         Ok(found)
     }
 }

@@ -90,7 +90,8 @@ async fn a_mirror_is_carried_on_by_whoever_began_before_the_rotation() {
     let mirror = Mirror { name: "other-owner".to_owned(), store: there.clone() };
     let config = Config::new(dir.path());
     let first = Arc::new(Directory::new(dir.path().join("store")));
-    let carrier = Carrier::new(mirror, first, (Layout::within(dir.path()), keys), (config.keep, config.clock));
+    let what = (pen.log.clone(), Layout::within(dir.path()), keys);
+    let carrier = Carrier::new(mirror, first, what, (config.keep, config.clock));
     pen.write(5, "a").await;
     service.anchor_now().await.unwrap();
     carrier.carry().await.unwrap();

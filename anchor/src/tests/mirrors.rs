@@ -17,7 +17,12 @@ async fn carrier(dir: &Path, pen: &Pen, store: Arc<dyn Store>) -> Carrier {
     let config = Config::new(dir);
     let mirror = Mirror { name: "other-owner".to_owned(), store };
     let first = Arc::new(Directory::new(dir.join("store")));
-    Carrier::new(mirror, first, (Layout::within(dir), held(&pen.log).await), (config.keep, config.clock))
+    Carrier::new(
+        mirror,
+        first,
+        (pen.log.clone(), Layout::within(dir), held(&pen.log).await),
+        (config.keep, config.clock),
+    )
 }
 
 /// Every file below a folder.

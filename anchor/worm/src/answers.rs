@@ -31,14 +31,26 @@ pub fn is_missing(answer: &Answer) -> bool {
 }
 
 /// Time mends what was not answered, or answered with 5xx; the rest somebody has to look at.
-pub fn failure(what: &str, answer: &Answer) -> AnchorError {
-    let Answer { status, code } = answer;
+pub fn failed<E>(what: &str, error: &SdkError<E, HttpResponse>) -> AnchorError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Answer { status, code } = answer(error);
     let told = format!("{what}: {status} {code}");
     match status {
-        0 => AnchorError::Unreachable(format!("{what}: {code}")),
+        0 => AnchorError::Unreachable(format!("{what}: {}", cause(error))),
         500.. | 408 | 429 => AnchorError::Unreachable(told),
         _ => AnchorError::Store(told),
     }
+}
+
+/// The last cause says most: that a connection was refused, that a name is not known.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
 }
 
 pub fn lock(mode: Option<&ObjectLockMode>, until: Option<&DateTime>) -> Option<Lock> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anchor::AnchorError;
 use anchor::proof_of_lock::Tamper;
-use anchor::store::{Kind, Object, Put, Retention, Store, Version, Written};
+use anchor::store::{Kind, Object, Page, Put, Retention, Store, Version, Written};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 
-use crate::answers::{answer, failure, is_missing};
+use crate::answers::{answer, failed, is_missing};
 use crate::canary::Prover;
 use crate::client::{Bucket, Credentials};
 
@@ -79,7 +79,7 @@ impl Store for R2BucketLock {
                 let same = self.compare(key, &bytes).await?;
                 return same.ok_or_else(|| AnchorError::Store(format!("{key} is locked and cannot be read")));
             }
-            return Err(failure(&format!("writing {key}"), &answer));
+            return Err(failed(&format!("writing {key}"), &error));
         }
         let back = self.get(key, None).await?;
         if back.is_none_or(|back| back.bytes != bytes) {
@@ -94,7 +94,7 @@ impl Store for R2BucketLock {
             Ok(told) => told,
             Err(error) => {
                 let answer = answer(&error);
-                return if is_missing(&answer) { Ok(None) } else { Err(failure(&format!("reading {key}"), &answer)) };
+                return if is_missing(&answer) { Ok(None) } else { Err(failed(&format!("reading {key}"), &error)) };
             }
         };
         let bytes = told.body.collect().await;
@@ -102,30 +102,24 @@ impl Store for R2BucketLock {
         Ok(Some(Object { bytes, version: None, lock: None }))
     }
 
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
-        let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let list = self
-                .client
-                .list_objects_v2()
-                .bucket(&self.bucket.name)
-                .prefix(self.bucket.key(prefix))
-                .set_start_after(after.map(|after| self.bucket.key(after)))
-                .set_continuation_token(token.take());
-            let page = list.send().await.map_err(|error| failure(&format!("listing {prefix}"), &answer(&error)))?;
-            let keys = page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key);
-            found.extend(keys.filter_map(|key| {
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
+        let list = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket.name)
+            .prefix(self.bucket.key(prefix))
+            .set_start_after(after.map(|after| self.bucket.key(after)));
+        let page = list.send().await.map_err(|error| failed(&format!("listing {prefix}"), &error))?;
+        let more = page.is_truncated == Some(true);
+        let keys = page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key);
+        let mut versions: Vec<_> = keys
+            .filter_map(|key| {
                 let key = key.strip_prefix(&self.bucket.prefix)?.to_owned();
                 Some(Version { key, version: None, marker: false })
-            }));
-            token = page.next_continuation_token;
-            if page.is_truncated != Some(true) || token.is_none() {
-                break;
-            }
-        }
-        found.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(found)
+            })
+            .collect();
+        versions.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(Page { more: more && !versions.is_empty(), versions })
     }
 
     fn tamper(&self) -> Option<Arc<dyn Tamper>> {

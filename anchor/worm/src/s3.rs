@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use anchor::AnchorError;
 use anchor::proof_of_lock::Tamper;
-use anchor::store::{Kind, Lock, Mode, Object, Put, Retention, Store, Version, Written};
+use anchor::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Store, Version, Written};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode};
 use jiff::Timestamp;
 
-use crate::answers::{answer, date, failure, is_missing, lock};
+use crate::answers::{answer, date, failed, is_missing, lock};
 use crate::canary::Prover;
 use crate::client::{Bucket, Credentials};
 
@@ -47,6 +47,16 @@ impl S3ObjectLock {
     }
 }
 
+/// A version, and when it was written.
+type Listed = (Option<i128>, Version);
+
+/// S3 lists the newest version first, and markers apart. Where times are equal the order listed is turned round, for the same reason.
+fn oldest_first(mut found: Vec<Listed>) -> Vec<Version> {
+    found.reverse();
+    found.sort_by(|(time, one), (other_time, other)| one.key.cmp(&other.key).then(time.cmp(other_time)));
+    found.into_iter().map(|(_, version)| version).collect()
+}
+
 fn is_kept(lock: Option<Lock>, until: Timestamp) -> bool {
     lock.is_some_and(|lock| lock.mode == Mode::Compliance && lock.until.as_second() >= until.as_second())
 }
@@ -79,7 +89,7 @@ impl Store for S3ObjectLock {
             .object_lock_mode(ObjectLockMode::Compliance)
             .object_lock_retain_until_date(date(retention.until))
             .body(bytes.clone().into());
-        let put = put.send().await.map_err(|error| failure(&format!("writing {key}"), &answer(&error)))?;
+        let put = put.send().await.map_err(|error| failed(&format!("writing {key}"), &error))?;
         let version = put.version_id.ok_or_else(|| {
             AnchorError::Store(format!("{key} was written without a version: the bucket has no versioning, so no lock"))
         })?;
@@ -112,7 +122,7 @@ impl Store for S3ObjectLock {
             Ok(told) => told,
             Err(error) => {
                 let answer = answer(&error);
-                return if is_missing(&answer) { Ok(None) } else { Err(failure(&format!("reading {key}"), &answer)) };
+                return if is_missing(&answer) { Ok(None) } else { Err(failed(&format!("reading {key}"), &error)) };
             }
         };
         let lock = lock(told.object_lock_mode.as_ref(), told.object_lock_retain_until_date.as_ref());
@@ -121,8 +131,8 @@ impl Store for S3ObjectLock {
         Ok(Some(Object { bytes, version: Some(version.to_owned()), lock }))
     }
 
-    async fn versions(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Version>, AnchorError> {
-        let mut found = Vec::new();
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
+        let mut found: Vec<Listed> = Vec::new();
         let (mut key_marker, mut version_marker) = (after.map(|after| self.bucket.key(after)), None);
         loop {
             let list = self
@@ -132,29 +142,30 @@ impl Store for S3ObjectLock {
                 .prefix(self.bucket.key(prefix))
                 .set_key_marker(key_marker.take())
                 .set_version_id_marker(version_marker.take());
-            let page = list.send().await.map_err(|error| failure(&format!("listing {prefix}"), &answer(&error)))?;
+            let page = list.send().await.map_err(|error| failed(&format!("listing {prefix}"), &error))?;
             let versions = page.versions.unwrap_or_default().into_iter();
             let versions = versions.map(|version| (version.key, version.version_id, version.last_modified, false));
             let markers = page.delete_markers.unwrap_or_default().into_iter();
             let markers = markers.map(|marker| (marker.key, marker.version_id, marker.last_modified, true));
-            found.extend(versions.chain(markers));
+            let named = versions.chain(markers).filter_map(|(key, version, time, marker)| {
+                let key = key?.strip_prefix(&self.bucket.prefix)?.to_owned();
+                // Ceph begins with the key it was to begin after.
+                let comes_after = after.is_none_or(|after| key.as_str() > after);
+                comes_after.then(|| (time.map(|time| time.as_nanos()), Version { key, version, marker }))
+            });
+            found.extend(named);
             (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);
-            if page.is_truncated != Some(true) || key_marker.is_none() {
-                break;
+            let more = page.is_truncated == Some(true) && key_marker.is_some();
+            if !more {
+                return Ok(Page { versions: oldest_first(found), more });
+            }
+            // The last key may go on in the next page: it is left to whoever asks for that, unless it is all there is.
+            let last = found.iter().map(|(_, version)| version.key.clone()).max();
+            if let Some(last) = last.filter(|last| found.iter().any(|(_, version)| version.key < *last)) {
+                found.retain(|(_, version)| version.key < last);
+                return Ok(Page { versions: oldest_first(found), more });
             }
         }
-        // S3 lists the newest version first, and markers apart. Where times are equal the order listed is turned round, for the same reason.
-        found.reverse();
-        found.sort_by(|(key, _, time, _), (other_key, _, other_time, _)| {
-            let times = time.map(|time| time.as_nanos()).cmp(&other_time.map(|time| time.as_nanos()));
-            key.cmp(other_key).then(times)
-        });
-        // Ceph begins with the key it was to begin after.
-        let named = found.into_iter().filter_map(|(key, version, _, marker)| {
-            let key = key?.strip_prefix(&self.bucket.prefix)?.to_owned();
-            after.is_none_or(|after| key.as_str() > after).then_some(Version { key, version, marker })
-        });
-        Ok(named.collect())
     }
 
     fn tamper(&self) -> Option<Arc<dyn Tamper>> {

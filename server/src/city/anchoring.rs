@@ -21,6 +21,9 @@ use crate::config::Settings;
 /// How often a server that waits for its turn at publishing tries.
 const TURN: Duration = Duration::from_secs(1);
 
+/// How soon a store that did not answer is asked again.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
 pub struct Anchoring {
     /// Missing as long as another server publishes from the same data directory.
     service: RwLock<Option<Arc<Service>>>,
@@ -106,10 +109,7 @@ impl Anchoring {
                 anchor::compare(config, log, keys, store.as_ref()).await
             }
         };
-        Ok(match verdict.context("comparing the log with what was published")? {
-            Verdict::Good => None,
-            Verdict::ReadOnly { position, reason } => Some(format!("from position {position} on: {reason}")),
-        })
+        Ok(verdict.context("comparing the log with what was published")?.refusal())
     }
 
     /// Publishes and anchors until `stopping` turns true; first waits for its turn, if another server has it.
@@ -129,9 +129,12 @@ impl Anchoring {
         if let Some(service) = self.opened() {
             let watching = Arc::clone(&service).watch_lock(stopping.clone());
             let carrying = Arc::clone(&service).carry_to_mirrors(stopping.clone());
+            let surveying = Arc::clone(&service).survey_store(stopping.clone());
+            let running = Arc::clone(&service).run(stopping);
             tokio::select! {
                 () = self.only_read_after_a_fork(service.fork()) => {}
-                ((), (), ()) = async { tokio::join!(Arc::clone(&service).run(stopping), watching, carrying) } => {}
+                () = self.compare_when_the_store_is_back(&service) => {}
+                ((), (), (), ()) = async { tokio::join!(running, watching, carrying, surveying) } => {}
             }
         }
     }
@@ -146,11 +149,34 @@ impl Anchoring {
         std::future::pending::<()>().await;
     }
 
+    /// Never ends. What a start could not compare with the anchors is compared once the store answers.
+    async fn compare_when_the_store_is_back(&self, service: &Service) {
+        let mut unseen = service.unseen();
+        while unseen.wait_for(Option::is_some).await.is_ok() {
+            tokio::time::sleep(STORE_AGAIN).await;
+            match service.compare_with_anchors().await {
+                Ok(Verdict::Good) if unseen.borrow().is_none() => {
+                    tracing::info!("the anchor store is back: the log continues its anchors");
+                }
+                Ok(verdict) => {
+                    // The first reason is the one to look at.
+                    let reason = verdict.refusal().filter(|_| self.opener.recorder.read_only().is_none());
+                    if let Some(reason) = reason {
+                        tracing::error!(%reason, alarm = true, "this server only reads");
+                        self.opener.recorder.set_read_only(Some(reason));
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the log cannot be compared with its anchors"),
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
     async fn take_over(&self) -> anyhow::Result<bool> {
         let Some(service) = self.opener.open().await? else { return Ok(false) };
         // The service signs nothing before it has compared the log itself.
-        if let Verdict::ReadOnly { position, reason } = service.startup_check().await? {
-            self.opener.recorder.set_read_only(Some(format!("from position {position} on: {reason}")));
+        if let Some(reason) = service.startup_check().await?.refusal() {
+            self.opener.recorder.set_read_only(Some(reason));
         }
         *self.service.write().unwrap_or_else(PoisonError::into_inner) = Some(service);
         self.ours.send_replace(true);
@@ -203,6 +229,13 @@ impl Anchoring {
         told["says"] = json!(proof.to_string());
         told["place"] = json!(self.opener.store.place());
         told["guarantee"] = json!(self.opener.store.guarantee());
+        Ok(told)
+    }
+
+    /// Looks whether everything that was anchored is in the store, and with `read` whether it still is what it was.
+    pub async fn check(&self, read: bool) -> anyhow::Result<Value> {
+        let mut told = serde_json::to_value(self.service()?.survey(read).await?)?;
+        told["place"] = json!(self.opener.store.place());
         Ok(told)
     }
 

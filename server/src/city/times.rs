@@ -23,5 +23,6 @@ pub fn of(settings: &Settings) -> anyhow::Result<Option<TimeSource>> {
         .user_agent(concat!("guildhall/", env!("CARGO_PKG_VERSION")))
         .build()?;
     let authority = HttpAuthority::new(client, url, roots, Duration::from_millis(time.deadline_ms));
-    Ok(Some(TimeSource { authority: Arc::new(authority), required: time.required }))
+    let (required, wrong_clock) = (time.required, time.wrong_clock);
+    Ok(Some(TimeSource { authority: Arc::new(authority), required, wrong_clock }))
 }

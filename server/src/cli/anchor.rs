@@ -24,12 +24,26 @@ Examples:
   guildhall anchor status
   guildhall anchor status --json")]
     Status(AnchorArgs),
-    /// Every anchor there is
+    /// Every anchor there is, every number that is missing, and what lies there besides
     #[command(after_help = "\
+With --json an array: an anchor has `seq` and `key`; a number without one is {\"seq\": 3, \"missing\": true}; an object that no key of this log
+signed is {\"key\": ..., \"stray\": why}.
+
 Examples:
   guildhall anchor list
   guildhall anchor list --json")]
     List(AnchorArgs),
+    /// Look whether everything that was anchored is still in the store
+    #[command(after_help = "\
+Every anchor on record, and every tile, bundle and pack that the anchors list, is looked for in listings of the store; with --read each is
+fetched and compared with its hash as well. Delete markers, other versions, and objects that no key of this log signed are named. The same is
+done, without reading, at every start and once a day. 0 all of it is there and nothing else; 1 something is missing, or lies beside it; 2 the
+store could not be looked through.
+
+Examples:
+  guildhall anchor check
+  guildhall anchor check --read --json")]
+    Check(CheckArgs),
     /// Attack the store's lock, and say what held
     #[command(after_help = "\
 With a credential that may do anything to the bucket (GUILDHALL_PROVER_KEY_ID, GUILDHALL_PROVER_SECRET): first it must be seen to delete and to
@@ -51,6 +65,16 @@ Examples:
 }
 
 #[derive(Args)]
+pub struct CheckArgs {
+    /// Read every byte and compare it with its hash
+    #[arg(long)]
+    read: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 pub struct AnchorArgs {
     /// Print JSON
     #[arg(long)]
@@ -63,6 +87,7 @@ pub async fn run(settings: &Settings, command: AnchorCommand) -> anyhow::Result<
         AnchorCommand::Status(args) => (Ask::AnchorStatus, args.json),
         AnchorCommand::List(args) => (Ask::AnchorList, args.json),
         AnchorCommand::Adopt(args) => (Ask::AnchorAdopt, args.json),
+        AnchorCommand::Check(args) => return check(settings, args).await,
         AnchorCommand::Prove(args) => return prove(settings, args.json).await,
     };
     let ending = control::ask(settings, ask, &mut |_, _| {}).await?;
@@ -70,10 +95,51 @@ pub async fn run(settings: &Settings, command: AnchorCommand) -> anyhow::Result<
         Value::Array(anchors) => anchors.iter().for_each(line),
         Value::Object(facts) => facts.iter().for_each(|(name, fact)| match (name.as_str(), fact) {
             ("mirrors", Value::Array(mirrors)) => mirrors.iter().for_each(mirror_line),
+            ("strays", Value::Array(strays)) => {
+                strays.iter().for_each(|stray| println!("{:<12} {}", "STRAY", plain(stray)));
+            }
+            ("survey", survey) => {
+                println!("{name:<12} {}", survey_line(survey));
+                survey["missing"]["first"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|one| println!("{:<12} {}", "MISSING", plain(one)));
+            }
             _ => println!("{name:<12} {}", fact_line(name, fact)),
         }),
         other => println!("{other}"),
     })
+}
+
+async fn check(settings: &Settings, args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let ending = control::ask(settings, Ask::AnchorCheck { read: args.read }, &mut |_, _| {}).await?;
+    let clean =
+        matches!(&ending, Ending::Done(survey) if survey["missing"]["count"] == 0 && survey["strays"]["count"] == 0);
+    let ended = conclude(ending, args.json, |survey| {
+        println!("{}", plain(&survey["place"]));
+        println!("{}", survey_line(survey));
+        survey_names(survey);
+    })?;
+    Ok(if clean { ended } else { ExitCode::from(NO) })
+}
+
+/// What a look at everything in a store came to.
+fn survey_line(survey: &Value) -> String {
+    let how = if survey["read"] == true { "read" } else { "there" };
+    let (anchors, files) = (&survey["anchors"], &survey["files"]);
+    let (missing, strays) = (&survey["missing"]["count"], &survey["strays"]["count"]);
+    let at = plain(&survey["at"]);
+    format!(
+        "{anchors} anchors and {files} files {how}, {missing} missing, {strays} that do not belong there (looked at {at})"
+    )
+}
+
+fn survey_names(survey: &Value) {
+    for (what, named) in [("MISSING", &survey["missing"]), ("STRAY", &survey["strays"])] {
+        let first = named["first"].as_array().into_iter().flatten();
+        first.for_each(|one| println!("  {what}: {}", plain(one)));
+    }
 }
 
 async fn prove(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
@@ -108,6 +174,14 @@ fn tried(what: &str, tried: &Value, name: &str, ended: &str) {
 
 fn line(anchor: &Value) {
     let part = |name: &str| plain(&anchor[name]);
+    if anchor["missing"] == true {
+        println!("{:>6} MISSING", part("seq"));
+        return;
+    }
+    if anchor["stray"].is_string() {
+        println!("{:>6} STRAY: {}", "", part("stray"));
+        return;
+    }
     println!(
         "{:>6} {:>12} entries  {}  {}  sha256 {}",
         part("seq"),
@@ -135,6 +209,9 @@ fn mirror_line(mirror: &Value) {
     let behind = behind.map(|behind| format!(", {behind} behind")).unwrap_or_default();
     println!("{:<12} {} ({}, {}): {newest}{behind}", "mirror", part("name"), part("store"), part("place"));
     println!("{:<12} {}", "", part("guarantee"));
+    if mirror["survey"].is_object() {
+        println!("{:<12} {}", "", survey_line(&mirror["survey"]));
+    }
     if let Some(trouble) = mirror["trouble"].as_str() {
         println!("{:<12} FAILING: {trouble}", "");
     }

@@ -1,23 +1,24 @@
 //! `guildhall doctor`: what is wrong with this installation, and what to do about it. Changes nothing.
 
+mod published;
+
 use std::fmt::Display;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anchor::Verdict;
 use clap::Args;
 use eventlog::sql::{self, Cell, Kind};
 use eventlog::vault::Vault;
-use eventlog::{Failure, Log};
+use eventlog::{Failure, Head, Log};
 use identity::Pepper;
 use projections::views::ViewsDb;
 use queries::inventory::Ailing;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::NO;
 use super::output::print_json;
-use crate::city::signing::Keys;
 use crate::city::{self, DataDir, MASTER_KEY_VARIABLE, open_log, unverified};
 use crate::config::Settings;
 use crate::control;
@@ -26,6 +27,8 @@ use crate::control;
 const LITTLE_SPACE: u64 = 1 << 30;
 /// Less than this, and the next command may not find room: 16 MiB.
 const NO_SPACE: u64 = 16 << 20;
+/// What can be done about a clock.
+const CLOCK: &str = "set this machine's clock; if it is right, it was wrong before: entries never go back in time, so commands wait until it has caught up";
 /// As the log itself refuses it.
 const MAX_SKEW_MICROS: i64 = 2_000_000;
 
@@ -155,31 +158,24 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
     findings.ok("data", dir.path().display());
     let named = dir.file("origin").exists() || settings.origin.is_some();
     let log = if named { Some(open_log(settings, &dir, false).await) } else { None };
-    let size = match &log {
-        Some(Ok(log)) => log.head().await.ok().map(|head| head.size),
+    let head = match &log {
+        Some(Ok(log)) => log.head().await.ok(),
         _ => None,
     };
-    files(&dir, size, city::signers::is_anywhere(settings, &dir), findings);
+    files(&dir, head.as_ref().map(|head| head.size), city::signers::is_anywhere(settings, &dir), findings);
     if let Ok(Some(reason)) = city::frozen::reason(&dir) {
         findings.wrong("frozen", reason, "docs/compromise.md says what comes next");
     }
-    space(dir.path(), findings);
-    match control::read_only(&dir).await {
-        None => findings.ok("server", "does not run here"),
-        Some(None) => findings.ok("server", "runs here and takes commands"),
-        Some(Some(reason)) => findings.wrong(
-            "server",
-            format!("runs here and only reads: {reason}"),
-            "bring back the database that the reason speaks of; nothing was lost by refusing",
-        ),
-    }
+    space("disk", dir.path(), findings);
+    let status = control::anchoring(&dir).await;
+    server(control::read_only(&dir).await, head.as_ref(), findings);
     match log {
         None => findings.wrong("log", "has no name yet", "`guildhall serve` or `guildhall migrate` gives it one"),
         Some(Ok(log)) => {
-            examine_log(&log, findings).await;
+            examine_log(&log, status.as_ref(), findings).await;
             imported_grants(settings, &log, findings).await;
             secrets(&dir, &log, findings).await;
-            published(settings, &dir, &log, findings).await;
+            published::published(settings, &dir, &log, status.as_ref(), findings).await;
         }
         Some(Err(error)) if is_missing(&error) && dir.file("pepper.key").exists() => {
             findings.wrong(
@@ -192,6 +188,33 @@ async fn examine(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// Whether a server runs here and takes commands. One whose clock is behind the log refuses them, and says so to whoever sends one.
+fn server(read_only: Option<Option<String>>, head: Option<&Head>, findings: &mut Findings) {
+    let ahead = head.map_or(0, ahead);
+    match read_only {
+        None => findings.ok("server", "does not run here"),
+        Some(None) if ahead > MAX_SKEW_MICROS => findings.wrong(
+            "server",
+            format!(
+                "runs here and refuses commands for another {} s: its clock is behind the log's last entry",
+                ahead / 1_000_000
+            ),
+            CLOCK,
+        ),
+        Some(None) => findings.ok("server", "runs here and takes commands"),
+        Some(Some(reason)) => findings.wrong(
+            "server",
+            format!("runs here and only reads: {reason}"),
+            "what the reason names is the cause; nothing was lost by refusing",
+        ),
+    }
+}
+
+/// How far the log's last entry is ahead of this machine's clock, in microseconds.
+fn ahead(head: &Head) -> i64 {
+    head.at - crate::http::now().micros()
+}
+
 /// Whether the secrets here are the city's: what `serve` asks before it starts. Those that are missing were spoken of already.
 async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
     let (Ok(master), Ok(pepper)) = (dir.master_key(false), dir.secret("pepper.key", false)) else { return };
@@ -202,122 +225,6 @@ async fn secrets(dir: &DataDir, log: &Log, findings: &mut Findings) {
             findings.wrong("keys", format!("{error:#}"), "the server does not start with the secrets of another city")
         }
     }
-}
-
-/// Whether the mirrors can be read, and have as many anchors as are on record.
-async fn mirrored(settings: &Settings, anchors: u64, findings: &mut Findings) {
-    const ADVICE: &str = "nothing is lost meanwhile: the server carries over what is missing when the mirror is back";
-    let mirrors = match city::stores::mirrors(settings) {
-        Ok(mirrors) => mirrors,
-        Err(error) => return findings.wrong("mirrors", format!("{error:#}"), "set the variables that it names"),
-    };
-    for mirror in mirrors {
-        let place = format!("{}: {}", mirror.name, mirror.store.place());
-        match anchor::store::keys(mirror.store.as_ref(), "anchors/").await.map(|keys| keys.len() as u64) {
-            Ok(there) if there < anchors => {
-                findings.warn("mirrors", format!("{place} has {there} of {anchors} anchors"), ADVICE)
-            }
-            Ok(there) => findings.ok("mirrors", format!("{place} has {there} anchors")),
-            Err(error) => findings.wrong("mirrors", format!("{place}: {error}"), ADVICE),
-        }
-    }
-}
-
-/// Whether the log still is what was signed and anchored about it: what `serve` asks before it takes a command.
-async fn published(settings: &Settings, dir: &DataDir, log: &Log, findings: &mut Findings) {
-    const ADVICE: &str = "bring back the database that was published; the server would only read this one";
-    let store = match city::stores::open(settings) {
-        Ok(store) => store,
-        Err(error) => return findings.wrong("anchors", format!("{error:#}"), "set what it names"),
-    };
-    let witnesses = match city::witnesses::of(settings) {
-        Ok(witnesses) => witnesses,
-        Err(error) => {
-            findings.wrong(
-                "witnesses",
-                format!("{error:#}"),
-                "set witness.policy to a policy file that names witnesses",
-            );
-            None
-        }
-    };
-    let Some(keys) = signing_keys(settings, dir, log, witnesses.as_ref(), findings).await else { return };
-    let config = anchor::Config { witnesses, ..anchor::Config::new(dir.path()) };
-    match anchor::compare(&config, log, &keys, store.as_ref()).await {
-        Ok(Verdict::Good) => findings.ok("published", "the log is what was signed and anchored"),
-        Ok(Verdict::ReadOnly { position, reason }) => {
-            findings.wrong("published", format!("from position {position} on: {reason}"), ADVICE);
-        }
-        Err(error) => findings.wrong("published", error, "what was published cannot be read; see the message"),
-    }
-    let mut anchors = 0;
-    match anchor::check_store(log, store.as_ref()).await {
-        Ok(Some(newest)) => {
-            anchors = newest.seq + 1;
-            findings.ok("anchors", format!("{anchors} in {}", store.place()));
-        }
-        Ok(None) => findings.ok("anchors", "none on record yet"),
-        Err(error) => {
-            findings.wrong("anchors", error, "mount or restore the store, or set anchor.directory or anchor.s3 to it")
-        }
-    }
-    if let Err(error) = city::times::of(settings) {
-        findings.wrong("time", format!("{error:#}"), "set anchor.time.url and anchor.time.roots");
-    }
-    mirrored(settings, anchors, findings).await;
-    if store.kind() == anchor::store::Kind::Directory {
-        if let Err(error) = try_writing(&settings.worm_dir()) {
-            findings.wrong("anchors", format!("{}: {error}", store.place()), "anchors cannot be written there");
-        }
-    } else if store.tamper().is_none() {
-        findings.warn(
-            "anchors",
-            "nobody tries whether the lock of the bucket holds",
-            "set GUILDHALL_PROVER_KEY_ID and GUILDHALL_PROVER_SECRET to a credential that may do anything to it",
-        );
-    }
-}
-
-/// The keys that sign the log, as the server would have them. Files that are missing were spoken of already.
-async fn signing_keys(
-    settings: &Settings,
-    dir: &DataDir,
-    log: &Log,
-    witnesses: Option<&anchor::Witnesses>,
-    findings: &mut Findings,
-) -> Option<Keys> {
-    if !city::signers::is_anywhere(settings, dir) {
-        return None;
-    }
-    let held = city::signers::held(settings, dir, log.origin(), false);
-    let opened = match held {
-        Ok(held) => Keys::open(log, held, witnesses.map(|witnesses| witnesses.policy.as_str())).await,
-        Err(error) => Err(error),
-    };
-    match opened {
-        Ok(keys) if keys.lacks_one() => {
-            let advice = "copy it here: checkpoints wait for it";
-            findings.wrong("signing keys", "one that is in force is not here (`guildhall signing-key list`)", advice);
-            Some(keys)
-        }
-        Ok(keys) => {
-            findings.ok("signing keys", format!("{} in force, and here", keys.in_force().len()));
-            Some(keys)
-        }
-        Err(error) => {
-            findings.wrong("signing keys", format!("{error:#}"), "the server does not start without a key in force");
-            None
-        }
-    }
-}
-
-/// Leaves nothing behind.
-fn try_writing(folder: &Path) -> std::io::Result<()> {
-    // The first anchor makes it.
-    let there = folder.ancestors().find(|there| there.exists()).unwrap_or(folder);
-    let probe = there.join(format!(".guildhall-doctor-{}", std::process::id()));
-    std::fs::OpenOptions::new().write(true).create_new(true).open(&probe)?;
-    std::fs::remove_file(probe)
 }
 
 /// `size`: how many entries the log has, if it could be read. With one entry in it a key that is missing is lost, not late.
@@ -356,18 +263,20 @@ fn files(dir: &DataDir, size: Option<u64>, has_other_signer: bool, findings: &mu
     }
 }
 
-fn space(path: &Path, findings: &mut Findings) {
+/// `what` is kept there, and grows.
+fn space(what: &'static str, path: &Path, findings: &mut Findings) {
+    let place = path.display();
     match fs4::available_space(path) {
         Ok(free) if free < NO_SPACE => findings.wrong(
-            "disk",
-            format!("{} MiB free", free >> 20),
-            "make room: commands may be refused until there is some",
+            what,
+            format!("{} MiB free in {place}", free >> 20),
+            "make room: nothing more may be taken until there is some",
         ),
         Ok(free) if free < LITTLE_SPACE => {
-            findings.warn("disk", format!("{} MiB free", free >> 20), "the log only grows: make room")
+            findings.warn(what, format!("{} MiB free in {place}", free >> 20), "it only grows: make room")
         }
-        Ok(free) => findings.ok("disk", format!("{} GiB free", free >> 30)),
-        Err(error) => findings.warn("disk", error, "the free space cannot be read"),
+        Ok(free) => findings.ok(what, format!("{} GiB free in {place}", free >> 30)),
+        Err(error) => findings.warn(what, error, "the free space cannot be read"),
     }
 }
 
@@ -396,7 +305,7 @@ fn log_advice(error: &anyhow::Error) -> &'static str {
     }
 }
 
-async fn examine_log(log: &Log, findings: &mut Findings) {
+async fn examine_log(log: &Log, status: Option<&Value>, findings: &mut Findings) {
     let safety = log.safety();
     if safety.owner {
         findings.warn("role", "could rewrite the log", "use the login role that `guildhall migrate` makes");
@@ -416,13 +325,20 @@ async fn examine_log(log: &Log, findings: &mut Findings) {
     match log.head().await {
         Ok(head) => {
             findings.ok("log", format!("{} with {} entries", head.origin, head.size));
-            let ahead = head.at - crate::http::now().micros();
+            let ahead = ahead(&head);
+            let told = status.and_then(|status| status["time"]["wrong_clock"].as_str());
+            let told = told.map(|told| format!("; {told}")).unwrap_or_default();
             if ahead > MAX_SKEW_MICROS {
                 findings.wrong(
                     "clock",
-                    format!("the log's last entry is {} s in the future", ahead / 1_000_000),
-                    "set this machine's clock; the server does not write until it agrees",
+                    format!(
+                        "the log's last entry is {} s in the future: this clock is wrong, or was when that was written{told}",
+                        ahead / 1_000_000
+                    ),
+                    CLOCK,
                 );
+            } else if !told.is_empty() {
+                findings.wrong("clock", format!("is not what another one says{told}"), CLOCK);
             }
             views(log, head.size, findings).await;
         }
@@ -504,5 +420,31 @@ fn first_text(rows: &[Vec<Cell>]) -> &str {
     match rows.first().and_then(|row| row.first()) {
         Some(Cell::Text(text)) => text,
         _ => "of an unknown version",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_clock_is_behind_the_log_is_not_said_to_take_commands() {
+        let head = |seconds: i64| Head {
+            origin: "guildhall.example/test".to_owned(),
+            size: 1,
+            at: crate::http::now().micros() + seconds * 1_000_000,
+            epoch: 0,
+        };
+        let said = |read_only, seconds| {
+            let mut findings = Findings::default();
+            server(read_only, Some(&head(seconds)), &mut findings);
+            findings.0.pop().map(|finding| (finding.level, finding.says)).unwrap_or((Level::Ok, String::new()))
+        };
+        assert_eq!(said(Some(None), 0), (Level::Ok, "runs here and takes commands".to_owned()));
+        let (level, says) = said(Some(None), 2 * 24 * 3600);
+        assert!(level == Level::Wrong && says.contains("its clock is behind the log's last entry"), "{says}");
+        let (level, says) = said(Some(Some("a reason".to_owned())), 2 * 24 * 3600);
+        assert!(level == Level::Wrong && says.contains("a reason"), "{says}");
+        assert_eq!(said(None, 2 * 24 * 3600).0, Level::Ok);
     }
 }

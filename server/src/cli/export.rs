@@ -68,6 +68,11 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
             told["bytes"],
             told["anchors"]
         );
+        for (what, named) in [("MISSING", &told["missing"]), ("left out", &told["strays"])] {
+            for one in named.as_array().into_iter().flatten() {
+                println!("{what}: {}", one.as_str().unwrap_or_default());
+            }
+        }
     })
 }
 

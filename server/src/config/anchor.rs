@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anchor::WrongClock;
 use anchor::store::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,10 @@ pub struct TimeAuthority {
     /// Rather no anchor than one without a token.
     #[serde(default)]
     pub required: bool,
+    /// What becomes of an anchor when a token that holds says that this server's clock is off by more than a minute: `refuse`, or `warn` and
+    /// write it without the token.
+    #[serde(default)]
+    pub wrong_clock: WrongClock,
     /// How long it may take to answer, in milliseconds.
     #[serde(default = "five_seconds")]
     pub deadline_ms: u64,
@@ -203,7 +208,13 @@ mod tests {
     }
 
     fn time(url: &str) -> TimeAuthority {
-        TimeAuthority { url: url.into(), roots: "roots.pem".into(), required: false, deadline_ms: 1 }
+        TimeAuthority {
+            url: url.into(),
+            roots: "roots.pem".into(),
+            required: false,
+            wrong_clock: WrongClock::Refuse,
+            deadline_ms: 1,
+        }
     }
 
     fn mirror(name: &str) -> Mirror {
