@@ -97,11 +97,13 @@ pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
 }
 
 /// Checks the chain of anchors: names, order, links, signatures, times. The files they list are checked as the tree grows.
+///
+/// None covers more than `size` entries; `beyond` says what is wrong with one that does.
 pub fn chain(
     folder: &Folder,
     policy: &Policy,
     origin: &str,
-    size: u64,
+    (size, beyond): (u64, &str),
     roots: Option<&Roots>,
 ) -> io::Result<(Vec<Known>, Vec<Finding>)> {
     let mut findings = Vec::new();
@@ -133,7 +135,7 @@ pub fn chain(
         }
         follows(known.last(), &anchor, checkpoint.size).into_iter().for_each(&mut fault);
         if checkpoint.size > size {
-            fault(format!("it covers {} entries, the checkpoint only {size}: the log was cut", checkpoint.size));
+            fault(format!("it covers {} entries, more than {size}; {beyond}", checkpoint.size));
         }
         let time = times::see(&anchor, roots).unwrap_or_else(|what| {
             fault(what);
@@ -171,7 +173,8 @@ fn follows(last: Option<&Known>, anchor: &Anchor, size: u64) -> Vec<String> {
     wrong
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
+/// Reads an anchor, whoever signed its checkpoint.
+pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     chain::canonical::check(bytes).map_err(|error| format!("it is not canonical JSON: {error}"))?;
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| format!("it is not an anchor: {error}"))?;
     let of_version_2 = anchor.heads.is_some()
@@ -185,6 +188,11 @@ fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoi
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());
     }
+    Ok(anchor)
+}
+
+fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
+    let anchor = parse(bytes)?;
     let (opened, by) = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
     if anchor.origin != origin || opened.origin != origin {
         return Err("it belongs to another log".to_owned());

@@ -8,6 +8,7 @@ pub mod anchors;
 mod checkpoints;
 mod claims;
 mod continues;
+mod end;
 mod entries;
 mod fold;
 mod heads;

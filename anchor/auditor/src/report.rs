@@ -174,6 +174,9 @@ pub struct Report {
     pub root: String,
     /// Where the keys came from.
     pub policy: String,
+    /// The anchor whose checkpoint was taken, in a folder that has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
     /// Whether the policy's quorum of witnesses cosigned the checkpoint; absent when it asks for none.
     pub witnessed: Option<bool>,
     /// Checkpoints whose root was recomputed.
@@ -263,6 +266,10 @@ impl Report {
             Some(true) => "cosigned by the quorum of the policy",
             Some(false) => "UNWITNESSED: the quorum of the policy did not cosign",
         };
+        if let Some(anchor) = &self.ends_at {
+            let what = "the newest anchor, for no checkpoint is here; what came after it is not covered, and nothing here records it";
+            line("ends at", &format!("{anchor}: {what}"));
+        }
         line("witnesses", witnessed);
         line("checkpoints", &format!("{} recomputed and compared", self.checkpoints));
         line("anchors", &format!("{} checked", self.anchors));

@@ -7,6 +7,7 @@ mod claims;
 mod continued;
 mod files;
 mod keys;
+mod store;
 
 use chain::pack::OwnedRecord;
 use chain::tile;
