@@ -14,6 +14,7 @@ mod fold;
 mod heads;
 mod inputs;
 mod keys;
+pub mod payload;
 pub mod receipt;
 pub mod report;
 mod rules;
