@@ -47,7 +47,7 @@ pub struct Anchor {
 pub struct Previous {
     pub key: String,
     pub sha256: Hash,
-    /// From version 2 on: the store's name of what was written. No file shows it.
+    /// From version 2 on: the store's name of what was written, which is also what the log records of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -74,6 +74,10 @@ pub struct Known {
     pub sha256: Hash,
     /// Fingerprints of the policy's keys that signed its checkpoint.
     pub by: Vec<Hash>,
+    /// Whether the policy's quorum cosigned it.
+    pub witnessed: bool,
+    /// What it says that the store calls the anchor before it.
+    pub previous_version: Option<String>,
     /// The size of the anchor before it.
     pub since: u64,
 }
@@ -119,7 +123,7 @@ pub fn chain(
             let what = format!("{}: {what}", path.escape_debug());
             findings.push(Finding::within(Check::Anchor, since, size.max(since + 1), what));
         };
-        let (anchor, checkpoint, by) = match read(&bytes, policy, origin) {
+        let (anchor, keys::Read { checkpoint, by, witnessed }) = match read(&bytes, policy, origin) {
             Ok(read) => read,
             Err(what) => {
                 fault(what);
@@ -148,9 +152,23 @@ pub fn chain(
             seen = Some(*at);
         }
         previous = Some((path.clone(), sha256));
-        let (seq, at, heads) = (anchor.seq, anchor.at, anchor.heads);
+        let Anchor { seq, at, heads, previous: named, .. } = anchor;
         let Checkpoint { size, root, .. } = checkpoint;
-        known.push(Known { key: path, seq, at, size, root, heads, time, sha256, by, since });
+        let previous_version = named.and_then(|named| named.version);
+        known.push(Known {
+            key: path,
+            seq,
+            at,
+            size,
+            root,
+            heads,
+            time,
+            sha256,
+            by,
+            witnessed,
+            previous_version,
+            since,
+        });
     }
     Ok((known, findings))
 }
@@ -191,11 +209,11 @@ pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     Ok(anchor)
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
+fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, keys::Read), String> {
     let anchor = parse(bytes)?;
-    let (opened, by) = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
-    if anchor.origin != origin || opened.origin != origin {
+    let opened = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
+    if anchor.origin != origin || opened.checkpoint.origin != origin {
         return Err("it belongs to another log".to_owned());
     }
-    Ok((anchor, opened, by))
+    Ok((anchor, opened))
 }

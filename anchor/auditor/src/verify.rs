@@ -24,6 +24,7 @@ use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::keys::{Keys, Place, Signed};
+use crate::quorum::Quorum;
 use crate::report::{Check, Finding, Report};
 use crate::silence::Silence;
 use crate::survey;
@@ -161,7 +162,8 @@ fn check(
     let (anchors, findings) = anchors::chain(folder, policy, &head.origin, (head.size, end.beyond()), roots)?;
     findings.into_iter().for_each(|finding| report.add(finding));
     report.times = Times::of(&anchors);
-    report.silence = Silence::of(&anchors);
+    report.silence = Silence::of(&anchors, None);
+    report.quorum = policy.quorum.map(|_| Quorum::of(&anchors));
     let mut promises: Vec<Promise> = anchors
         .iter()
         .map(|anchor| Promise { size: anchor.size, root: anchor.root, whence: anchor.key.clone() })
