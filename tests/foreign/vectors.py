@@ -7,8 +7,8 @@
 import json, os, struct, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-import verify
-from receipts import inclusion_root
+import receipts, verify
+from receipts import hchacha20, inclusion_root
 from verify import Refused, entry_hash, leaf, node, path_of, root, sha, tree, write
 from writer import Signer, b64
 
@@ -62,20 +62,6 @@ def consistent(old, new, old_root, new_root, proof):
             sr = node(sr, c)
         fn, sn = fn >> 1, sn >> 1
     return (fr, sr, sn) == (old_root, new_root, 0)
-
-def hchacha20(key, nonce):
-    state = list(struct.unpack("<4I", b"expand 32-byte k") + struct.unpack("<8I", key) + struct.unpack("<4I", nonce))
-    def quarter(a, b, c, d):
-        for x, y, z, turn in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
-            state[x] = state[x] + state[y] & 0xffffffff
-            word = state[z] ^ state[x]
-            state[z] = (word << turn | word >> 32 - turn) & 0xffffffff
-    for _ in range(10):
-        for i in range(4):
-            quarter(i, 4 + i, 8 + i, 12 + i)
-        for i in range(4):
-            quarter(i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
-    return struct.pack("<8I", *state[:4], *state[12:])
 
 def xchacha20poly1305(key, nonce, subject, plaintext):
     return ChaCha20Poly1305(hchacha20(key, nonce[:16])).encrypt(bytes(4) + nonce[16:], plaintext, subject)
@@ -173,6 +159,25 @@ def vectors():
     ciphertext = nonce + xchacha20poly1305(key, nonce, subject.encode(), salt + text.encode())
     yield "10", f"    {ciphertext.hex()}"
     yield "10", sha(ciphertext).hex()
+
+    two = bytes.fromhex(
+        "03" * 24 + "33734a6e5a77922253ad391c7d707a14" + "00" * 15 + "01b7c928f92ec34c36e9321bbadb5f293234c5"
+    )
+    other = b"\4" * 28 + (64455).to_bytes(4, "big")
+    opened = [receipts.decrypt(two, key_, subject) for key_ in (key, other)]
+    assert [text for _, text in opened] == [b"10", b"99"]
+    yield "10", f"    {two.hex()}"
+    sealed = {"ciphertext": sha(two).hex(), "subject": subject}
+    sealed["commitment"] = sha(b"guildhall/commitment/v1\n", *opened[0]).hex()
+    receipts.check_text({"ciphertext": b64(two), "key": key.hex()}, sealed)
+    for second in ({"ciphertext": b64(two), "key": other.hex()}, {"text": "99", "salt": opened[1][0].hex()}):
+        try:
+            receipts.check_text(second, sealed)
+            yield "10", "a second text is taken for the one that was committed to"
+        except Refused:
+            pass
+    for value in (other, *(sha(b"guildhall/commitment/v1\n", *each) for each in opened)):
+        yield "10", f"`{value.hex()}`"
 
 def order(y):
     """The order of the points with this y, or None if it is above 8. On edwards25519 2P = (2xy / (y^2 - x^2), ...)."""

@@ -4,6 +4,7 @@
     verify.py EXPORT --key KEY [--remember CHECKPOINT] [--no-packs] [--json]
 
 KEY holds the log's public key: a vkey, or a policy with its log line. Take it from somebody you trust, not from EXPORT.
+EXPORT may be a store of anchors, without a checkpoint: then the newest anchor's is taken (9.1).
 CHECKPOINT is one that was seen before: the log must continue it. --no-packs is for an export without entries.
 What entries mean (section 8), witnesses, and tokens of time (9.5) are not judged. Receipts: receipts.py.
 Exit code: 0 everything holds, 1 something does not (the first place is named), 2 it could not be checked.
@@ -51,8 +52,7 @@ def is_time(v):
     return is_text(v) and re.fullmatch(shape, v, re.ASCII) and datetime.datetime(*map(int, re.split("[-T:.]", v[:-1])))
 
 def un64(text):
-    raw = base64.b64decode(text, validate=True)
-    need(base64.b64encode(raw).decode() == text, "not the one spelling of its base64 (1)")
+    need(base64.b64encode(raw := base64.b64decode(text, validate=True)).decode() == text, "not its one base64 (1)")
     return raw
 
 def decimal(text, limit):
@@ -85,8 +85,7 @@ def canonical(raw):
 
 def check_keys(value, required, optional, section):
     need(is_object(value), f"not an object ({section})")
-    for key in required:
-        need(key in value, f"the key {key} is missing ({section})")
+    for key in required: need(key in value, f"the key {key} is missing ({section})")
     for key, v in value.items():
         holds = required.get(key) or optional.get(key)
         need(holds, f"the key {ascii(key)} is not allowed ({section})")
@@ -130,8 +129,7 @@ def files_of(size, packs, since=0, level=0):
         for prefix in [f"tile/{level}"] + (["tile/entries"] + ["pack"] * packs if level == 0 else []):
             for n in range(since // 256, -(-size // 256)):
                 width = min(256, size - 256 * n)
-                if width > since - 256 * n:
-                    files[path_of(prefix, n, width)] = (prefix, n, width)
+                if width > since - 256 * n: files[path_of(prefix, n, width)] = (prefix, n, width)
         size, since, level = size // 256, since // 256, level + 1
     return files
 
@@ -143,12 +141,10 @@ class Key(namedtuple("Key", "name id type public")):
     def verifies(self, signature, message):
         """The library checks S and the equation; it lets points of small order and other encodings pass."""
         ys = [int.from_bytes(point, "little") % 2**255 for point in (self.public, signature[:32])]
-        if len(signature) != 64 or any(y >= P or y in SMALL_ORDER for y in ys):
-            return False
+        if len(signature) != 64 or any(y >= P or y in SMALL_ORDER for y in ys): return False
         try:
             return Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message) is None
-        except InvalidSignature:
-            return False
+        except InvalidSignature: return False
 
 def is_key_name(name):
     return name != "" and not any(c == "+" or c.isspace() or unicodedata.category(c) == "Cc" for c in name)
@@ -165,8 +161,7 @@ def log_keys(raw):
     """The log keys of a policy, or of a file that holds a vkey."""
     lines = [re.findall("[^ \t]+", line) for line in raw.decode().split("\n")]
     lines = [items for items in lines if items and not items[0].startswith("#")]
-    if len(lines) == 1 and len(lines[0]) == 1:
-        return [parse_vkey(lines[0][0])]
+    if len(lines) == 1 and len(lines[0]) == 1: return [parse_vkey(lines[0][0])]
     known = {"log": (), "witness": (), "group": (), "quorum": ()}
     for word, *items in lines:
         need(word in known and items, "not a line of a policy (7)")
@@ -216,11 +211,15 @@ PREVIOUS = {1: lambda v: has(v, **NAMED), 2: lambda v: has(v, **NAMED) or has(v,
 MAY = {1: {}, 2: {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
                   "time": lambda v: has(v, token=lambda token: is_text(token) and un64(token))}}
 
+def note_of(raw):
+    need(is_object(a := canonical(raw)) and is_text(a.get("checkpoint")), "not an anchor (9.2)")
+    return a["checkpoint"].encode()
+
 class Export:
     def __init__(self, folder, keys, packs):
         self.folder, self.keys, self.packs, self.sizes = folder, keys, packs, {}
         self.hashes, self.streams, self.last_at, self.recorded, self.older = [], {}, "", [], 0
-        self.wanted, self.digests = {}, {}
+        self.wanted, self.digests, self.anchors = {}, {}, []
         need(os.path.isdir(folder), "no such folder", folder)
         for base, folders, names in os.walk(folder):
             for name in names + [f for f in folders if os.path.islink(os.path.join(base, f))]:
@@ -236,13 +235,15 @@ class Export:
             return file.read()
 
     def check(self):
-        note = self.read("checkpoint", 1, MIB)
-        self.origin, self.size, self.root, _ = at("checkpoint", None, open_checkpoint, note, self.keys)
-        claimed = at("policy", None, log_keys, self.read("policy", 1, MIB))
+        names = sorted(path for path in self.sizes if path.startswith("anchors/"))
+        self.store = names != [] and not os.path.lexists(os.path.join(self.folder, "checkpoint"))
+        self.end = names[-1] if self.store else "checkpoint"
+        note = at(self.end, None, note_of if self.store else bytes, self.read(self.end, 1, 1 << 30))
+        self.origin, self.size, self.root, _ = at(self.end, None, open_checkpoint, note, self.keys)
+        claimed = self.keys if self.store else at("policy", None, log_keys, self.read("policy", 1, MIB))
         need(any(key in self.keys and key.name == self.origin for key in claimed), "not the log's key (9.1)", "policy")
         need(self.size <= 256 * len(self.sizes), f"fewer files than a log of {self.size} entries has (9.1)", "tile")
-        self.anchors = []
-        for name in sorted(path for path in self.sizes if path.startswith("anchors/")):
+        for name in names:
             self.anchors.append(at(name, None, self.parse_anchor, name, self.read(name, 1, 1 << 30), self.anchors))
         self.plan()
         for n in range(-(-self.size // 256)):
@@ -280,9 +281,9 @@ class Export:
         for path in self.sizes:
             if path not in files and path not in ("checkpoint", "policy") and not path.startswith("anchors/"):
                 base, _, width = path.partition(".p/")
-                need(base in widest and re.fullmatch("[1-9][0-9]{0,2}", width) and int(width) < widest[base][2],
-                     "no file of a log of this size (9.1)", path)
-                self.want({path: (*widest[base][:2], int(width))})
+                older = base in widest and re.fullmatch("[1-9][0-9]{0,2}", width) and int(width) < widest[base][2]
+                need(older or self.store, "no file of a log of this size (9.1)", path)
+                if older: self.want({path: (*widest[base][:2], int(width))})
 
     def digest(self, prefix, n, content, end):
         self.digests |= {path: sha(content[:end(w)]).hex() for path, w in self.wanted.get((prefix, n), {}).items()}
@@ -352,7 +353,7 @@ class Export:
                      f"the SHA-256 of {path} is another (9.2)", anchor.key)
             self.check_root(anchor.key, low, anchor.size, anchor.root)
             low = anchor.size
-        self.check_root("checkpoint", low, self.size, self.root)
+        self.check_root(self.end, low, self.size, self.root)
         for position, data in self.recorded:
             seq, place = data.get("seq"), f"which position {position} records (8.9)"
             need(is_count(seq) and seq < len(self.anchors), f"no anchor {seq}, {place}", "anchors")
@@ -365,16 +366,15 @@ class Export:
              f" up to {low} (9.1)", file, low if low < size else None)
 
 def run(args):
-    with open(args.key, "rb") as file:
-        keys = at(args.key, None, log_keys, file.read(MIB))
+    with open(args.key, "rb") as file: keys = at(args.key, None, log_keys, file.read(MIB))
     export = Export(args.export, keys, not args.no_packs)
     export.check()
     if args.remember:
-        with open(args.remember, "rb") as file:
-            origin, size, top, _ = at(args.remember, None, open_checkpoint, file.read(MIB + 1), keys)
+        with open(args.remember, "rb") as file: note = file.read(MIB + 1)
+        origin, size, top, _ = at(args.remember, None, open_checkpoint, note, keys)
         need(origin == export.origin and size <= export.size, "of another log, or a longer one", args.remember)
         export.check_root(args.remember, 0, size, top)
-    return {"ok": True, "origin": export.origin, "size": export.size, "root": export.root.hex(),
+    return {"ok": True, "origin": export.origin, "size": export.size, "root": export.root.hex(), "end": export.end,
             "anchors": len(export.anchors), "streams": len(export.streams)}
 
 def main():
@@ -386,7 +386,7 @@ def main():
     args = parser.parse_args()
     try:
         code, report = 0, at(None, None, run, args)
-        text = "ok: {size} entries of {origin} in {streams} streams, {anchors} anchors, root {root}".format(**report)
+        text = "ok: {size} entries of {origin} in {streams} streams, {anchors} anchors, at {end}".format(**report)
     except Refused as e:
         code, text = (2 if e.file == args.key else 1), f"refused: {e}"
         report = {"ok": False, "file": e.file, "position": e.position, "rule": e.rule}

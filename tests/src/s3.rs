@@ -116,6 +116,17 @@ impl S3 {
         owner.put_bucket_policy().bucket(&bucket.name).policy(policy(&bucket.name, &deny)).send().await.unwrap();
     }
 
+    /// Lets the weak one list and get, and nothing else, as somebody from outside who audits.
+    pub async fn only_let_the_weak_read(&self, bucket: &Bucket) {
+        let deny = format!(
+            r#",{{"Effect":"Deny","Principal":{{"AWS":["arn:aws:iam:::user/weak"]}},"Action":["s3:PutObject","s3:PutObjectRetention"],
+               "Resource":["arn:aws:s3:::{}/*"]}}"#,
+            bucket.name
+        );
+        let owner = self.client(&self.owner);
+        owner.put_bucket_policy().bucket(&bucket.name).policy(policy(&bucket.name, &deny)).send().await.unwrap();
+    }
+
     pub async fn let_the_writer_see(&self, bucket: &Bucket) {
         let owner = self.client(&self.owner);
         owner.put_bucket_policy().bucket(&bucket.name).policy(policy(&bucket.name, "")).send().await.unwrap();

@@ -25,7 +25,7 @@ pub fn compare(
     let place = other.display().to_string();
     // It may be of a longer log: nobody says that both folders are from the same hour.
     let folder = Folder::open(other.to_owned())?;
-    let (found, findings) = anchors::chain(&folder, policy, origin, u64::MAX, roots)?;
+    let (found, findings) = anchors::chain(&folder, policy, origin, (u64::MAX, ""), roots)?;
     for finding in findings {
         report.add(Finding::general(Check::Anchor, format!("in {place}, {}", finding.what)));
     }

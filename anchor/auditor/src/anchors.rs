@@ -47,7 +47,7 @@ pub struct Anchor {
 pub struct Previous {
     pub key: String,
     pub sha256: Hash,
-    /// From version 2 on: the store's name of what was written. No file shows it.
+    /// From version 2 on: the store's name of what was written, which is also what the log records of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -74,6 +74,10 @@ pub struct Known {
     pub sha256: Hash,
     /// Fingerprints of the policy's keys that signed its checkpoint.
     pub by: Vec<Hash>,
+    /// Whether the policy's quorum cosigned it.
+    pub witnessed: bool,
+    /// What it says that the store calls the anchor before it.
+    pub previous_version: Option<String>,
     /// The size of the anchor before it.
     pub since: u64,
 }
@@ -97,11 +101,13 @@ pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
 }
 
 /// Checks the chain of anchors: names, order, links, signatures, times. The files they list are checked as the tree grows.
+///
+/// None covers more than `size` entries; `beyond` says what is wrong with one that does.
 pub fn chain(
     folder: &Folder,
     policy: &Policy,
     origin: &str,
-    size: u64,
+    (size, beyond): (u64, &str),
     roots: Option<&Roots>,
 ) -> io::Result<(Vec<Known>, Vec<Finding>)> {
     let mut findings = Vec::new();
@@ -117,7 +123,7 @@ pub fn chain(
             let what = format!("{}: {what}", path.escape_debug());
             findings.push(Finding::within(Check::Anchor, since, size.max(since + 1), what));
         };
-        let (anchor, checkpoint, by) = match read(&bytes, policy, origin) {
+        let (anchor, keys::Read { checkpoint, by, witnessed }) = match read(&bytes, policy, origin) {
             Ok(read) => read,
             Err(what) => {
                 fault(what);
@@ -133,7 +139,7 @@ pub fn chain(
         }
         follows(known.last(), &anchor, checkpoint.size).into_iter().for_each(&mut fault);
         if checkpoint.size > size {
-            fault(format!("it covers {} entries, the checkpoint only {size}: the log was cut", checkpoint.size));
+            fault(format!("it covers {} entries, more than {size}; {beyond}", checkpoint.size));
         }
         let time = times::see(&anchor, roots).unwrap_or_else(|what| {
             fault(what);
@@ -146,9 +152,23 @@ pub fn chain(
             seen = Some(*at);
         }
         previous = Some((path.clone(), sha256));
-        let (seq, at, heads) = (anchor.seq, anchor.at, anchor.heads);
+        let Anchor { seq, at, heads, previous: named, .. } = anchor;
         let Checkpoint { size, root, .. } = checkpoint;
-        known.push(Known { key: path, seq, at, size, root, heads, time, sha256, by, since });
+        let previous_version = named.and_then(|named| named.version);
+        known.push(Known {
+            key: path,
+            seq,
+            at,
+            size,
+            root,
+            heads,
+            time,
+            sha256,
+            by,
+            witnessed,
+            previous_version,
+            since,
+        });
     }
     Ok((known, findings))
 }
@@ -171,7 +191,8 @@ fn follows(last: Option<&Known>, anchor: &Anchor, size: u64) -> Vec<String> {
     wrong
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoint, Vec<Hash>), String> {
+/// Reads an anchor, whoever signed its checkpoint.
+pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     chain::canonical::check(bytes).map_err(|error| format!("it is not canonical JSON: {error}"))?;
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| format!("it is not an anchor: {error}"))?;
     let of_version_2 = anchor.heads.is_some()
@@ -185,9 +206,14 @@ fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, Checkpoi
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());
     }
-    let (opened, by) = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
-    if anchor.origin != origin || opened.origin != origin {
+    Ok(anchor)
+}
+
+fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, keys::Read), String> {
+    let anchor = parse(bytes)?;
+    let opened = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
+    if anchor.origin != origin || opened.checkpoint.origin != origin {
         return Err("it belongs to another log".to_owned());
     }
-    Ok((anchor, opened, by))
+    Ok((anchor, opened))
 }

@@ -23,7 +23,8 @@ pub struct Promise {
 pub fn remembered(path: &Path, policy: &Policy) -> Result<Option<(Checkpoint, Signed)>, String> {
     match fs::read_to_string(path) {
         Ok(note) => {
-            let (checkpoint, by) = keys::read(&note, policy).map_err(|error| format!("{}: {error}", path.display()))?;
+            let read = keys::read(&note, policy).map_err(|error| format!("{}: {error}", path.display()))?;
+            let keys::Read { checkpoint, by, .. } = read;
             let whence = "the remembered checkpoint".to_owned();
             let signed = Signed { size: checkpoint.size, whence, by, place: Place::Here(note) };
             Ok(Some((checkpoint, signed)))

@@ -59,7 +59,8 @@ impl Outside<'_> {
     fn anchor(&self, data: &AnchoredData) -> io::Result<Vec<String>> {
         // The name that the format gives it, not one that the log chose.
         let key = anchors::key(data.seq, data.size);
-        let known = self.anchors.binary_search_by(|anchor| anchor.key.cmp(&key)).ok().map(|index| &self.anchors[index]);
+        let index = self.anchors.binary_search_by(|anchor| anchor.key.cmp(&key)).ok();
+        let known = index.map(|index| &self.anchors[index]);
         let found = match known {
             Some(known) => Some(known.sha256),
             // What cannot be read as an anchor may still be the file that was meant.
@@ -72,6 +73,13 @@ impl Outside<'_> {
         }
         if let Some(known) = known.filter(|known| known.root != data.root) {
             wrong.push(format!("{key}: the log says its root is {}, and it is {}", data.root, known.root));
+        }
+        let next = index.and_then(|index| self.anchors.get(index + 1)).filter(|next| next.seq == data.seq + 1);
+        if let Some((next, named)) = next.and_then(|next| Some((next, next.previous_version.as_ref()?)))
+            && let Some(version) = data.version.as_ref().filter(|version| *version != named)
+        {
+            let what = format!("it names the version {named:?} of the anchor before it, and the log says {version:?}");
+            wrong.push(format!("{}: {what}", next.key));
         }
         Ok(wrong)
     }

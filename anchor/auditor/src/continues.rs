@@ -130,7 +130,7 @@ fn is_signed(said: &Continued, policy: &Policy, history: &History) -> bool {
         return true;
     }
     // One that no key signed at all is a finding already.
-    let by = keys::read(&said.checkpoint, policy).map(|(_, by)| by).unwrap_or_default();
+    let by = keys::read(&said.checkpoint, policy).map(|read| read.by).unwrap_or_default();
     by.is_empty() || history.in_force(said.size).any(|era| by.contains(&era.fingerprint))
 }
 

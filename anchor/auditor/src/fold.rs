@@ -21,6 +21,7 @@ use crate::rules::continued::cause_bound;
 use crate::rules::infrastructure::Claim;
 use crate::rules::values::{Stream, Time};
 use crate::rules::{Entry, Event, Notes, World, infrastructure};
+use crate::silence::Silence;
 use crate::tiles::{FULL, Published};
 use crate::times::Bounds;
 
@@ -51,6 +52,8 @@ pub struct Fold<'a> {
     tips: HashMap<Stream, Tip>,
     heads: Recomputed,
     bounds: Bounds,
+    /// When the first entry was recorded that is this log's own, and no other's.
+    first_at: Option<Time>,
     last_at: Time,
     world: World,
     notes: Notes,
@@ -81,6 +84,7 @@ impl<'a> Fold<'a> {
             tree_ended: false,
             tips: HashMap::new(),
             heads: Recomputed::recording(record),
+            first_at: None,
             last_at: Time(i64::MIN),
             world: World::default(),
             notes: Notes::default(),
@@ -233,6 +237,10 @@ impl<'a> Fold<'a> {
         }
         self.check_heads(&entry);
         self.world.apply(&entry, &mut self.notes);
+        let own = self.world.anchored.continued.as_ref().map_or(0, |said| said.carried + 1);
+        if position == own {
+            self.first_at = Some(entry.at);
+        }
         self.report.understood += 1;
         self.report_notes();
         for (position, claim) in self.world.anchored.claims.drain(..) {
@@ -318,6 +326,8 @@ impl<'a> Fold<'a> {
         if !self.meaning_ended {
             self.world.finish(&mut self.notes);
             self.report_notes();
+            let entries = self.first_at.map(|first| (first, self.last_at));
+            self.report.silence = Silence::of(&self.outside.anchors, entries);
         }
         if self.meaning_ended {
             self.keys.without_entries(self.report);
@@ -326,6 +336,7 @@ impl<'a> Fold<'a> {
         }
         self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;
+        self.report.locks = std::mem::take(&mut self.world.anchored.locks);
         for (currency, (balance, held, scale)) in self.world.totals() {
             self.report.money.insert(
                 currency,

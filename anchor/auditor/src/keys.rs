@@ -49,13 +49,26 @@ pub struct Told {
     pub before: Vec<(u64, u64, Hash)>,
 }
 
-/// A checkpoint, and the fingerprints of the policy's keys that signed it. None of them is no error yet: the log may say that another key
-/// was in force then.
-pub fn read(note: &str, policy: &Policy) -> Result<(Checkpoint, Vec<Hash>), CheckpointError> {
+/// A checkpoint, whoever signed it.
+pub struct Read {
+    pub checkpoint: Checkpoint,
+    /// Fingerprints of the policy's keys that signed it. None is no error yet: the log may say that another key was in force then.
+    pub by: Vec<Hash>,
+    /// Whether the policy's quorum cosigned it. True when the quorum is `none`.
+    pub witnessed: bool,
+}
+
+/// Reads a checkpoint of a log of the policy.
+pub fn read(note: &str, policy: &Policy) -> Result<Read, CheckpointError> {
     match checkpoint::examine(note, policy) {
-        Ok(examined) => Ok((examined.checkpoint, examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect())),
+        Ok(examined) => {
+            let by = examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect();
+            Ok(Read { checkpoint: examined.checkpoint, by, witnessed: examined.witnessed })
+        }
         Err(CheckpointError::NotSignedByLog(_) | CheckpointError::Note(NoteError::NoKnownKey)) => {
-            Ok((Checkpoint::parse_text(&Note::parse(note)?.text)?, Vec::new()))
+            let note = Note::parse(note)?;
+            let witnessed = policy.quorum_met(&note, &note.text);
+            Ok(Read { checkpoint: Checkpoint::parse_text(&note.text)?, by: Vec::new(), witnessed })
         }
         Err(error) => Err(error),
     }

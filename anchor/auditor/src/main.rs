@@ -15,8 +15,10 @@ Checks a Guildhall log from files and public keys alone. It asks no server.
 
 What you need:
   1. A folder with the published log: `checkpoint`, `tile/`, `pack/`, `anchors/`.
-     The city's operator makes one with `guildhall export`; the storage that holds
-     the anchors has the same files.
+     The city's operator makes one with `guildhall export`. The storage that holds
+     the anchors has the same files, but no `checkpoint`: the audit then ends at the
+     newest anchor, and no operator is needed. docs/auditing.md says how to copy a
+     bucket; the auditor itself opens no connection.
   2. A policy file with the log's public key, from somebody you trust and NOT from
      that folder:
          log guildhall.example/city+1a2b3c4d+AeXample...
@@ -28,14 +30,16 @@ file they list; and what the entries mean: money is conserved and never below ze
 and votes are in order. `auditor rules` lists it all.
 
 Exit code: 0 nothing was found, 1 something was found, 2 it could not be checked:
-no checkpoint, no entries (--tree-only does without them), or a policy that cannot be
-read.";
+neither a checkpoint nor anchors, no entries (--tree-only does without them), or a
+policy that cannot be read.";
 
 const EXAMPLES: &str = "\
 Examples:
   auditor verify ./export --policy city.policy
   auditor verify ./export --policy city.policy --remember ~/.city-audit
       the next audit must continue this one
+  auditor verify /mnt/worm --policy city.policy
+      the store of the anchors alone, with the city gone
   auditor verify ./export --policy city.policy --json > report.json
   auditor verify ./export --policy city.policy --heads city.heads
       lists the roots of heads that it recomputed, for `auditor stream`
@@ -57,7 +61,7 @@ struct Arguments {
 enum Command {
     /// Check a published log, from its signatures to the meaning of every entry
     Verify {
-        /// The folder with `checkpoint`, `tile/`, `pack/` and `anchors/`
+        /// The folder with `checkpoint`, `tile/`, `pack/` and `anchors/`, or a copy of the anchors' store, which has no `checkpoint`
         dir: PathBuf,
         /// The policy file that you trust. The folder's own shows that its files agree, not whose they are
         #[arg(long)]

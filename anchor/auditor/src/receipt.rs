@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use chain::Hash;
 use chain::checkpoint::Examined;
 use chain::entry::{EntryView, entry_hash};
-use chain::hash::sha256;
 use chain::policy::Policy;
 use chain::proof::TlogProof;
 use chain::receipt::SignedReceipt;
 use chain::tree::leaf_hash;
 use serde::{Deserialize, Serialize};
+
+use crate::payload::Shown;
 
 /// A receipt that carries its entry (FORMAT.md section 9): whoever holds it needs nobody to check it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,18 +25,9 @@ pub struct EntryReceipt {
     pub entry: String,
     /// A `.tlog-proof` file.
     pub proof: String,
-    /// What stands behind the commitments, for a party who may read it: path to text and salt.
+    /// What stands behind the commitments, for a party who may read it: path to text and salt, or to ciphertext and key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub opened: BTreeMap<String, OpenedText>,
-}
-
-/// A sealed text, opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OpenedText {
-    pub text: String,
-    /// Thirty-two bytes in lower-case hexadecimal.
-    pub salt: Hash,
+    pub opened: BTreeMap<String, Shown>,
 }
 
 /// Why a receipt proves nothing.
@@ -111,12 +103,9 @@ fn explain_entry(receipt: &EntryReceipt, policy: &Policy) -> Result<String, Unpr
     for (path, field) in &sealed {
         match receipt.opened.get(*path) {
             None => text.push_str(&format!("  {path}: sealed under {}\n", field.subject)),
-            Some(opened) => {
-                let commitment = sha256(&[b"guildhall/commitment/v1\n", &opened.salt.0, opened.text.as_bytes()]);
-                if commitment != field.commitment {
-                    return Err(Unproven(format!("the text given for {path:?} is not what was committed to")));
-                }
-                text.push_str(&format!("  {path}: {:?} (as committed)\n", opened.text));
+            Some(shown) => {
+                let opened = shown.text(field).map_err(|why| Unproven(format!("what is given for {path:?} {why}")))?;
+                text.push_str(&format!("  {path}: {opened:?} (as committed)\n"));
             }
         }
     }
@@ -166,6 +155,7 @@ mod tests {
     use chain::tree::inclusion_proof;
 
     use super::*;
+    use crate::payload::OpenedText;
     use crate::testkit::{City, ORIGIN, Published};
 
     fn policy(published: &Published) -> Policy {
@@ -219,7 +209,7 @@ mod tests {
         assert!(broken(|r| r.prev = Hash([1; 32])).contains("do not lead"));
         assert!(broken(|r| r.position = 2).contains("another position"));
         assert!(broken(|r| r.origin = "other".to_owned()).contains("do not lead"));
-        let opened = OpenedText { text: "Ada".to_owned(), salt: Hash::ZERO };
+        let opened = Shown::Opened(OpenedText { text: "Ada".to_owned(), salt: Hash::ZERO });
         let mut lied = good.clone();
         lied.opened.insert("name".to_owned(), opened.clone());
         assert!(said(&lied, &policy).unwrap_err().0.contains("not what was committed to"));

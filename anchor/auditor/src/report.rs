@@ -9,6 +9,8 @@ use chain::rotation::{Era, fingerprint};
 use serde::Serialize;
 
 use crate::heads::Audited;
+use crate::locks::Locks;
+use crate::quorum::Quorum;
 use crate::rules::continued::Continued;
 use crate::silence::Silence;
 use crate::times::Times;
@@ -172,6 +174,9 @@ pub struct Report {
     pub origin: String,
     pub size: u64,
     pub root: String,
+    /// The anchor whose checkpoint was taken, in a folder that has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
     /// Where the keys came from.
     pub policy: String,
     /// Whether the policy's quorum of witnesses cosigned the checkpoint; absent when it asks for none.
@@ -179,8 +184,12 @@ pub struct Report {
     /// Checkpoints whose root was recomputed.
     pub checkpoints: u64,
     pub anchors: u64,
+    /// Which anchors the quorum cosigned; absent when the policy asks for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
     pub times: Times,
     pub silence: Silence,
+    pub locks: Locks,
     /// How other places compare that hold the same anchors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
@@ -257,6 +266,10 @@ impl Report {
         };
         line("log", &self.origin);
         line("size", &format!("{} entries, root {}", self.size, self.root));
+        if let Some(anchor) = &self.ends_at {
+            let what = "the newest anchor, for no checkpoint is here; what came after it is not covered, and nothing here records it";
+            line("ends at", &format!("{anchor}: {what}"));
+        }
         line("keys from", &self.policy);
         let witnessed = match self.witnessed {
             None => "the policy asks for no witnesses",
@@ -266,10 +279,21 @@ impl Report {
         line("witnesses", witnessed);
         line("checkpoints", &format!("{} recomputed and compared", self.checkpoints));
         line("anchors", &format!("{} checked", self.anchors));
+        if let Some(quorum) = &self.quorum {
+            let Quorum { witnessed, unwitnessed, .. } = quorum;
+            line("cosigned", &format!("{witnessed} anchors by the quorum, {unwitnessed} not"));
+            quorum.rows.iter().take(NAMED).for_each(|row| line("UNWITNESSED", &row.to_string()));
+            if let Some(more) = quorum.rows.len().checked_sub(NAMED + 1) {
+                line("UNWITNESSED", &format!("and {} rows more", more as u64 + 1 + quorum.more_rows));
+            }
+        }
         self.times.seen.iter().for_each(|seen| line("times", &seen.to_string()));
         self.also.iter().for_each(|also| line("also", also));
         if let Some(longest) = &self.silence.longest {
             line("longest gap", &longest.to_string());
+        }
+        if self.silence.unanchored {
+            line("SILENCE", "there is no anchor: nothing outside of the city holds what its log was");
         }
         for gap in self.silence.beyond.iter().take(NAMED) {
             line("SILENCE", &format!("more than a day without an anchor: {gap}"));
@@ -277,6 +301,7 @@ impl Report {
         if let Some(more) = self.silence.beyond.len().checked_sub(NAMED + 1) {
             line("SILENCE", &format!("and {} more", more + 1));
         }
+        self.locks.lines().iter().for_each(|(name, what)| line(name, what));
         line(
             "entries",
             &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),

@@ -8,13 +8,23 @@ use crate::rules::values::{FromText as _, Time};
 /// What may lie between two anchors of a city that was there all the time: a day, and an hour for what takes longer than usual.
 const MOST_SECONDS: u64 = 25 * 60 * 60;
 
-/// The time between two anchors, by their own word: an authority's is at most some minutes from it.
+/// What stands at either end of a time without an anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// The first entry that is this log's own.
+    FirstEntry,
+    /// The anchor of this number.
+    Anchor(u64),
+    LastEntry,
+}
+
+/// A time without an anchor, by the word of anchors and entries: an authority's is at most some minutes from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gap {
     pub seconds: u64,
-    /// Number and time of the anchor before and of the one after.
-    pub from: (u64, String),
-    pub to: (u64, String),
+    pub from: (Mark, String),
+    pub to: (Mark, String),
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -22,12 +32,21 @@ pub struct Silence {
     pub longest: Option<Gap>,
     /// Those of more than a day and an hour, in their order.
     pub beyond: Vec<Gap>,
+    /// There is no anchor at all.
+    pub unanchored: bool,
 }
 
 impl Silence {
-    pub fn of(anchors: &[Known]) -> Self {
-        let mut silence = Self::default();
-        for gap in anchors.windows(2).filter_map(|pair| Gap::between(&pair[0], &pair[1])) {
+    /// Between anchors; and, where entries were read, from the first of them on and up to the last.
+    pub fn of(anchors: &[Known], entries: Option<(Time, Time)>) -> Self {
+        let times = anchors.iter().filter_map(|known| Some((Mark::Anchor(known.seq), Time::from_text(&known.at)?)));
+        let mut marks: Vec<(Mark, Time)> = times.collect();
+        if let Some((first, last)) = entries {
+            marks.insert(0, (Mark::FirstEntry, first));
+            marks.push((Mark::LastEntry, last));
+        }
+        let mut silence = Self { unanchored: anchors.is_empty(), ..Self::default() };
+        for gap in marks.windows(2).filter_map(|pair| Gap::between(pair[0], pair[1])) {
             if gap.seconds > MOST_SECONDS {
                 silence.beyond.push(gap.clone());
             }
@@ -40,11 +59,21 @@ impl Silence {
 }
 
 impl Gap {
-    fn between(from: &Known, to: &Known) -> Option<Self> {
-        let seconds = |known: &Known| Time::from_text(&known.at).map(|at| at.0.div_euclid(1_000_000));
-        // One that goes back was found when the chain was checked.
-        let seconds = u64::try_from(seconds(to)?.saturating_sub(seconds(from)?)).ok()?;
-        Some(Self { seconds, from: (from.seq, from.at.clone()), to: (to.seq, to.at.clone()) })
+    fn between(from: (Mark, Time), to: (Mark, Time)) -> Option<Self> {
+        let seconds = |time: Time| time.0.div_euclid(1_000_000);
+        // Anchors that go back were found when the chain was checked; an entry may well be older than the newest anchor.
+        let seconds = u64::try_from(seconds(to.1).saturating_sub(seconds(from.1))).ok()?;
+        Some(Self { seconds, from: (from.0, from.1.to_string()), to: (to.0, to.1.to_string()) })
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FirstEntry => out.write_str("the first entry"),
+            Self::Anchor(seq) => write!(out, "anchor {seq}"),
+            Self::LastEntry => out.write_str("the last entry"),
+        }
     }
 }
 
@@ -52,10 +81,6 @@ impl std::fmt::Display for Gap {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (hours, minutes, seconds) = (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
         let Self { from, to, .. } = self;
-        write!(
-            out,
-            "{hours} h {minutes} min {seconds} s between anchor {} ({}) and anchor {} ({})",
-            from.0, from.1, to.0, to.1
-        )
+        write!(out, "{hours} h {minutes} min {seconds} s between {} ({}) and {} ({})", from.0, from.1, to.0, to.1)
     }
 }

@@ -7,6 +7,10 @@ mod claims;
 mod continued;
 mod files;
 mod keys;
+mod locks;
+mod quorum;
+mod silence;
+mod store;
 
 use chain::pack::OwnedRecord;
 use chain::tile;

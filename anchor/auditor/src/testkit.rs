@@ -11,6 +11,7 @@ use chain::checkpoint::Checkpoint;
 use chain::entry::{self, Entry, entry_hash};
 use chain::hash::sha256;
 use chain::heads::{Commitment, Head, Heads};
+use chain::key::CosigningKey;
 use chain::note::SigningKey;
 use chain::pack::{self, OwnedRecord, PackId, packs_between, packs_for};
 use chain::tile::{self, BundleId, TileId, bundles_between, bundles_for, tiles_between, tiles_for};
@@ -336,6 +337,24 @@ impl Published {
             let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
             previous = Some(Previous { key: key.clone(), sha256: sha256(&[&bytes]), version: None });
             self.put(&key, bytes);
+        }
+    }
+
+    /// Has a witness that the policy asks for cosign the checkpoints of these sizes, and no others.
+    pub fn cosign(&mut self, sizes: &[u64]) {
+        let witness = CosigningKey::from_seed("witness.example/w", [9; 32]);
+        let policy = format!("log {}\nwitness w {}\nquorum w\n", log_key(7).vkey(), witness.vkey());
+        self.put("policy", policy.into_bytes());
+        let cosigned = |note: &str| {
+            let text = &note[..=note.find("\n\n").unwrap()];
+            let size = Checkpoint::parse_text(text).unwrap().size;
+            let line = sizes.contains(&size).then(|| witness.cosign(text, START));
+            format!("{note}{}", line.unwrap_or_default())
+        };
+        self.rechain(|anchor| anchor.checkpoint = cosigned(&anchor.checkpoint));
+        if let Some(note) = self.files.get("checkpoint") {
+            let note = cosigned(std::str::from_utf8(note).unwrap());
+            self.put("checkpoint", note.into_bytes());
         }
     }
 

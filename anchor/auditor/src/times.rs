@@ -10,7 +10,7 @@ use timestamp::{Fault, GenTime, MOST_APART, Roots, Stamp};
 
 use crate::anchors::{Anchor, Known};
 use crate::report::{Check, Finding, Report};
-use crate::rules::values::Time;
+use crate::rules::values::{FromText as _, Time};
 
 /// What is known of when somebody else saw an anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +170,12 @@ impl Bounds {
                     fault(format!("its time token is of {seen}, {after} s after the log says that it was written"));
                 }
             }
+            let made = Time::from_text(&anchor.at).map(|at| at.0.div_euclid(1_000_000));
+            let covered = self.covered.get(&anchor.size).and_then(Option::as_ref);
+            let early = made.zip(covered).map(|(made, covered)| covered.0.div_euclid(1_000_000).saturating_sub(made));
+            if let Some(early) = early.filter(|early| *early > signed(MOST_APART)) {
+                fault(format!("it says it was made at {}, {early} s before an entry that it covers", anchor.at));
+            }
             if let Some(heads) = anchor.heads {
                 let position = self.committed.get(&(heads.as_of, heads.root));
                 if position.is_none_or(|position| *position >= anchor.size) {
@@ -228,6 +234,8 @@ mod tests {
             time: time_of_it,
             sha256,
             by: Vec::new(),
+            witnessed: true,
+            previous_version: None,
             since: 0,
         }];
         let (mut bounds, mut report) = (Bounds::of(&known), Report::default());

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use chain::checkpoint::{self, Examined};
+use chain::checkpoint;
 use chain::policy::Policy;
 use chain::rotation::fingerprint;
 use chain::tree::empty_root;
@@ -18,11 +18,13 @@ use crate::anchors;
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
 use crate::continues;
+use crate::end::{self, End, Found};
 use crate::entries::{Job, Run};
 use crate::fold::Fold;
 use crate::heads::Record;
 use crate::inputs::Folder;
 use crate::keys::{Keys, Place, Signed};
+use crate::quorum::Quorum;
 use crate::report::{Check, Finding, Report};
 use crate::silence::Silence;
 use crate::survey;
@@ -56,7 +58,7 @@ pub struct Options {
 pub enum CouldNotCheck {
     #[error("the policy {path}: {what}")]
     Policy { path: String, what: String },
-    #[error("{0} holds no checkpoint: is this a published log?")]
+    #[error("{0} holds neither a checkpoint nor anchors: is this a published log, or a store of anchors?")]
     NoCheckpoint(String),
     #[error("{0} holds no entry packs; --tree-only checks the rest without them")]
     NoPacks(String),
@@ -83,32 +85,29 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
         return Err(CouldNotCheck::NoFolder(missing.display().to_string()));
     }
     survey::irregular(&folder, &mut report);
-    let note = folder.read("checkpoint")?;
-    if note.is_none() && !folder.has("checkpoint") {
-        return Err(CouldNotCheck::NoCheckpoint(folder.display()));
-    }
-    let note = String::from_utf8_lossy(&note.unwrap_or_default()).into_owned();
+    let found = end::find(&folder, &policy)?;
     let remembered = match &options.remember {
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
         None => None,
     };
     let mut record = None;
-    match checkpoint::examine(&note, &policy) {
-        Err(error) => report.add(Finding::general(Check::Checkpoint, format!("the checkpoint: {error}"))),
-        Ok(examined) => {
-            let with_packs = !options.tree_only;
-            if with_packs && examined.checkpoint.size > 0 && !folder.has("pack") {
+    match &found {
+        Found::Nothing => return Err(CouldNotCheck::NoCheckpoint(folder.display())),
+        Found::Refused(what) => report.add(Finding::general(Check::Checkpoint, what.as_str())),
+        Found::End(end) => {
+            let size = end.examined.checkpoint.size;
+            if !options.tree_only && size > 0 && !folder.has("pack") {
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
             let trust = (&policy, roots.as_ref());
-            record = check(options, &folder, trust, (&examined, &note), remembered, &mut report, progress)?;
-            compare(options, &folder, &policy, examined.checkpoint.size, &mut report)?;
+            record = check(options, &folder, trust, end, remembered, &mut report, progress)?;
+            compare(options, &folder, &policy, size, &mut report)?;
         }
     }
     report.conclude();
     report.seconds = started.elapsed().as_secs_f64();
-    if let Some(path) = options.remember.as_ref().filter(|_| report.is_clean()) {
-        checkpoints::remember(path, &note)?;
+    if let (Some(path), Found::End(end), true) = (&options.remember, &found, report.is_clean()) {
+        checkpoints::remember(path, &end.note)?;
     }
     if let Some(record) = record {
         record.conclude(report.is_clean())?;
@@ -140,45 +139,54 @@ fn check(
     options: &Options,
     folder: &Folder,
     (policy, roots): (&Policy, Option<&Roots>),
-    (examined, note): (&Examined, &str),
+    end: &End,
     remembered: Option<(checkpoint::Checkpoint, Signed)>,
     report: &mut Report,
     progress: &dyn Fn(u64, u64),
 ) -> io::Result<Option<Record>> {
+    let examined = &end.examined;
     let head = &examined.checkpoint;
+    report.ends_at.clone_from(&end.anchor);
     report.origin.clone_from(&head.origin);
     report.size = head.size;
     report.root = head.root.to_string();
     report.witnessed = policy.quorum.map(|_| examined.witnessed);
     if report.witnessed == Some(false) {
-        report.add(Finding::general(Check::Checkpoint, "the quorum of the policy did not cosign the checkpoint"));
+        let what = format!("the quorum of the policy did not cosign {}", end.whence());
+        report.add(Finding::general(Check::Checkpoint, what));
     }
     survey::survey(folder, head.size, report)?;
     if options.tree_only {
         report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
-    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, head.size, roots)?;
+    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, (head.size, end.beyond()), roots)?;
     findings.into_iter().for_each(|finding| report.add(finding));
     report.times = Times::of(&anchors);
-    report.silence = Silence::of(&anchors);
-    let mut promises = vec![Promise { size: head.size, root: head.root, whence: "the checkpoint".to_owned() }];
-    promises.extend(anchors.iter().map(|anchor| Promise {
-        size: anchor.size,
-        root: anchor.root,
-        whence: anchor.key.clone(),
-    }));
-    let mut signed: Vec<Signed> = vec![Signed {
-        size: head.size,
-        whence: "the checkpoint".to_owned(),
-        by: examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect(),
-        place: Place::Here(note.to_owned()),
-    }];
-    signed.extend(anchors.iter().map(|anchor| Signed {
-        size: anchor.size,
-        whence: anchor.key.clone(),
-        by: anchor.by.clone(),
-        place: Place::Anchor { key: anchor.key.clone(), since: anchor.since },
-    }));
+    report.silence = Silence::of(&anchors, None);
+    report.quorum = policy.quorum.map(|_| Quorum::of(&anchors));
+    let mut promises: Vec<Promise> = anchors
+        .iter()
+        .map(|anchor| Promise { size: anchor.size, root: anchor.root, whence: anchor.key.clone() })
+        .collect();
+    let mut signed: Vec<Signed> = anchors
+        .iter()
+        .map(|anchor| Signed {
+            size: anchor.size,
+            whence: anchor.key.clone(),
+            by: anchor.by.clone(),
+            place: Place::Anchor { key: anchor.key.clone(), since: anchor.since },
+        })
+        .collect();
+    // An anchor that the audit ends at is among them.
+    if end.anchor.is_none() {
+        promises.push(Promise { size: head.size, root: head.root, whence: end.whence() });
+        signed.push(Signed {
+            size: head.size,
+            whence: end.whence(),
+            by: examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect(),
+            place: Place::Here(end.note.clone()),
+        });
+    }
     if let Some((memory, by)) = remembered {
         remembered_fits(&memory, head, report);
         signed.extend((memory.origin == head.origin && memory.size <= head.size).then_some(by));

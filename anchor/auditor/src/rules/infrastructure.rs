@@ -11,12 +11,13 @@ use super::lock::{self, LockTried};
 use super::values::{Stream, Time};
 use super::{Entry, Notes, World, events, signing};
 use crate::keys::Told;
+use crate::locks::Locks;
 
 events! {
     "log.anchored.v1" => AnchoredV1(AnchoredV1), [], "sequence numbers without a gap, sizes never shrinking, nothing anchored that was not there yet; the anchor is there, with this root and these bytes";
     "log.anchored.v2" => Anchored(AnchoredData), [], "the same, and a lock that is complete or absent";
     "log.continued.v1" => Continued(Box<Continued>), [], "first of all entries; the checkpoint is one of the log, size and root it names, signed if the policy knows that log; as many entries as it says follow, none of the stream log";
-    "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "the verdict is the one that attempts and controls give";
+    "log.lock_tried.v1" => LockTried(Box<LockTried>), [], "controls and attempts are those that are tried; the verdict, derived again from them, is the one that it says";
     "log.heads_committed.v1" => HeadsCommitted(Commitment), [], "the root over the heads of all streams, recomputed; of no size that was not there yet";
     "log.secrets_named.v1" => SecretsNamed(SecretsNamed), [], "fingerprints of the city's secrets; the same whenever they are named; rotations lead from the signing key to one of the policy's";
     "log.key_rotated.v1" => KeyRotated(Box<Rotation>), [], "both keys sign it, it leads on from the key in force to one that is new, and from a checkpoint that this log had; every checkpoint has a line of a key in force at its size";
@@ -45,16 +46,16 @@ pub struct AnchoredData {
     pub sha256: Hash,
     store: String,
     #[serde(default)]
-    version: Option<String>,
+    pub version: Option<String>,
     #[serde(default)]
-    mode: Option<Mode>,
+    pub mode: Option<Mode>,
     #[serde(default)]
-    retain_until: Option<Time>,
+    pub retain_until: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Mode {
+pub enum Mode {
     Compliance,
     Governance,
 }
@@ -102,6 +103,7 @@ pub struct Anchored {
     /// Made at these positions, and not yet compared with what is outside.
     pub claims: Vec<(u64, Claim)>,
     pub keys: Told,
+    pub locks: Locks,
 }
 
 pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, notes: &mut Notes) {
@@ -116,7 +118,9 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
         }
         (Event::AnchoredV1(data), Stream::Log) => anchored(&data.clone().into(), entry, &mut world.anchored, notes),
         (Event::Anchored(data), Stream::Log) => anchored(data, entry, &mut world.anchored, notes),
-        (Event::LockTried(tried), Stream::Log) => lock::tried(tried, notes),
+        (Event::LockTried(tried), Stream::Log) => {
+            lock::tried(tried, entry, &mut world.anchored.locks, notes);
+        }
         (Event::HeadsCommitted(said), Stream::Log) => {
             notes.expect(said.as_of <= entry.position, || {
                 format!("it commits to heads at size {}, which was not there yet", said.as_of)
@@ -143,9 +147,12 @@ pub fn apply(event: &Event, stream: &Stream, entry: &Entry, world: &mut World, n
 
 fn anchored(data: &AnchoredData, entry: &Entry, anchored: &mut Anchored, notes: &mut Notes) {
     notes.expect(data.size <= entry.position, || format!("anchor {} covers entries that were not there yet", data.seq));
+    // A crash between recording and remembering makes the same anchor be recorded twice.
+    let again = anchored.last.as_ref() == Some(data);
+    if !again {
+        anchored.locks.anchored(data, entry.at);
+    }
     if let Some(last) = &anchored.last {
-        // A crash between recording and remembering makes the same anchor be recorded twice.
-        let again = last == data;
         let next = data.seq == last.seq + 1 && data.size >= last.size;
         notes.expect(again || next, || format!("anchor {} follows anchor {}", data.seq, last.seq));
     }

@@ -291,6 +291,39 @@ impl FromText for Time {
     }
 }
 
+impl Time {
+    /// The same day and time of day so many years of the calendar later; after a 29 February perhaps a 1 March.
+    pub fn years_later(self, years: i64) -> Self {
+        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY));
+        Self(days_from_civil(year + years, month, day) * DAY + self.0.rem_euclid(DAY))
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY));
+        let (seconds, micros) = (self.0.rem_euclid(DAY) / 1_000_000, self.0.rem_euclid(1_000_000));
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(out, "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{micros:06}Z")
+    }
+}
+
+/// A day in microseconds.
+const DAY: i64 = 86_400 * 1_000_000;
+
+/// The Gregorian date of a day since 1970 (same source as below).
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
 /// Days since 1970 of a Gregorian date (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -478,5 +511,17 @@ mod tests {
         assert_eq!(Time::from_text("1970-01-01T00:00:00.000001Z"), Some(Time(1)));
         assert_eq!(Time::from_text("2024-02-29T23:59:59.999999Z"), Some(Time(1_709_251_199_999_999)));
         assert_eq!(Time::from_text("2024-02-29T23:59:59Z"), None);
+        for text in [
+            "0001-01-01T00:00:00.000000Z",
+            "1969-12-31T23:59:59.999999Z",
+            "2000-02-29T12:00:00.000001Z",
+            "2026-11-28T02:56:54.808522Z",
+            "9999-12-31T23:59:59.999999Z",
+        ] {
+            assert_eq!(Time::from_text(text).unwrap().to_string(), text);
+        }
+        let later = |text| Time::from_text(text).unwrap().years_later(7).to_string();
+        assert_eq!(later("2026-11-28T02:56:54.808522Z"), "2033-11-28T02:56:54.808522Z");
+        assert_eq!(later("2024-02-29T00:00:00.000000Z"), "2031-03-01T00:00:00.000000Z");
     }
 }

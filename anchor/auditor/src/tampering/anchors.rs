@@ -5,10 +5,8 @@ use chain::heads::Commitment;
 use super::{SIZES, audit, found, in_folder, log};
 use crate::anchors::{self, Anchor, Time};
 use crate::report::Report;
-use crate::testkit::{City, Published, at};
+use crate::testkit::{City, Published};
 use crate::verify;
-
-const HOUR: u64 = 3600;
 
 /// A log that commits to its heads, anchored before and after.
 fn committed(heads: impl Fn(&Anchor, Commitment) -> Option<Commitment>) -> Published {
@@ -55,29 +53,6 @@ fn both_versions_stand_in_one_chain_and_the_first_has_nothing_of_the_second() {
     found(&version, "keys that version 1 has not", Some(10));
     let third = said(|anchor| anchor.v = 3);
     found(&third, "anchor format 3 is unknown", Some(0));
-}
-
-fn anchored_at(seconds: [u64; 4]) -> Report {
-    let mut published = Published::of(&log().records, &SIZES);
-    published.rechain(|anchor| anchor.at = at(seconds[usize::try_from(anchor.seq).unwrap()]));
-    audit(&published)
-}
-
-#[test]
-fn silence_is_measured_and_named() {
-    let start = 100_000;
-    let daily = anchored_at([start, start + 60, start + 60 + 25 * HOUR, start + 50 * HOUR]);
-    assert!(daily.is_clean() && daily.silence.beyond.is_empty(), "{}", daily.to_text());
-    let longest = daily.silence.longest.unwrap();
-    assert_eq!((longest.seconds, longest.from.0, longest.to.0), (25 * HOUR, 1, 2));
-
-    let silent = anchored_at([start, start + 60, start + 61 + 25 * HOUR, start + 300 * HOUR]);
-    assert!(silent.is_clean(), "to have been away is no fault: {}", silent.to_text());
-    let beyond: Vec<_> = silent.silence.beyond.iter().map(|gap| (gap.from.0, gap.to.0)).collect();
-    assert_eq!(beyond, [(1, 2), (2, 3)]);
-    let text = silent.to_text();
-    assert!(text.contains("SILENCE") && text.contains("25 h 0 min 1 s between anchor 1 ("), "{text}");
-    assert!(text.contains("longest gap  274 h") && text.contains("anchors 0 to 3 carry no time"), "{text}");
 }
 
 /// Audits the first, with the second as the other place.
