@@ -16,6 +16,7 @@ mod plugins;
 mod shape;
 mod skills;
 mod table;
+mod told;
 mod tokens;
 mod workflows;
 
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 pub use account::{Account, Met, is_too_much};
 pub use details::shown;
 pub use map::{Map, MapError, Place};
+pub use told::toml_error;
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
 pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
