@@ -28,13 +28,14 @@ impl Tip {
 pub(crate) struct Attribution {
     pub actor: entry::Actor,
     pub via: String,
+    pub on_behalf_of: Option<String>,
     pub command: String,
 }
 
 impl Attribution {
     pub(crate) fn of(context: &Context) -> Self {
         let (actor, via) = actor(&context.permit);
-        Self { actor, via, command: context.command.to_string() }
+        Self { actor, via, on_behalf_of: None, command: context.command.to_string() }
     }
 }
 
@@ -119,7 +120,7 @@ impl<'a> Maker<'a> {
             at: self.at.clone(),
             actor: by.actor.clone(),
             via: by.via.clone(),
-            on_behalf_of: None,
+            on_behalf_of: by.on_behalf_of.clone(),
             cause: None,
             command: by.command.clone(),
             nonce: self.nonce(position),
@@ -228,6 +229,7 @@ mod tests {
         let by = Attribution {
             actor: entry::Actor { kind: "system".to_owned(), id: "guildhall".to_owned() },
             via: "system".to_owned(),
+            on_behalf_of: None,
             command: "cmd".to_owned(),
         };
         let event = |stream: &str, data: Value| (stream.to_owned(), Tip::NONE, "test.noted.v1".to_owned(), data);

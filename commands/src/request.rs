@@ -2,7 +2,7 @@
 
 use domain::Command;
 use domain::guild::governance::Evidence;
-use domain::ids::Stream;
+use domain::ids::{CitizenId, Stream};
 use identity::Credential;
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ pub struct Request {
     pub expected_version: Option<(Stream, u64)>,
     /// A stream that the command is about, read ahead.
     pub folded: Option<Folded>,
+    /// For whom a worker acts: who caused it, as its entries say.
+    pub on_behalf_of: Option<CitizenId>,
     /// BLAKE3 over the action and everything the caller sent.
     pub digest: [u8; 32],
     /// About how many bytes were sent.
@@ -80,6 +82,7 @@ impl Request {
             idempotency_key: None,
             expected_version: None,
             folded: None,
+            on_behalf_of: None,
             digest,
             bytes,
         }
@@ -87,6 +90,11 @@ impl Request {
 
     pub fn with_folded(mut self, folded: Option<Folded>) -> Self {
         self.folded = folded;
+        self
+    }
+
+    pub fn on_behalf_of(mut self, citizen: Option<CitizenId>) -> Self {
+        self.on_behalf_of = citizen;
         self
     }
 

@@ -71,7 +71,8 @@ pub(crate) fn settle_one(
         Err(rejection) => Answer::rejected(system.command.to_string(), &rejection),
         Ok((permit, decision)) => {
             let context = Context { permit, ..system.clone() };
-            let by = Attribution::of(&context);
+            let on_behalf_of = request.on_behalf_of.map(|citizen| citizen.to_string());
+            let by = Attribution { on_behalf_of, ..Attribution::of(&context) };
             let events = decision.events.iter().map(|(stream, event)| {
                 let (kind, data) = event.to_parts();
                 (stream.to_string(), tip_of(*stream), kind, data)
@@ -125,6 +126,7 @@ pub(crate) fn recorded_of(
         version: entry.version,
         at,
         actor: (by.actor.kind.clone(), by.actor.id.clone()),
+        on_behalf_of: by.on_behalf_of.clone(),
         command: by.command.clone(),
         event,
         kind: entry.kind.clone(),

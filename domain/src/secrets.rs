@@ -131,9 +131,10 @@ fn in_chunk(text: &str, chunk: Range<usize>, found: &mut Vec<Range<usize>>) {
         );
     }
     let url = text[chunk.clone()].find("//").map(|at| chunk.start + at + 2);
+    let last = text[chunk.clone()].rfind('@').map(|at| chunk.start + at);
     let mut from = url;
     while let Some(start) = from {
-        found.extend(userinfo(text, start..chunk.end));
+        found.extend(userinfo(text, start..chunk.end, last));
         from = text[start..chunk.end].find("//").map(|at| start + at + 2);
     }
     for word in runs(text, chunk, is_inside) {
@@ -144,13 +145,13 @@ fn in_chunk(text: &str, chunk: Range<usize>, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Who calls, in front of a URL's host. A password may hold a slash that was meant to be written otherwise.
-fn userinfo(text: &str, rest: Range<usize>) -> Option<Range<usize>> {
+/// Who calls, in front of a URL's host. A password may hold a slash that was meant to be written otherwise. `last`: where the last `@` is.
+fn userinfo(text: &str, rest: Range<usize>, last: Option<usize>) -> Option<Range<usize>> {
     let inside = &text[rest.clone()];
     let end = inside.find(['/', '?', '#']).unwrap_or(inside.len());
     let at = inside[..end].rfind('@').or_else(|| {
         let port = inside[..end].rsplit_once(':')?.1;
-        if port.bytes().all(|b| b.is_ascii_digit()) { None } else { inside.rfind('@') }
+        if port.bytes().all(|b| b.is_ascii_digit()) { None } else { last?.checked_sub(rest.start) }
     })?;
     Some(rest.start..rest.start + at).filter(|found| !found.is_empty())
 }
@@ -168,14 +169,17 @@ fn key_in(word: &str) -> Option<usize> {
 fn assigned(text: &str, found: &mut Vec<Range<usize>>) {
     let names: Vec<Range<usize>> =
         runs(text, 0..text.len(), |c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+    let mut end = 0;
     for pair in names.windows(2) {
         let [name, next] = pair else { continue };
         let (named, between) = (&text[name.clone()], &text[name.end..next.start]);
-        let end = text[next.start..]
-            .find(|c: char| {
+        // What ends the value before ends this one as well, unless it stood in front of it.
+        if end < next.start {
+            let closes = |c: char| {
                 c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | '&' | '#' | '<' | '>' | ')' | ']' | '}')
-            })
-            .map_or(text.len(), |length| next.start + length);
+            };
+            end = text[next.start..].find(closes).map_or(text.len(), |length| next.start + length);
+        }
         let value = &text[next.start..end];
         let scheme = named.eq_ignore_ascii_case("bearer") || named.eq_ignore_ascii_case("basic");
         let is_value = match between.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`')) {
@@ -212,7 +216,9 @@ mod tests {
 
     use super::*;
 
-    const SECRETS: [(&str, &str); 34] = [
+    const SECRETS: [(&str, &str); 36] = [
+        ("pit-550e8400-e29b-41d4-a716-446655440000", "(hidden)"),
+        ("token/pit-550e8400-e29b-41d4-a716-446655440000:", "token/(hidden):"),
         ("sk-loom-0123456789abcdef", "(hidden)"),
         ("call/sk-loom-c0ffeec0ffeec0ffee", "call/(hidden)"),
         ("[ghp_0123456789abcdefghij0123]", "[(hidden)]"),
@@ -249,7 +255,8 @@ mod tests {
         ("größe/sk-loom-c0ffeec0ffee", "größe/(hidden)"),
     ];
 
-    const HONEST: [&str; 38] = [
+    const HONEST: [&str; 39] = [
+        "pit-stop-checklist-for-drivers",
         "sk-short",
         "skill-review",
         "sk-translation-review",

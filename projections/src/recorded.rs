@@ -20,6 +20,8 @@ pub struct Recorded {
     pub at: Time,
     /// Kind and id.
     pub actor: (String, String),
+    /// For whom they acted.
+    pub on_behalf_of: Option<String>,
     pub command: String,
     /// `None` for what the domain does not know: `log.*` and `refusal.*`.
     pub event: Option<Event>,
@@ -55,6 +57,7 @@ pub fn decode(stored: &Stored) -> Result<Recorded, Corrupt> {
         version: stored.version,
         at,
         actor: (view.actor.kind.into_owned(), view.actor.id.into_owned()),
+        on_behalf_of: view.on_behalf_of,
         command: view.command.into_owned(),
         event,
         kind: view.kind.into_owned(),

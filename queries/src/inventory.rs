@@ -20,7 +20,8 @@ use crate::row::{find, number, row, select, text};
 use crate::{Page, PageRequest, Result};
 
 row! {
-    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own.
+    /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own. `withheld`: it ended, and somebody said that it is not to
+    /// come back.
     Grant from "inventory", scale "null" {
         grant_id: GrantId,
         holder: HolderId,
@@ -45,6 +46,7 @@ row! {
         ended_at: Option<Time>,
         ended_by: Option<String>,
         reason: Option<Sealed>,
+        withheld: bool,
     }
 }
 
@@ -77,6 +79,7 @@ row! {
         actor_kind: String,
         actor: String,
         command: CommandId,
+        on_behalf_of: Option<CitizenId>,
     }
 }
 

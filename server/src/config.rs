@@ -8,10 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use domain::grant::kind::Source;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use sources::{shown, toml_error};
 
 pub use anchor::{Anchoring, Mirror, S3};
 pub use signing::{External, Signing};
@@ -281,6 +283,15 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// What is wrong with a settings file is said without showing what stands there.
+fn readable(file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(_) => Ok(()),
+        Err(error) => anyhow::bail!("settings: {}: {}", file.display(), toml_error(&text, &error)),
+    }
+}
+
 impl Settings {
     /// Reads all four sources.
     ///
@@ -301,10 +312,12 @@ impl Settings {
         let file = named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         let mut figment = Figment::from(Serialized::defaults(Settings::default()));
         if file.is_file() {
+            readable(&file)?;
             figment = figment.merge(Toml::file_exact(file));
         }
         let figment = figment.merge(environment()).merge(Serialized::defaults(flags)).merge(more);
-        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("settings: {error}"))?;
+        let settings: Self =
+            figment.extract().map_err(|error| anyhow::anyhow!("settings: {}", shown(&error.to_string())))?;
         settings.check()?;
         Ok(settings)
     }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
 use domain::ids::{CitizenId, GrantId, Slug};
+use domain::turn::Permit;
 use domain::{Code, Command, Rejection, Time};
 use identity::{Credential, PresentedKey};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,11 @@ pub enum Ask {
     /// The guild with this slug.
     Guild {
         slug: Slug,
+    },
+    /// Whether this caller may say what a source has.
+    Admit {
+        api_key: Secret,
+        source: Source,
     },
     /// What an importer brings from a source, and what it found out about what that source told of.
     Import {
@@ -241,6 +247,10 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         }
         Ask::Unverified => Ok(Ending::Done(serde_json::to_value(unverified(city).await?)?)),
         Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
+        Ask::Admit { api_key, source } => match desk::admit(city, &api_key, source).await {
+            Ok(_) => Ok(Ending::Done(Value::Null)),
+            Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
+        },
         Ask::Import { api_key, source, imports, findings, dry } => {
             match desk::import(city, &api_key, source, imports, findings, dry).await {
                 Ok(settlement) => Ok(Ending::Done(serde_json::to_value(settlement)?)),
@@ -270,7 +280,7 @@ async fn unverified(city: &City) -> anyhow::Result<BTreeMap<String, u64>> {
 async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String, Value>) -> Result<Value, Problem> {
     let action = Command::ACTIONS.iter().find(|known| **known == action).copied();
     let action = action.ok_or_else(|| Problem::rejected(&Rejection::new(Code::UnknownAction)))?;
-    let credential = admitted(city, api_key, action).await?;
+    let (credential, _) = admitted(city, api_key, action).await?;
     let asked = Asked { action, fields, idempotency_key: None, expected_version: None };
     let settled = settle_fields(city, credential, asked).await?;
     match settled.problem() {
@@ -279,11 +289,15 @@ async fn command(city: &City, api_key: &Secret, action: &str, fields: Map<String
     }
 }
 
-pub(crate) async fn admitted(city: &City, api_key: &Secret, action: &'static str) -> Result<Credential, Problem> {
+pub(crate) async fn admitted(
+    city: &City,
+    api_key: &Secret,
+    action: &'static str,
+) -> Result<(Credential, Permit), Problem> {
     let presented = PresentedKey::parse(&api_key.0).map_err(Problem::credential)?;
     let permitted = city.standing.permit(&presented, action, Fresh::Head).await;
     match permitted {
-        Ok((credential, _)) => Ok(credential),
+        Ok(permitted) => Ok(permitted),
         Err(Refusal::Failure(failure)) => Err(failure.into()),
         Err(Refusal::Rejected(rejection)) => {
             let who = city.standing.name(presented.id(), &rejection).await;

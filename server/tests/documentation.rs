@@ -59,8 +59,18 @@ fn commands(page: &mut String) {
         writeln!(page, "`{}`, from tier {}. Fields: {}.\n", route.action, tier(route.action), shown.join(", "))
             .unwrap();
         writeln!(page, "```json\n{example}\n```\n").unwrap();
+        for (_, note) in NOTES.into_iter().filter(|(action, _)| *action == route.action) {
+            writeln!(page, "{note}\n").unwrap();
+        }
     }
 }
+
+/// Of whom more is asked than a tier.
+const NOTES: [(&str, &str); 1] = [(
+    "grant.import",
+    "Only by services, the source's owner and the principals of the city (`docs/decisions/0097`): a principal makes somebody the owner with\n\
+     `city.assign_source`, or the importer runs as a service. Everybody else hears `not_the_source_owner`.",
+)];
 
 fn page() -> String {
     let mut page = HEAD.to_owned();

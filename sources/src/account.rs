@@ -1,6 +1,7 @@
 //! What one listing comes to for each capability: one rule for whoever imports and whoever verifies.
 //!
-//! Of several rows for one capability of one holder the first counts, whatever the others say; they are to be reported.
+//! Of several rows for one capability of one holder the first counts, and the others are to be reported. Only that it ended counts in
+//! every row: nobody has what any row of the listing says was taken away or is over, in whatever order the rows stand.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,20 +20,27 @@ pub type Key = u128;
 /// A row among those of the same capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Met {
-    First(Verdict),
-    /// Not the first: it counts for nothing.
+    First,
+    /// Not the first: it counts for nothing, but for an end that it tells of.
     Again,
 }
 
-/// Folded from the rows of a listing in their order.
+/// How something ended: what was taken away is more than what is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Expired,
+    Revoked,
+}
+
+/// Folded from the rows of a listing. It says something of them only when all of them were met.
 #[derive(Debug)]
 pub struct Account {
     now: Time,
-    met: HashMap<Key, Verdict>,
+    met: HashSet<Key>,
     /// Refs of rows that were not understood, or have no holder here.
     unread: HashSet<Key>,
-    /// Refs that a row which was not understood says were taken away: nobody's any more.
-    ended: HashSet<Key>,
+    /// Refs of which a row says that they ended: nobody's any more.
+    ended: HashMap<Key, End>,
     /// There were rows that may have been anything.
     blind: bool,
     broken_off: Option<FailureKind>,
@@ -40,7 +48,8 @@ pub struct Account {
 
 impl Account {
     pub fn new(now: Time) -> Self {
-        Self { now, met: HashMap::new(), unread: HashSet::new(), ended: HashSet::new(), blind: false, broken_off: None }
+        let (met, unread, ended) = (HashSet::new(), HashSet::new(), HashMap::new());
+        Self { now, met, unread, ended, blind: false, broken_off: None }
     }
 
     pub fn key(holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Key {
@@ -48,34 +57,38 @@ impl Account {
     }
 
     pub fn meet(&mut self, holder: HolderId, listed: &Listed) -> Met {
-        let verdict = match listed.life {
-            Life::Living if self.is_ended(&listed.reference) => Verdict::Revoked,
+        match listed.life {
+            Life::Revoked => self.end(&listed.reference, End::Revoked),
+            Life::Expired => self.end(&listed.reference, End::Expired),
             // A source that forgets to say so when an end has come is not asked to.
-            Life::Living if listed.expires_at.is_some_and(|end| end <= self.now) => Verdict::Expired,
-            Life::Living => Verdict::Alive,
-            Life::Revoked => Verdict::Revoked,
-            Life::Expired => Verdict::Expired,
-        };
-        let key = Self::key(holder, listed.kind, &listed.reference);
-        let mut again = true;
-        self.met.entry(key).or_insert_with(|| {
-            again = false;
-            verdict
-        });
-        if again { Met::Again } else { Met::First(verdict) }
+            Life::Living if self.is_over(listed.expires_at) => self.end(&listed.reference, End::Expired),
+            Life::Living => {}
+        }
+        let is_first = self.met.insert(Self::key(holder, listed.kind, &listed.reference));
+        if is_first { Met::First } else { Met::Again }
     }
 
     /// A row that was not understood, or is nobody's here.
     pub fn misses(&mut self, about: &About) {
         match about {
-            About::Refs(refs) => {
-                self.unread.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
+            About::Over(refs, end) if self.is_over(Some(*end)) => {
+                refs.iter().for_each(|reference| self.end(reference, End::Expired));
             }
-            About::Ended(refs) => {
-                self.ended.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
+            About::Ended(refs) => refs.iter().for_each(|reference| self.end(reference, End::Revoked)),
+            About::Refs(refs) | About::Over(refs, _) => {
+                self.unread.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
             }
             About::Anything => self.blind = true,
         }
+    }
+
+    fn is_over(&self, end: Option<Time>) -> bool {
+        end.is_some_and(|end| end <= self.now)
+    }
+
+    fn end(&mut self, reference: &CapabilityRef, end: End) {
+        let ended = self.ended.entry(short_hash(reference.as_str())).or_insert(end);
+        *ended = end.max(*ended);
     }
 
     /// The listing did not come to its end, or is not believed.
@@ -88,24 +101,22 @@ impl Account {
         self.blind = false;
     }
 
-    /// Whether a row that was not understood says that it was taken away: whether or not the listing comes to its end.
-    pub fn is_ended(&self, reference: &CapabilityRef) -> bool {
-        self.ended.contains(&short_hash(reference.as_str()))
-    }
-
-    /// What the whole listing says of a capability.
+    /// What the whole listing says of a capability. What was read is so, whatever came after it; that something ended is so whether or
+    /// not the listing came to its own end.
     pub fn verdict(&self, holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Verdict {
-        if self.is_ended(reference) {
-            return Verdict::Revoked;
+        let short = short_hash(reference.as_str());
+        match self.ended.get(&short) {
+            Some(End::Revoked) => return Verdict::Revoked,
+            Some(End::Expired) => return Verdict::Expired,
+            None => {}
         }
-        if let Some(verdict) = self.met.get(&Self::key(holder, kind, reference)) {
-            // What was read is so, whatever came after it.
-            return *verdict;
+        if self.met.contains(&Self::key(holder, kind, reference)) {
+            return Verdict::Alive;
         }
         if let Some(failure) = self.broken_off {
             return Verdict::Unknown(failure);
         }
-        if self.blind || self.unread.contains(&short_hash(reference.as_str())) {
+        if self.blind || self.unread.contains(&short) {
             return Verdict::Unknown(FailureKind::Malformed);
         }
         Verdict::Gone
@@ -152,24 +163,58 @@ mod tests {
     }
 
     #[test]
-    fn of_several_rows_the_first_counts() {
-        let mut account = Account::new(Time::from_micros(1_000_000));
-        assert_eq!(account.meet(ANN, &row("a", Life::Living)), Met::First(Verdict::Alive));
-        assert_eq!(account.meet(ANN, &row("a", Life::Revoked)), Met::Again);
-        assert_eq!(account.meet(BEN, &row("a", Life::Revoked)), Met::First(Verdict::Revoked), "another holder's");
-        assert_eq!(account.meet(BEN, &row("a", Life::Living)), Met::Again);
-        assert_eq!((says(&account, ANN, "a"), says(&account, BEN, "a")), (Verdict::Alive, Verdict::Revoked));
+    fn a_row_that_ends_something_ends_it_wherever_it_stands() {
+        let (living, revoked) = (row("a", Life::Living), row("a", Life::Revoked));
+        let met = |rows: [(HolderId, &Listed); 2]| {
+            let mut account = Account::new(Time::from_micros(1_000_000));
+            let told = rows.map(|(holder, listed)| account.meet(holder, listed));
+            (told, [ANN, BEN].map(|holder| says(&account, holder, "a")))
+        };
+        let (twice, both) = ([Met::First, Met::Again], [Verdict::Revoked; 2]);
+        assert_eq!(met([(ANN, &living), (ANN, &revoked)]), (twice, both));
+        assert_eq!(met([(ANN, &revoked), (ANN, &living)]), (twice, both));
+        assert_eq!(met([(ANN, &living), (BEN, &revoked)]), ([Met::First; 2], both), "whoever holds it");
+        assert_eq!(met([(BEN, &revoked), (ANN, &living)]), ([Met::First; 2], both));
+        assert_eq!(met([(ANN, &living), (ANN, &living)]), (twice, [Verdict::Alive, Verdict::Gone]));
+        let expired = row("a", Life::Expired);
+        assert_eq!(met([(ANN, &revoked), (ANN, &expired)]), (twice, both), "taken away is more than over");
+        assert_eq!(met([(ANN, &expired), (BEN, &living)]).1, [Verdict::Expired; 2]);
+    }
+
+    #[test]
+    fn what_nobody_is_known_for_ends_before_and_behind_what_somebody_has() {
+        let over = Listed { expires_at: Some(Time::from_micros(1_000_000)), ..row("a", Life::Living) };
+        for (nobodys, verdict) in [
+            (row("a", Life::Revoked), Verdict::Revoked),
+            (row("a", Life::Expired), Verdict::Expired),
+            (over, Verdict::Expired),
+            (row("a", Life::Living), Verdict::Alive),
+        ] {
+            for first in [true, false] {
+                let mut account = Account::new(Time::from_micros(1_000_000));
+                for nobody in [first, !first] {
+                    if nobody {
+                        account.misses(&About::unheld(&nobodys));
+                    } else {
+                        assert_eq!(account.meet(ANN, &row("a", Life::Living)), Met::First);
+                    }
+                }
+                assert_eq!(says(&account, ANN, "a"), verdict, "{nobodys:?}, first: {first}");
+            }
+        }
     }
 
     #[test]
     fn what_has_come_to_its_end_is_expired_whether_or_not_its_source_says_so() {
         let mut account = Account::new(Time::from_micros(1_000_000));
-        let row =
-            |reference: &str, life, end| Listed { expires_at: Some(Time::from_micros(end)), ..row(reference, life) };
-        let mut meet = |reference, life, end| account.meet(ANN, &row(reference, life, end));
-        assert_eq!(meet("a", Life::Living, 1_000_001), Met::First(Verdict::Alive));
-        assert_eq!(meet("b", Life::Living, 1_000_000), Met::First(Verdict::Expired));
-        assert_eq!(meet("c", Life::Revoked, 999), Met::First(Verdict::Revoked));
+        for (reference, life, end, verdict) in [
+            ("a", Life::Living, 1_000_001, Verdict::Alive),
+            ("b", Life::Living, 1_000_000, Verdict::Expired),
+            ("c", Life::Revoked, 999, Verdict::Revoked),
+        ] {
+            account.meet(ANN, &Listed { expires_at: Some(Time::from_micros(end)), ..row(reference, life) });
+            assert_eq!(says(&account, ANN, reference), verdict, "{reference}");
+        }
     }
 
     #[test]
@@ -194,12 +239,13 @@ mod tests {
     fn what_a_row_says_was_taken_away_is_nobodys_whatever_else_it_says() {
         let mut account = Account::new(Time::from_micros(1_000_000));
         account.meet(ANN, &row("a", Life::Living));
-        account.misses(&About::named("a").ended());
-        account.misses(&About::named("b").ended());
+        account.misses(&About::named("a").ending(Some(Life::Revoked), None));
+        account.misses(&About::named("b").ending(Some(Life::Revoked), None));
         account.breaks_off(FailureKind::TimedOut);
         assert_eq!(["a", "b"].map(|reference| says(&account, BEN, reference)), [Verdict::Revoked; 2]);
         assert_eq!(says(&account, ANN, "a"), Verdict::Revoked, "whatever another row says");
-        assert_eq!(account.meet(BEN, &row("b", Life::Living)), Met::First(Verdict::Revoked));
+        account.meet(BEN, &row("b", Life::Living));
+        assert_eq!(says(&account, BEN, "b"), Verdict::Revoked);
     }
 
     #[test]

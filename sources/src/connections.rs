@@ -2,6 +2,7 @@
 
 use domain::grant::event::FailureKind;
 use domain::grant::kind::CapabilityKind;
+use domain::time::Time;
 use futures::TryStreamExt as _;
 use serde_json::{Map as Fields, Value};
 use sqlx::postgres::PgConnectOptions;
@@ -10,9 +11,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
 use crate::table::{ForeignRow, Instant};
-use crate::{KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, reference};
+use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, Whose, reference};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Bytes of one row as JSON.
+const MOST_OF_ROW: usize = 64 << 10;
 const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
 
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
@@ -31,23 +34,35 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
         .map_err(broken)?;
     // One row is one JSON object, whatever columns this installation has.
     let quoted: Vec<String> = table.split('.').map(|part| format!("\"{part}\"")).collect();
-    let query = format!("select to_jsonb(t)::text from {} as t order by t.id", quoted.join("."));
+    let query = format!(
+        "select octet_length(t.j::text) > {MOST_OF_ROW}, case when octet_length(t.j::text) > {MOST_OF_ROW} then \
+         jsonb_build_object('id', left(t.j->>'id', 300), 'status', left(t.j->>'status', 30), \
+         'revoked_at', left(t.j->>'revoked_at', 300), 'expires_at', left(t.j->>'expires_at', 300)) else t.j end::text \
+         from (select to_jsonb(t) as j, t.id from {} as t) as t order by t.id",
+        quoted.join(".")
+    );
     let mut rows = sqlx::query(AssertSqlSafe(query)).fetch(&mut conn);
     let mut number = 0_u64;
     while let Some(row) = rows.try_next().await.map_err(broken)? {
         number += 1;
         sink.still_heard()?;
-        let text: String = row.try_get(0).map_err(broken)?;
+        let place = format!("{table} row {number}");
+        let is_long: bool = row.try_get(0).map_err(broken)?;
+        let text: String = row.try_get(1).map_err(broken)?;
         let fields: Fields<String, Value> = serde_json::from_str(&text)
             .map_err(|_| Unlisted::new(FailureKind::Malformed, table, "a row is no object"))?;
         if number == 1
+            && !is_long
             && let Some(missing) = NEEDED.iter().find(|name| !fields.contains_key(**name))
         {
             return Err(Unlisted::new(FailureKind::Malformed, table, format!("has no column {missing}")));
         }
-        let place = format!("{table} row {number}");
         let row = ForeignRow::from(fields);
-        let about = row.about("id");
+        let about = about(&row);
+        if is_long {
+            sink.wrong(place, "is longer than 64 KiB", about).await;
+            continue;
+        }
         match connection(row, keyed, &place) {
             Ok(listed) => sink.listed(listed).await,
             Err(what) => sink.wrong(place, what, about).await,
@@ -56,15 +71,30 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
     Ok(())
 }
 
+/// Which connection a row that is wrong is about, and what it says of its end all the same.
+fn about(row: &ForeignRow) -> About {
+    let life = row.text("status").ok().flatten().and_then(|status| life_of(&status));
+    let end = match row.time("expires_at") {
+        Ok(Some(Instant::At(end))) => Some(end),
+        Ok(Some(Instant::Never)) => Some(Time::from_micros(i64::MIN)),
+        Ok(Some(Instant::Forever) | None) | Err(_) => None,
+    };
+    row.about("id", life, end)
+}
+
+fn life_of(status: &str) -> Option<Life> {
+    match status {
+        "active" => Some(Life::Living),
+        "revoked" => Some(Life::Revoked),
+        "expired" => Some(Life::Expired),
+        _ => None,
+    }
+}
+
 fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
     let (id, profile) = (row.needed("id")?, row.needed("profile_id")?);
     row.needed("tool_name")?;
-    let life = match row.needed("status")?.as_str() {
-        "active" => Life::Living,
-        "revoked" => Life::Revoked,
-        "expired" => Life::Expired,
-        _ => return Err("status is not active, revoked or expired".to_owned()),
-    };
+    let life = life_of(&row.needed("status")?).ok_or("status is not active, revoked or expired")?;
     shape::check(&row.fields, &[("scopes", Shape::Texts), ("workspace_id", Shape::Text)])?;
     row.time("connected_at")?;
     let revoked = row.time("revoked_at")?.is_some();
@@ -136,6 +166,25 @@ mod tests {
             change(&mut row);
             connection(ForeignRow::from(row), &keyed, "t row 1")
         };
+        let said = |change: &dyn Fn(&mut Fields<String, Value>)| {
+            let mut fields = json!({"id": "c1", "status": "active", "connected_at": "soon"});
+            change(fields.as_object_mut().unwrap());
+            let Value::Object(fields) = fields else { unreachable!() };
+            about(&ForeignRow::from(fields))
+        };
+        let refs = || vec!["c1".parse().unwrap()];
+        let (never, past) = (Time::from_micros(i64::MIN), Time::from_micros(1_000_000));
+        for (field, value, what) in [
+            ("note", "x", About::Refs(refs())),
+            ("status", "revoked", About::Ended(refs())),
+            ("status", "expired", About::Over(refs(), never)),
+            ("revoked_at", "when", About::Ended(refs())),
+            ("expires_at", "-infinity", About::Over(refs(), never)),
+            ("expires_at", "1970-01-01T00:00:01Z", About::Over(refs(), past)),
+            ("expires_at", "infinity", About::Refs(refs())),
+        ] {
+            assert_eq!(said(&|row| drop(row.insert(field.to_owned(), json!(value)))), what, "{field} {value}");
+        }
         let listed = read(&|_| ()).unwrap();
         assert_eq!((listed.names, listed.life), (vec!["p1".to_owned()], Life::Living));
         let details = listed.details.unwrap();

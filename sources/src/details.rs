@@ -1,5 +1,6 @@
 //! What else a source says: kept as one document, without what is a secret by its name, by its looks, or because the row itself says so.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use domain::secrets::{is_secret_name, looks_like_secret, may_be_secret, names_secret, without, without_secrets};
@@ -8,7 +9,16 @@ use sha2::{Digest as _, Sha256};
 
 /// Longest document that is kept, in bytes of JSON; beyond that the longest fields go first.
 const MOST: usize = 8_192;
+/// Longest field that is looked at, in bytes of JSON as it comes.
+const MOST_OF_FIELD: usize = 2 * MOST;
+/// Most fields that are looked at: more do not fit.
+const MOST_FIELDS: usize = 1_000;
+/// Most secrets of one row that are looked for in the rest of it.
+const MOST_SECRETS: usize = 500;
+/// Longest text for people's eyes.
+const MOST_SHOWN: usize = 2_000;
 const TOO_LONG: &str = "(not kept: too long)";
+const TOO_MANY: &str = "(not kept: too many)";
 /// A field of manifests that names secrets, and has none.
 const NAMES_ONLY: &str = "secrets";
 /// Shorter values are met by chance.
@@ -17,7 +27,9 @@ const SHORTEST: usize = 8;
 /// What a row gives away about its own secrets: what stands under their names, and what a hash is of.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    values: Vec<String>,
+    values: BTreeSet<String>,
+    /// There are more than can be looked for: what has them in it cannot be kept.
+    too_many: bool,
     hash: Option<String>,
 }
 
@@ -31,7 +43,7 @@ impl Secrets {
     /// The hash itself is told nobody either.
     pub(crate) fn with_hash(fields: &Map<String, Value>, hash: &str) -> Self {
         let mut secrets = Self::of(fields);
-        secrets.values.push(hash.to_owned());
+        secrets.values.insert(hash.to_owned());
         secrets.hash = Some(hash.to_owned());
         secrets
     }
@@ -62,7 +74,8 @@ impl Secrets {
 
     fn take(&mut self, value: &Value) {
         match value {
-            Value::String(text) if text.len() >= SHORTEST => self.values.push(text.clone()),
+            Value::String(_) if self.values.len() >= MOST_SECRETS => self.too_many = true,
+            Value::String(text) if text.len() >= SHORTEST => drop(self.values.insert(text.clone())),
             Value::Array(list) => list.iter().for_each(|value| self.take(value)),
             Value::Object(fields) => fields.values().for_each(|value| self.take(value)),
             _ => {}
@@ -112,24 +125,95 @@ fn words(text: &str, inside: fn(char) -> bool) -> Vec<Range<usize>> {
 
 /// The document of these fields; none when there are none. `hashed`: what is kept of secrets, by the names of their fields.
 pub(crate) fn document(
-    mut fields: Map<String, Value>,
+    fields: Map<String, Value>,
     secrets: &Secrets,
     hashed: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Option<String> {
-    clean_fields(&mut fields, secrets);
-    fields.extend(hashed.into_iter().map(|(name, hash)| (name.to_owned(), Value::String(hash))));
-    while text(&fields).len() > MOST {
-        let longest = fields.iter().max_by_key(|(_, value)| value.to_string().len()).map(|(name, _)| name.clone())?;
-        if fields.get(&longest).is_some_and(|value| value == TOO_LONG) {
-            return None;
-        }
-        fields.insert(longest, Value::String(TOO_LONG.to_owned()));
+    let mut kept = Kept::of(fields, secrets);
+    for (name, hash) in hashed {
+        kept.put(name, &Value::String(hash));
     }
-    (!fields.is_empty()).then(|| text(&fields))
+    kept.document()
 }
 
-fn text(fields: &Map<String, Value>) -> String {
-    serde_json::to_string(fields).unwrap_or_default()
+/// Fields without secrets, as JSON: every one is written once, however often documents are made of them.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(BTreeMap<String, String>);
+
+impl Kept {
+    pub(crate) fn of(fields: Map<String, Value>, secrets: &Secrets) -> Self {
+        let mut kept = Self::default();
+        if fields.len() > MOST_FIELDS || secrets.too_many {
+            kept.put("fields", &Value::from(TOO_MANY));
+            return kept;
+        }
+        for (name, mut value) in fields {
+            if is_longer(&value, MOST_OF_FIELD) {
+                value = Value::from(TOO_LONG);
+            }
+            if name.len() <= MOST && !is_secret(&name, &value, secrets) && !value.is_null() {
+                clean(&mut value, secrets);
+                kept.put(&name, &value);
+            }
+        }
+        kept
+    }
+
+    pub(crate) fn put(&mut self, name: &str, value: &Value) {
+        self.0.insert(name.to_owned(), value.to_string());
+    }
+
+    /// With these beside and instead.
+    pub(crate) fn with(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// The longest ones give way until the rest fits. What does not fit even then is not kept at all.
+    pub(crate) fn trimmed(mut self) -> Self {
+        let length = |(name, value): (&String, &String)| Value::from(name.as_str()).to_string().len() + value.len() + 2;
+        let mut total: usize = 1 + self.0.iter().map(length).sum::<usize>();
+        if total <= MOST {
+            return self;
+        }
+        let too_long = Value::from(TOO_LONG).to_string();
+        let mut lengths: Vec<(usize, String)> =
+            self.0.iter().map(|(name, value)| (value.len(), name.clone())).collect();
+        lengths.sort_unstable();
+        while total > MOST {
+            match lengths.pop() {
+                Some((length, name)) if length > too_long.len() => {
+                    total -= length - too_long.len();
+                    self.0.insert(name, too_long.clone());
+                }
+                _ => return Self::default(),
+            }
+        }
+        self
+    }
+
+    pub(crate) fn document(self) -> Option<String> {
+        let Self(fields) = self.trimmed();
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+        (!fields.is_empty()).then(|| format!("{{{}}}", fields.join(",")))
+    }
+}
+
+/// Whether a value is longer than this as JSON: it is written no further than that.
+fn is_longer(value: &Value, most: usize) -> bool {
+    struct Room(usize);
+    impl std::io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Room(most), value).is_err()
 }
 
 fn clean(value: &mut Value, secrets: &Secrets) {
@@ -151,18 +235,26 @@ fn clean(value: &mut Value, secrets: &Secrets) {
 }
 
 fn clean_fields(fields: &mut Map<String, Value>, secrets: &Secrets) {
-    fields.retain(|name, value| {
-        let is_secret = looks_like_secret(name)
-            || !secrets.parts(name).is_empty()
-            || (is_secret_name(name) && may_be_secret(value));
-        !is_secret && !value.is_null()
-    });
+    fields.retain(|name, value| !is_secret(name, value, secrets) && !value.is_null());
     fields.values_mut().for_each(|value| clean(value, secrets));
+}
+
+fn is_secret(name: &str, value: &Value, secrets: &Secrets) -> bool {
+    looks_like_secret(name) || !secrets.parts(name).is_empty() || (is_secret_name(name) && may_be_secret(value))
 }
 
 /// A text for people's eyes: what is wrong with a row may repeat a part of it, and a part of it may be a secret.
 pub fn shown(text: &str) -> String {
-    without_secrets(text).into_owned()
+    if text.len() <= MOST_SHOWN {
+        return without_secrets(text).into_owned();
+    }
+    let mut end = MOST_SHOWN;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    // Half a word is not known for what it is.
+    let end = text[..end].rfind(char::is_whitespace).unwrap_or(0);
+    format!("{}...", without_secrets(&text[..end]))
 }
 
 #[cfg(test)]
@@ -227,6 +319,29 @@ mod tests {
         ] {
             assert_eq!(shown(text), seen);
         }
+    }
+
+    #[test]
+    fn what_people_see_has_an_end() {
+        let text = format!("a row of {}", "x".repeat(3_000));
+        assert_eq!(shown(&text), "a row of...");
+    }
+
+    /// A row may be a MiB: looking at each field again for each that gives way would take minutes.
+    #[test]
+    fn a_row_of_many_fields_is_looked_at_once() {
+        let started = std::time::Instant::now();
+        let long = "y".repeat(900);
+        let fields: Map<String, Value> = (0..1_000).map(|n| (format!("f{n}"), json!(long))).collect();
+        assert!(kept(Value::Object(fields)).is_none(), "not even their names fit");
+        let fields: Map<String, Value> = (0..100).map(|n| (format!("f{n}"), json!(long))).collect();
+        let document = kept(Value::Object(fields)).unwrap();
+        assert!(document.len() <= MOST && document.contains(&long) && document.contains(TOO_LONG), "{document}");
+        let many: Map<String, Value> = (0..100_000).map(|n| (format!("f{n}"), json!("short"))).collect();
+        assert_eq!(kept(Value::Object(many)).unwrap(), format!(r#"{{"fields":"{TOO_MANY}"}}"#));
+        let marks = json!({"a": "x//b:c".repeat(200_000), "b": "a/".repeat(500_000), "c": "token:a/".repeat(2_000)});
+        assert!(kept(marks).is_some());
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
     }
 
     #[test]

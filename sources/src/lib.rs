@@ -17,6 +17,7 @@ mod shape;
 mod skills;
 mod table;
 mod tokens;
+mod told;
 mod workflows;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 pub use account::{Account, Met, is_too_much};
 pub use details::shown;
 pub use map::{Map, MapError, Place};
+pub use told::toml_error;
 
 /// Hashes with the city's key, in hexadecimal: what is kept of a secret.
 pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
@@ -97,6 +99,8 @@ pub enum About {
     Refs(Vec<CapabilityRef>),
     /// These refs; and that the source took them away, whatever else the row says.
     Ended(Vec<CapabilityRef>),
+    /// These refs; and that they end at this time.
+    Over(Vec<CapabilityRef>, Time),
     /// Anything that is not listed elsewhere.
     Anything,
 }
@@ -109,15 +113,16 @@ impl About {
 
     /// What is known of a row whose holder nobody here is known for: nothing, or that nobody has it any more.
     pub fn unheld(listed: &Listed) -> Self {
-        let about = Self::Refs(vec![listed.reference.clone()]);
-        if listed.life == Life::Revoked { about.ended() } else { about }
+        Self::Refs(vec![listed.reference.clone()]).ending(Some(listed.life), listed.expires_at)
     }
 
-    /// The row says of what it is about that it was taken away.
-    pub(crate) fn ended(self) -> Self {
-        match self {
-            Self::Refs(refs) => Self::Ended(refs),
-            other => other,
+    /// The row says of what it is about how it ends: what it says of its life, as far as that can be read, and its end.
+    pub(crate) fn ending(self, life: Option<Life>, end: Option<Time>) -> Self {
+        match (self, life, end) {
+            (Self::Refs(refs), Some(Life::Revoked), _) => Self::Ended(refs),
+            (Self::Refs(refs), Some(Life::Expired), _) => Self::Over(refs, Time::from_micros(i64::MIN)),
+            (Self::Refs(refs), _, Some(end)) => Self::Over(refs, end),
+            (other, ..) => other,
         }
     }
 }

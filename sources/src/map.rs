@@ -7,6 +7,9 @@ use domain::grant::kind::Source;
 use domain::party::HolderRef;
 use serde::Deserialize;
 
+use crate::details::shown;
+use crate::told::{is_variable, toml_error};
+
 /// One domain: its places, and names of its holders.
 #[derive(Debug, Clone)]
 pub struct Map {
@@ -80,13 +83,13 @@ impl Map {
     /// Reads a mapping file. Relative paths in it begin where it lies.
     pub fn read(source: Source, path: &Path) -> Result<Self, MapError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| MapError::File { path: path.display().to_string(), error })?;
+            .map_err(|error| MapError::File { path: shown(&path.display().to_string()), error })?;
         Self::parse(source, &text, path.parent().unwrap_or(Path::new(".")))
-            .map_err(|what| MapError::Content { path: path.display().to_string(), what })
+            .map_err(|what| MapError::Content { path: shown(&path.display().to_string()), what: shown(&what) })
     }
 
     fn parse(source: Source, text: &str, base: &Path) -> Result<Self, String> {
-        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        let written: Written = toml::from_str(text).map_err(|error| toml_error(text, &error))?;
         let Written { default, holders, .. } = &written;
         let (default, holders) = (default.clone(), holders.clone());
         let place = written.place(source, base)?;
@@ -112,9 +115,7 @@ impl Written {
                 Ok(Place::Web(Web {
                     url: self.url.ok_or("url is missing: the service's base address")?,
                     location: self.location.ok_or("location is missing: the id of the location")?,
-                    credential_env: self
-                        .credential_env
-                        .ok_or("credential_env is missing: the variable with the token")?,
+                    credential_env: variable("credential_env", self.credential_env, "the token")?,
                     allow_private: self.allow_private,
                     single_page: self.single_page,
                     may_be_empty: self.may_be_empty,
@@ -129,8 +130,7 @@ impl Written {
                 if table.is_empty() || !table.chars().all(plain) {
                     return Err("table is a plain name, or schema.name".to_owned());
                 }
-                let url_env = self.database_url_env.ok_or("database_url_env is missing: the variable with the URL")?;
-                Ok(Place::Database { url_env, table })
+                Ok(Place::Database { url_env: variable("database_url_env", self.database_url_env, "the URL")?, table })
             }
             _ => {
                 others(web, "url")?;
@@ -142,6 +142,15 @@ impl Written {
             }
         }
     }
+}
+
+/// The name of a variable of the environment. What is no name is not repeated: it may be what the variable should hold.
+fn variable(setting: &str, name: Option<String>, holds: &str) -> Result<String, String> {
+    let name = name.ok_or_else(|| format!("{setting} is missing: the variable with {holds}"))?;
+    if is_variable(&name) {
+        return Ok(name);
+    }
+    Err(format!("{setting} is no name of a variable (letters, digits and _): it names the variable that holds {holds}"))
 }
 
 #[cfg(test)]
@@ -168,6 +177,34 @@ mod tests {
             (None, Some(ben))
         );
         assert!(matches!(&map.place, Place::Paths(paths) if paths == &[PathBuf::from("/base/a.json")]));
+    }
+
+    #[test]
+    fn nothing_that_stands_in_a_file_which_cannot_be_read_is_repeated() {
+        let (token, word) = ("pit-550e8400-e29b-41d4-a716-446655440000", "hunter2-of-the-north");
+        let web = "url = 'https://x'\nlocation = 'loc'\n";
+        for (source, text, says) in [
+            (Source::GhlWorkflows, format!("{web}credential = \"{token}\""), "line 3: unknown field `credential`"),
+            (Source::GhlWorkflows, format!("{web}credential = \"{word}\""), "line 3: unknown field `credential`"),
+            (Source::GhlWorkflows, format!("{web}credential_env = \"{token}\""), "credential_env is no name"),
+            (Source::GhlWorkflows, format!("{web}credential_env = '{word}'"), "credential_env is no name"),
+            (Source::GhlWorkflows, format!("{web}credential_env = '{word}"), "line 3: "),
+            (Source::GhlWorkflows, format!("{web}allow_private = '{word}'"), "line 3: invalid type"),
+            (
+                Source::PgConnections,
+                format!("database_url = 'postgres://app:{word}@db/x'"),
+                "unknown field `database_url`",
+            ),
+            (
+                Source::PgConnections,
+                format!("database_url_env = 'postgres://app:{word}@db/x'"),
+                "database_url_env is no name",
+            ),
+            (Source::FsSkills, format!("paths = ['a']\n[holders]\nx = '{word}!'"), "line 3: "),
+        ] {
+            let what = parse(source, &text).unwrap_err();
+            assert!(what.contains(says) && !what.contains(word) && !what.contains(token), "{text}: {what}");
+        }
     }
 
     #[test]

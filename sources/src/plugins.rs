@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::grant::kind::CapabilityKind;
 use serde_json::{Map as Fields, Value};
 
-use crate::details::{self, Secrets};
+use crate::details::{Kept, Secrets};
 use crate::shape::{self, Shape};
 use crate::{About, Life, Listed, Map, Place, Sink, Unlisted, Whose, Wrong, files, reference};
 
@@ -45,11 +45,15 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
     for path in files::find(root, |name| name == MANIFEST, |_| About::Anything, sink)? {
         sink.still_heard()?;
-        match manifest(&path) {
-            Ok(items) => items.into_iter().for_each(|item| match item {
+        let read = manifest(&path, &mut |item| {
+            match item {
                 Ok(listed) => sink.blocking(listed),
                 Err(Wrong { place, what, about }) => sink.blocking_wrong(place, what, about),
-            }),
+            }
+            sink.still_heard()
+        });
+        match read {
+            Ok(given_up) => given_up?,
             // Which tools were in it, nobody can say.
             Err((line, what)) => sink.blocking_wrong(format!("{}:{line}", path.display()), what, About::Anything),
         }
@@ -57,7 +61,11 @@ fn list_tree(root: &Path, sink: &Sink) -> Result<(), Unlisted> {
     Ok(())
 }
 
-fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
+/// Where items of a manifest go, one by one; an error when nobody listens any more.
+type Each<'a> = &'a mut dyn FnMut(Result<Listed, Wrong>) -> Result<(), Unlisted>;
+
+/// Nothing comes out of a manifest that is wrong.
+fn manifest(path: &Path, each: Each<'_>) -> Result<Result<(), Unlisted>, (u64, String)> {
     let text = files::read(path).map_err(|what| (1, what))?;
     let fields = files::yaml(&text, 0)?;
     let named = |name: &str| match fields.get(name) {
@@ -72,39 +80,39 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
     let names = crate::names(&name, "owner", owner);
     // Anybody may call a plugin whatever they like: only its owner is looked for among the guilds.
     let whose = owner.and_then(|owner| owner.parse().ok()).map(Whose::Guild);
-    let listed = |kind, text: &str, more: Fields<String, Value>, place: String| match reference(text) {
-        Ok(reference) => {
-            // The manifest goes with each of its tools; a tool's own fields stand beside it.
-            let mut kept: Fields<String, Value> = manifest_only(&fields);
-            kept.insert("plugin".to_owned(), Value::String(name.clone()));
-            kept.insert("version".to_owned(), Value::String(version.clone()));
-            kept.extend(more);
-            let secrets = Secrets::of(&kept);
-            if let Err(what) = secrets.check("its name", text) {
-                return Err(Wrong { place, what, about: About::named(text) });
-            }
-            Ok(Listed {
-                names: names.clone(),
-                whose: whose.clone(),
-                kind,
-                reference,
-                life: Life::Living,
-                expires_at: None,
-                read_only: false,
-                details: details::document(kept, &secrets, []),
-                place,
-            })
-        }
-        Err(what) => Err(Wrong { place, what, about: About::named(text) }),
+    let servers = servers(&fields, &name)
+        .map_err(|field| (files::line_of(&text, field), format!("{field} is a name or an object")))?;
+    // Of the whole manifest: what one tool gives away may stand in another one.
+    let secrets = Secrets::of(&fields);
+    // The manifest goes with each of its tools; a tool's own fields stand beside it.
+    let mut kept = Kept::of(manifest_only(&fields), &secrets).trimmed();
+    kept = kept.with(Kept::of(
+        [("plugin".to_owned(), Value::from(name)), ("version".to_owned(), Value::from(version))].into_iter().collect(),
+        &secrets,
+    ));
+    let listed = |kind, text: &str, more: Fields<String, Value>, place: String| {
+        let wrong = |what| Wrong { place: place.clone(), what, about: About::named(text) };
+        let reference = reference(text).map_err(wrong)?;
+        secrets.check("its name", text).map_err(wrong)?;
+        Ok(Listed {
+            names: names.clone(),
+            whose: whose.clone(),
+            kind,
+            reference,
+            life: Life::Living,
+            expires_at: None,
+            read_only: false,
+            details: kept.clone().with(Kept::of(more, &secrets)).document(),
+            place: place.clone(),
+        })
     };
     // A tool without a name may have been any.
     let nameless = |place, what: &str| Err(Wrong { place, what: what.to_owned(), about: About::Anything });
-    let mut items = Vec::new();
     let place = |part: &str| format!("{}: {part}", path.display());
     let tools = fields.get("mcp_tools").and_then(Value::as_array);
     for (index, tool) in tools.into_iter().flatten().enumerate() {
         let place = place(&format!("mcp_tools[{index}]"));
-        items.push(match tool {
+        let item = match tool {
             Value::String(name) => listed(CapabilityKind::Tool, name, Fields::new(), place),
             Value::Object(object) => match object.get("name").and_then(Value::as_str) {
                 Some(name) => {
@@ -115,19 +123,33 @@ fn manifest(path: &Path) -> Result<Vec<Result<Listed, Wrong>>, (u64, String)> {
                 None => nameless(place, "a tool has a name"),
             },
             _ => nameless(place, "a tool is a name, or an object with one"),
-        });
+        };
+        if let Err(given_up) = each(item) {
+            return Ok(Err(given_up));
+        }
     }
+    for (field, server) in servers {
+        if let Err(given_up) = each(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field))) {
+            return Ok(Err(given_up));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The servers that a manifest of this name declares, by the field that does; or the field that is wrong.
+fn servers(fields: &Fields<String, Value>, name: &str) -> Result<Vec<(&'static str, String)>, &'static str> {
+    let mut servers = Vec::new();
     for field in SERVER {
         let server = match fields.get(field) {
             None | Some(Value::Null | Value::Bool(false)) => continue,
-            Some(Value::String(name)) => name.clone(),
-            Some(Value::Object(object)) => object.get("name").and_then(Value::as_str).unwrap_or(&name).to_owned(),
-            Some(Value::Bool(true)) => name.clone(),
-            Some(_) => return Err((files::line_of(&text, field), format!("{field} is a name or an object"))),
+            Some(Value::String(name)) => name.as_str(),
+            Some(Value::Object(object)) => object.get("name").and_then(Value::as_str).unwrap_or(name),
+            Some(Value::Bool(true)) => name,
+            Some(_) => return Err(field),
         };
-        items.push(listed(CapabilityKind::McpServer, &server, Fields::new(), place(field)));
+        servers.push((field, server.to_owned()));
     }
-    Ok(items)
+    Ok(servers)
 }
 
 /// What is said of the plugin, and not of one of its tools.
@@ -147,7 +169,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(MANIFEST);
         fs::write(&path, text).unwrap();
-        manifest(&path)
+        let mut items = Vec::new();
+        manifest(&path, &mut |item| {
+            items.push(item);
+            Ok(())
+        })?
+        .unwrap();
+        Ok(items)
     }
 
     #[test]
@@ -172,6 +200,17 @@ mod tests {
                 "mcp_server ledger [\"ledger-tools\", \"owner:kasra\"]"
             ]
         );
+    }
+
+    #[test]
+    fn a_manifest_of_many_tools_is_looked_at_once() {
+        let started = std::time::Instant::now();
+        let fields: String = (0..900).map(|n| format!("field_{n}: {}\n", "x".repeat(500))).collect();
+        let tools: String = (0..5_000).map(|n| format!("  - {{name: tool_{n}, secret_{n}: hunter2-{n}}}\n")).collect();
+        let items = read(&format!("name: x\nversion: 1.0.0\n{fields}mcp_tools:\n{tools}")).unwrap();
+        assert_eq!(items.iter().filter(|item| item.is_ok()).count(), 5_000);
+        assert!(items.iter().all(|item| !format!("{item:?}").contains("hunter2")));
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::time::Time;
 use serde_json::{Map as Fields, Value};
 
-use crate::About;
+use crate::{About, Life};
 
 /// A row by its columns' names.
 #[derive(Default)]
@@ -22,6 +22,11 @@ impl From<Fields<String, Value>> for ForeignRow {
 }
 
 impl ForeignRow {
+    /// Bytes of its texts.
+    pub(crate) fn length(&self) -> usize {
+        self.fields.values().filter_map(Value::as_str).map(str::len).sum()
+    }
+
     /// Whether there is such a column, whatever it holds.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name) || self.unreadable.contains(name)
@@ -44,10 +49,12 @@ impl ForeignRow {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// What this row is about, whatever else is wrong with it. What it says was taken away is so, even if nobody can read when.
-    pub(crate) fn about(&self, name: &str) -> About {
+    /// What this row is about, whatever else is wrong with it. What it says was taken away is so, even if nobody can read when; so is
+    /// what it says of its life elsewhere, and of its end.
+    pub(crate) fn about(&self, name: &str, life: Option<Life>, end: Option<Time>) -> About {
         let about = self.needed(name).map_or(About::Anything, |text| About::named(&text));
-        if self.says("revoked_at") { about.ended() } else { about }
+        let life = if self.says("revoked_at") { Some(Life::Revoked) } else { life };
+        about.ending(life, end)
     }
 
     /// Whether there is something in a column, readable or not.
@@ -93,7 +100,7 @@ fn time(text: &str) -> Option<Time> {
 }
 
 /// Seconds since 1970 as a number is written, with or without a fraction, in microseconds.
-#[allow(clippy::cast_possible_truncation, reason = "within the times that there are")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the times that there are")]
 #[allow(clippy::float_arithmetic, reason = "what a source wrote as a number with a fraction")]
 fn seconds(text: &str) -> Option<i64> {
     /// As far as `jiff` goes: the end of the year 9999.
@@ -102,7 +109,7 @@ fn seconds(text: &str) -> Option<i64> {
         return None;
     }
     if let Ok(seconds) = text.parse::<i64>() {
-        return seconds.checked_mul(1_000_000);
+        return (seconds.unsigned_abs() <= MOST as u64).then_some(seconds * 1_000_000);
     }
     let seconds: f64 = text.parse().ok()?;
     (seconds.abs() <= MOST).then(|| (seconds * 1e6).round() as i64)
@@ -127,8 +134,18 @@ mod tests {
         ] {
             assert_eq!(instant(text), Some(Instant::At(Time::from_micros(micros))), "{text}");
         }
-        for text in ["", "yesterday", "99999999999999999999", "1e300", "-", "inf", "nan", "-inf", "0000-00-00 00:00:00"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "99999999999999999999",
+            "1775120400000",
+            "1e300",
+            "-",
+            "inf",
+            "nan",
+            "-inf",
+            "0000-00-00 00:00:00",
+        ] {
             assert_eq!(instant(text), None, "{text}");
         }
         assert_eq!([instant("infinity"), instant("-infinity")], [Some(Instant::Forever), Some(Instant::Never)]);

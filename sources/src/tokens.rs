@@ -22,6 +22,8 @@ use crate::table::ForeignRow;
 use crate::{About, KeyedHash, Life, Listed, Map, Place, Sink, Unlisted, reference};
 use elements::{Element, Elements};
 
+/// Steps of the database between two looks at whether anybody still listens.
+const STEPS: i32 = 100_000;
 const SQLITE: &[u8] = b"SQLite format 3\0";
 /// A file may have both: every token that is in one of them is there.
 const TABLES: [(&str, &str, &str); 2] = [
@@ -47,7 +49,7 @@ const OPTIONAL: [(&str, Shape); 12] = [
     ("is_system", Shape::Flag),
     ("scopes", Shape::Texts),
 ];
-/// Bytes of one element of the JSON file.
+/// Bytes of one element of the JSON file, and of the texts of one row.
 const MAX_ELEMENT: usize = 64 << 10;
 
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
@@ -103,12 +105,14 @@ fn list_file(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted
     }
 }
 
-/// Which token an element that is wrong is about.
+/// Which token an element that is wrong is about. One that is not active is not, whatever else it says.
 fn about(value: &Value) -> About {
-    match value.get("token_hash").and_then(Value::as_str) {
+    let about = match value.get("token_hash").and_then(Value::as_str) {
         Some(hash) if check_hash(hash).is_ok() => About::named(&hash[..16]),
         _ => About::Anything,
-    }
+    };
+    let is_off = value.get("active") == Some(&Value::Bool(false));
+    about.ending(is_off.then_some(Life::Revoked), None)
 }
 
 fn element(value: Value, keyed: &KeyedHash, place: &str) -> Result<Listed, String> {
@@ -158,6 +162,11 @@ async fn list_database(path: &Path, keyed: &KeyedHash, sink: &Sink) -> Result<()
     let broken = |error: sqlx::Error| Unlisted::unreachable(path.display(), error);
     let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
     let mut conn = options.connect().await.map_err(broken)?;
+    // A view may ask for more than ever comes to an end: it is left when nobody listens any more.
+    let heard = sink.clone();
+    let mut handle = conn.lock_handle().await.map_err(broken)?;
+    handle.set_progress_handler(STEPS, move || heard.still_heard().is_ok());
+    drop(handle);
     let known =
         "select name from sqlite_master where type in ('table', 'view') and name in ('tokens', 'workspace_tokens')";
     let found: Vec<String> = sqlx::query_scalar(known).fetch_all(&mut conn).await.map_err(broken)?;
@@ -232,7 +241,11 @@ async fn list_table(
             let what = format!("{table} has no column {missing}");
             return Err(Unlisted::new(FailureKind::Malformed, path.display(), what));
         }
-        let about = row.about("id");
+        let about = row.about("id", None, None);
+        if row.length() > MAX_ELEMENT {
+            sink.wrong(place, "is longer than 64 KiB", about).await;
+            continue;
+        }
         match token(row, told, &place) {
             Ok(listed) => sink.listed(listed).await,
             Err(what) => sink.wrong(place, what, about).await,

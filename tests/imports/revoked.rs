@@ -56,3 +56,39 @@ fn what_a_table_says_was_revoked_ends_whether_or_not_it_can_be_read() {
         assert!(report["unlisted"].is_string() && number(&report, "ended") == 1, "{report}");
     });
 }
+
+#[test]
+fn what_is_not_to_come_back_is_shown_so() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (loom, _) = town::human(&yard.http, "observer", "Loom").await;
+        yard.write("map.toml", &format!("paths = ['tokens.json']\n[holders]\nloom = '{loom}'\n"));
+        let tokens = |active: bool| {
+            let token = |name: &str, active| json!({"token_hash": hash(name), "agent": "loom", "active": active});
+            yard.write("tokens.json", &json!([token("t1", active), token("t2", true)]).to_string());
+        };
+        tokens(true);
+        yard.import("d1:tokens", "map.toml", &[], 0);
+        let first = &hash("t1")[..16];
+        let grant = yard.held(&loom, "d1:tokens").await.into_iter().find(|(held, _)| held == first).unwrap().1;
+        tokens(false);
+        yard.import("d1:tokens", "map.toml", &[], 0);
+        let shown = async || {
+            let size = yard.place.home.log().await.head().await.unwrap().size;
+            let path = format!("/v1/grants/{grant}?at_least={}", size - 1);
+            let row = yard.http.get(&yard.http.principal(), &path).await.1;
+            let table = yard.say(&["inventory", "show", &loom, "--ended"], 0).stdout;
+            let line = table.lines().find(|line| line.contains(first)).unwrap().to_owned();
+            (row["withheld"].clone(), row["status"].clone(), line)
+        };
+        let (withheld, status, line) = shown().await;
+        assert_eq!((withheld, status), (json!(false), json!("revoked")));
+        assert!(line.contains(" revoked ") && line.ends_with(" -"), "with what ended nothing can be done: {line}");
+        yard.http.ask(&yard.http.principal(), "grant.revoke", json!({"holder": loom, "grant": grant})).await.accepted();
+        let (withheld, status, line) = shown().await;
+        assert_eq!((withheld, status), (json!(true), json!("revoked")));
+        assert!(line.contains(" withheld ") && line.ends_with(" -"), "{line}");
+        tokens(true);
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "withheld"), 1);
+    });
+}

@@ -95,6 +95,7 @@ pub trait Courier: Sync {
 const ADDRESSES: &[(&str, &str)] = &[
     ("city.register_currency", "/currencies"),
     ("city.define_role", "/roles"),
+    ("city.assign_source", "/capability-sources"),
     ("grant.import", "/holders/{holder}/grants/import"),
     ("grant.revoke", "/holders/{holder}/grants/{grant}/revoke"),
     ("reputation.attest", "/citizens/{holder}/outcomes"),

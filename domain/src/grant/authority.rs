@@ -3,12 +3,17 @@
 use super::event::Link;
 use super::kind::{CapabilityKind, Source};
 use super::state::{Grant, Inventory};
+use crate::city::City;
 use crate::command::Command;
 use crate::guild::{Status, govern};
 use crate::ids::{CitizenId, GrantId, GuildId, Slug, Stream};
 use crate::party::{Actor, CitizenKind, HolderId, HolderKind, Tier};
 use crate::rejection::{Code, Rejection};
-use crate::turn::{Mode, Outcome, Stop, Turn};
+use crate::turn::{Mode, Outcome, Permit, Stop, Turn};
+
+/// What to do for whom it says no to.
+const WHO_IMPORTS: &str = "services, the source's owner and the principals of the city import: a principal makes somebody its owner \
+    (city.assign_source), or the importer runs as a service";
 
 /// The rank from which a guild's members grant inside it.
 const COORDINATOR_RANK: &str = "coordinator";
@@ -106,16 +111,12 @@ pub(super) fn over_ended(turn: &Turn<'_>, holder: HolderId, source: Source) -> R
 
 /// Who may say what a source has, which then counts as verified: services, the source's owner, and the principals of the city. To
 /// everybody else it would be a way to give themselves anything.
-pub(super) fn may_import(turn: &Turn<'_>, source: Source) -> Result<(), Stop> {
-    match turn.context.permit.actor {
-        Actor::System | Actor::Citizen { kind: CitizenKind::Service, .. } => return Ok(()),
-        Actor::Citizen { .. } => {}
-    }
-    if turn.context.permit.tier >= Tier::Principal || owns(turn, source)? {
-        Ok(())
-    } else {
-        Err(Rejection::new(Code::NotTheSourceOwner).field("source").into())
-    }
+pub fn may_import(permit: &Permit, city: &City, source: Source) -> Result<(), Rejection> {
+    let may = match permit.actor {
+        Actor::System | Actor::Citizen { kind: CitizenKind::Service, .. } => true,
+        Actor::Citizen { id, .. } => permit.tier >= Tier::Principal || city.source_owner(source) == Some(id),
+    };
+    if may { Ok(()) } else { Err(Rejection::new(Code::NotTheSourceOwner).field("source").detail(WHO_IMPORTS)) }
 }
 
 /// Whether a citizen holds one of the grants that this one came down from.

@@ -78,7 +78,7 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
     if !c.source.is_imported() {
         return Err(Rejection::new(Code::SourceMismatch).field("source").into());
     }
-    may_import(turn, c.source)?;
+    may_import(&turn.context.permit, turn.city()?, c.source)?;
     spoken_of(c.source, c.kind, &c.reference)?;
     check_terms(turn, &c.scope, c.expires_at)?;
     let holder_kind = active_holder(turn, c.holder)?;
@@ -134,14 +134,17 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
 
 /// A revocation that comes after the end: what a source gave, and might give again, is not to come back.
 fn withhold(turn: &mut Turn<'_>, c: &RevokeGrant, dead: &Dead) -> Result<Outcome, Stop> {
+    if !dead.source.is_imported() {
+        return Ok(Outcome::AlreadyDone);
+    }
+    over_ended(turn, c.holder, dead.source)?;
     let state = inventory(turn, c.holder)?;
-    if !dead.source.is_imported() || state.is_refused(dead.kind, &dead.reference, dead.source) {
+    if state.is_refused(dead.kind, &dead.reference, dead.source) {
         return Ok(Outcome::AlreadyDone);
     }
     if let Some(living) = state.named(dead.kind, &dead.reference) {
         return Err(Rejection::new(Code::GrantExists).field("grant").detail(living.id()).into());
     }
-    over_ended(turn, c.holder, dead.source)?;
     let reason = c.reason.as_ref().map(Text::sealed);
     turn.record(stream(c.holder), GrantEvent::Withheld { grant: c.grant, reason })?;
     Ok(Outcome::Done)

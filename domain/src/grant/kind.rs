@@ -88,6 +88,9 @@ impl CapabilityRef {
 
     /// A name that comes in: it looks like no secret. One that is on record is only read, whatever it looks like by now.
     pub fn offered(text: &str) -> Result<Self, Malformed> {
+        if text.len() > MAX_REF_BYTES {
+            return Err(Malformed::new("a capability ref of at most 200 bytes", "a longer one"));
+        }
         if looks_like_secret(text) {
             // The text stays out of the answer: it may be what it looks like.
             return Err(Malformed::new("a capability ref that does not look like a secret", "(not shown)"));

@@ -20,4 +20,5 @@ mod tests;
 pub mod uses;
 pub mod verification;
 
+pub use authority::may_import;
 pub use state::{Grant, Inventory};

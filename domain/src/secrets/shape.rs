@@ -1,8 +1,9 @@
 //! What one word looks like: a key of a known maker, a signed token, chance, or something that people and ids are called.
 
 /// How keys of known makers begin.
-const PREFIXES: [&str; 28] = [
+const PREFIXES: [&str; 29] = [
     "sk-",
+    "pit-",
     "gh_",
     "sk_live_",
     "sk_test_",

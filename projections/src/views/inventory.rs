@@ -42,6 +42,7 @@ record! {
         ended_at: Option<Time>,
         ended_by: Option<String>,
         reason: Option<Json<Sealed>>,
+        withheld: bool,
     }
 }
 
@@ -54,6 +55,7 @@ record! {
         actor_kind: String,
         actor: String,
         command: String,
+        on_behalf_of: Option<String>,
     }
 }
 
@@ -92,7 +94,10 @@ pub(super) fn fold(grants: &mut Sheet<HeldGrant>, recorded: &Recorded, event: &G
         }),
         GrantEvent::Expired { grant, by } => change(grant, &|row| end(row, EXPIRED, *by)),
         GrantEvent::Orphaned { grant, by } => change(grant, &|row| end(row, ORPHANED, *by)),
-        GrantEvent::Withheld { grant, reason } => change(grant, &|row| row.reason = reason.clone().map(Json)),
+        GrantEvent::Withheld { grant, reason } => change(grant, &|row| {
+            row.withheld = true;
+            row.reason = reason.clone().map(Json);
+        }),
         GrantEvent::Pruned { grant } => grants.remove(&(*grant,)),
         GrantEvent::Delegated { .. } | GrantEvent::DelegationEnded { .. } => {}
     }
@@ -127,6 +132,7 @@ fn begin(begun: &Granted, recorded: &Recorded) -> HeldGrant {
         ended_at: None,
         ended_by: None,
         reason: None,
+        withheld: false,
     }
 }
 
@@ -140,5 +146,6 @@ pub(super) fn note(history: &mut Journal<Happening>, recorded: &Recorded, event:
         actor_kind: recorded.actor.0.clone(),
         actor: recorded.actor.1.clone(),
         command: recorded.command.clone(),
+        on_behalf_of: recorded.on_behalf_of.clone(),
     });
 }

@@ -35,6 +35,7 @@ fn after(events: impl IntoIterator<Item = (Stream, Event)>) -> ViewTables {
             version: 0,
             at: Time::from_micros(1_000 + position as i64),
             actor: ("human".to_owned(), citizen(1).to_string()),
+            on_behalf_of: None,
             command: "cmd".to_owned(),
             event: Some(event),
             kind,

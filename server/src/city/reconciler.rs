@@ -11,7 +11,7 @@ use commands::{Request, SubmitError};
 use domain::Time;
 use domain::grant::command::{ExpireGrant, Finding, RecordVerifications, Verdict};
 use domain::grant::kind::{CapabilityKind, Source};
-use domain::ids::GrantId;
+use domain::ids::{CitizenId, GrantId};
 use identity::Credential;
 use queries::due::DueGrant;
 use serde::Serialize;
@@ -146,7 +146,7 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
             // The rest of what is due would be read as the same again.
             return Ok(round);
         }
-        let Recorded { position, refused } = record(city, findings).await?;
+        let Recorded { position, refused } = record(city, findings, None).await?;
         anyhow::ensure!(refused.is_empty(), "findings were refused: {refused:?}");
         // What was verified is due no more, once the tables know it. Without news they are behind: next time.
         let Some(position) = position else { return Ok(round) };
@@ -164,14 +164,15 @@ pub struct Recorded {
 }
 
 /// Records findings in as many acts as it takes: one that would change too much is halved, and so is one that is refused for one finding
-/// among many. One alone is never too much.
-pub async fn record(city: &City, findings: Vec<Finding>) -> Result<Recorded, SubmitError> {
+/// among many. One alone is never too much. `importer`: whose import found it out, who may say what the source has.
+pub async fn record(city: &City, findings: Vec<Finding>, importer: Option<CitizenId>) -> Result<Recorded, SubmitError> {
     let mut recorded = Recorded::default();
     let mut waiting = vec![findings];
     while let Some(mut findings) = waiting.pop() {
         let Some(first) = findings.first().map(|finding| finding.grant) else { continue };
         let command = RecordVerifications { findings: findings.clone() };
-        let answer = city.pipeline.submit(Request::of(Credential::System, command)).await?;
+        let request = Request::of(Credential::System, command).on_behalf_of(importer);
+        let answer = city.pipeline.submit(request).await?;
         recorded.position = recorded.position.max(answer.position());
         let commands::Verdict::Rejected { code, .. } = answer.verdict else { continue };
         if findings.len() == 1 {

@@ -30,7 +30,7 @@ pub fn unusable(sources: &Sources) -> Vec<String> {
     let told = |source: Source| {
         let path = sources.map(source)?;
         let what = match Map::read(source, path) {
-            Err(error) => shown(&error.to_string()),
+            Err(error) => error.to_string(),
             Ok(Map { place: Place::Paths(paths), .. }) => {
                 let missing: Vec<String> =
                     paths.iter().filter(|path| !path.exists()).map(|path| shown(&path.display().to_string())).collect();

@@ -23,7 +23,7 @@ use crate::importing::{self, Options, Report};
 #[command(after_help = "\
 Examples:
   guildhall import d1:tokens --map tokens.toml --dry-run    # the difference it would make
-  guildhall import d1:tokens --map tokens.toml              # as the coordinator whose key GUILDHALL_KEY is
+  guildhall import d1:tokens --map tokens.toml              # as the service whose key GUILDHALL_KEY is
   guildhall import ghl:workflows --map workflows.toml --json
 
 A mapping file, for d1:tokens, plugin:yaml and fs:skills:
@@ -40,10 +40,16 @@ gives everything at once and knows of no pages; may_be_empty = true for a locati
 a page that is missing, and a list with nothing in it is one that could not be read.
 For pg:profile_tool_connections: database_url_env, and table if it has another name.
 
-A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of several rows for one capability the first counts, and the others are
-listed. A row that is wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is
-gone. What it says of revoked_at counts even so: that capability ends, readable or not, and so does one that is revoked in another row of the
-same file. When more than a fifth of a domain is missing, the source is not believed. --confirm-loss ends what is not listed all the same. Grants of sources that the server has no mapping file for (sources.skills and so on)
+Services, the owner of the source and the principals of the city import, from tier coordinator; whoever else asks is refused before anything
+is read, in a dry run as well. A principal makes somebody a source's owner (city.assign_source, POST /v1/capability-sources). What an import
+finds out is recorded by the city on behalf of whoever imports.
+
+A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of
+several rows for one capability the first counts, and the others are listed; but one that ends it ends it, wherever it stands. A row that is
+wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is gone. What it says of an
+end counts even so: what was revoked, switched off or is over ends, whatever else is wrong with its row. A source that is not listed within
+sources.listing_seconds (600) is not listed to its end. When more than a fifth of a domain is missing, the source is not believed.
+--confirm-loss ends what is not listed all the same. Grants of sources that the server has no mapping file for (sources.skills and so on)
 are named at the end: nobody verifies them, and they go stale. Ends with 0 when all is well, 1 when rows or holders need somebody to look.")]
 pub struct ImportArgs {
     /// Which source
@@ -58,7 +64,7 @@ pub struct ImportArgs {
     /// Take for gone whatever the source does not list, however much that is
     #[arg(long)]
     confirm_loss: bool,
-    /// File (mode 600) with the API key of a coordinator; otherwise it is taken from GUILDHALL_KEY
+    /// File (mode 600) with the API key of whoever imports; otherwise it is taken from GUILDHALL_KEY
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Print JSON
@@ -97,9 +103,14 @@ pub async fn run(settings: &Settings, args: ImportArgs) -> anyhow::Result<ExitCo
     let dir = DataDir::existing(&settings.data_dir)?;
     let keyed = keyed_hash(&dir)?;
     let mut desk = ImportDesk::open(settings, Secret(credential(args.key_file.as_ref())?)).await?;
-    let options = Options { dry_run: args.dry_run, confirm_loss: args.confirm_loss };
+    let options = Options {
+        dry_run: args.dry_run,
+        confirm_loss: args.confirm_loss,
+        patience: settings.sources.patience(),
+        scratch: settings.data_dir.clone(),
+    };
     let bar = Bar::new("import", "records");
-    let report = importing::run(map, keyed, &mut desk, &options, &|met| bar.at(met, met)).await;
+    let report = importing::run(map, keyed, &mut desk, &options, &|done, met| bar.at(done, met)).await;
     bar.end();
     let unverified = desk.unverified().await;
     desk.close().await;

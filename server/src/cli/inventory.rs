@@ -26,7 +26,9 @@ pub enum InventoryCommand {
 Examples:
   guildhall inventory show cit_01J...
   guildhall inventory show smiths --ended      # a guild, by its slug or its id; also what ended, for thirty days
-  guildhall inventory show cit_01J... --json")]
+  guildhall inventory show cit_01J... --json
+
+Status is withheld where somebody said of what had ended that it is not to come back: no import gives it again.")]
     Show(ShowArgs),
 }
 
@@ -86,7 +88,7 @@ pub async fn run(settings: &Settings, command: InventoryCommand) -> anyhow::Resu
             "{:<16} {:<longest$} {:<9} {:<26} {:<9} {:<26} {}",
             grant.kind,
             shortened(grant.reference.as_str(), longest),
-            grant.status,
+            if grant.withheld { "withheld" } else { &grant.status },
             shortened(&grant.source.to_string(), 26),
             verified(grant),
             expires_at(grant, effective.as_ref()).map_or("-".to_owned(), |end| shortened(&end.to_string(), 20)),
@@ -129,8 +131,11 @@ fn expires_at(grant: &Grant, effective: Option<&Standing>) -> Option<Time> {
     effective.map_or(grant.expires_at, |standing| standing.expires_at)
 }
 
-/// What can be done with it now, with all that it hangs on; and why nothing can.
+/// What can be done with it now, with all that it hangs on; and why nothing can. With what ended, nothing.
 fn may(grant: &Grant, effective: Option<&Standing>) -> String {
+    if grant.ended_at.is_some() {
+        return "-".to_owned();
+    }
     let mut parts = Vec::new();
     if let Some(because) = effective.and_then(|standing| standing.because) {
         let named = serde_json::to_value(because).unwrap_or_default();

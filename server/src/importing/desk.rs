@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::grant::command::Finding;
 use domain::grant::kind::Source;
-use domain::ids::{GrantId, GuildId, Slug};
+use domain::grant::may_import;
+use domain::ids::{GrantId, GuildId, Slug, Stream};
+use domain::turn::{Permit, State};
 use domain::{Code, Rejection};
 use eventlog::Failure;
 use futures::StreamExt as _;
+use identity::Credential;
 use tokio::net::UnixStream;
 
 use super::{Desk, Guilds, Holding, Import, Settled, Settlement, judge, submit};
@@ -19,7 +22,23 @@ use crate::http::problem::Problem;
 /// Imports that are submitted at a time.
 const IMPORTS: usize = 256;
 
-/// What an importer brings, as the caller; what it found out, as the city's own word, which is only about what the source told of.
+/// Who may say what a source has: only theirs are the imports, and the findings with them.
+///
+/// # Errors
+/// When the caller may not import, or not from this source.
+pub async fn admit(city: &City, api_key: &Secret, source: Source) -> Result<(Credential, Permit), Problem> {
+    let (credential, permit) = admitted(city, api_key, "grant.import").await?;
+    if !source.is_imported() {
+        return Err(Problem::rejected(&Rejection::new(Code::SourceMismatch).field("source")));
+    }
+    let state = city.standing.state(Stream::City).await?;
+    let State::City(known) = state.as_ref() else { unreachable!("the city's stream holds {state:?}") };
+    may_import(&permit, known, source).map_err(|rejection| Problem::rejected(&rejection))?;
+    Ok((credential, permit))
+}
+
+/// What an importer brings, as the caller; what it found out, as the city's own word on the caller's behalf, which is only about what the
+/// source told of.
 pub async fn import(
     city: &City,
     api_key: &Secret,
@@ -28,14 +47,14 @@ pub async fn import(
     findings: Vec<Finding>,
     dry: bool,
 ) -> Result<Settlement, Problem> {
-    let credential = admitted(city, api_key, "grant.import").await?;
+    let (credential, permit) = admit(city, api_key, source).await?;
     let foreign = |field: &'static str| Problem::rejected(&Rejection::new(Code::SourceMismatch).field(field));
     if imports.iter().any(|import| import.source != source) {
         return Err(foreign("imports"));
     }
     let grants: Vec<GrantId> = findings.iter().map(|finding| finding.grant).collect();
     let told_of = queries::inventory::told_of(&mut city.views.reader().await?, source, &grants).await?;
-    if !source.is_imported() || !grants.iter().all(|grant| told_of.contains(grant)) {
+    if !grants.iter().all(|grant| told_of.contains(grant)) {
         return Err(foreign("findings"));
     }
     let living = projections::guards::living(&mut city.log.reader().await?, &grants).await.map_err(Failure::from)?;
@@ -49,7 +68,7 @@ pub async fn import(
     // So many at a time as the queue has room for beside everybody else's.
     let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
     let imports = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
-    let recorded = reconciler::record(city, findings).await?;
+    let recorded = reconciler::record(city, findings, permit.actor.citizen()).await?;
     Ok(Settlement { imports, dead, refused: recorded.refused })
 }
 
@@ -103,6 +122,11 @@ impl Guilds for ImportDesk {
 }
 
 impl Desk for ImportDesk {
+    async fn admit(&mut self, source: Source) -> anyhow::Result<()> {
+        let api_key = self.api_key.clone();
+        self.ask(Ask::Admit { api_key, source }).await
+    }
+
     async fn holdings(&mut self, source: Source, after: Option<GrantId>) -> anyhow::Result<Vec<Holding>> {
         self.ask(Ask::Holdings { source, after }).await
     }

@@ -2,18 +2,23 @@
 //!
 //! Invariants:
 //! - Memory holds what names each living grant of the domain, a few bytes for each record met, and nothing that grows with what the
-//!   source says of them.
+//!   source says of them: that waits in a file without a name until the listing has ended.
+//! - Nothing is settled before that: a row at the end of the listing may end what one at its beginning lists.
 //! - Nothing is taken for gone unless the whole source was listed and understood, and not when so much is gone that the source is the
 //!   likelier culprit.
 
 pub mod desk;
 mod holders;
+mod reading;
 mod report;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod work;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use commands::Request;
 use domain::Code;
@@ -30,10 +35,10 @@ use domain::turn::State;
 use eventlog::Failure;
 use identity::Credential;
 use serde::{Deserialize, Serialize};
-use sources::{Item, KeyedHash, Map, Sink};
-use tokio::sync::mpsc;
+use sources::{KeyedHash, Map};
 
 pub use holders::{Guilds, Holders, Tables};
+use reading::Reading;
 pub use report::Report;
 use work::Work;
 
@@ -119,6 +124,8 @@ pub struct Settlement {
 
 /// Where imports are settled: a running city, or one that was opened for this.
 pub trait Desk: Guilds {
+    /// Says no to whoever may not say what this source has.
+    fn admit(&mut self, source: Source) -> impl Future<Output = anyhow::Result<()>> + Send;
     fn holdings(
         &mut self,
         source: Source,
@@ -207,39 +214,39 @@ pub struct Options {
     pub dry_run: bool,
     /// However much is gone, it is gone.
     pub confirm_loss: bool,
+    /// How long the source may take to be listed.
+    pub patience: Duration,
+    /// Where what is listed may be kept meanwhile.
+    pub scratch: PathBuf,
 }
 
-/// Lists the source and settles the difference. `progress` hears how many records were met.
+/// Lists the source, and then settles the difference. `progress` hears how many records were settled, of how many that were met.
 pub async fn run(
     map: Map,
     keyed: KeyedHash,
     desk: &mut impl Desk,
     options: &Options,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64, u64) + Sync),
 ) -> anyhow::Result<Report> {
-    let map = Arc::new(map);
-    let report = Report { dry_run: options.dry_run, ..Report::default() };
-    let mut work = Work::new(map.source, held(desk, map.source).await?, report);
-    let (sender, mut items) = mpsc::channel(CHUNK);
-    let listing = {
-        let (map, sink) = (Arc::clone(&map), Sink::new(sender));
-        tokio::spawn(async move { sources::list(&map, &keyed, &sink).await })
-    };
-    while let Some(item) = items.recv().await {
-        work.report.listed += 1;
-        progress(work.report.listed);
-        match item {
-            Item::Wrong(wrong) => work.wrong(wrong),
-            Item::Listed(listed) => work.meet(*listed, &map, desk).await?,
-        }
+    let source = map.source;
+    // Of whoever may not bring it nothing is read.
+    desk.admit(source).await?;
+    let held = held(desk, source).await?;
+    let mut reading = Reading::new(&options.scratch, Report { dry_run: options.dry_run, ..Report::default() })?;
+    reading.read(Arc::new(map), keyed, options.patience, desk, progress).await?;
+    let Reading { account, spool, report, .. } = reading;
+    let mut work = Work::new(source, held, account, report);
+    let count = spool.count;
+    for (number, import) in (1..).zip(spool.read()?) {
+        work.take(import?);
         if work.is_full() {
             work.settle(desk).await?;
+            progress(number, count);
         }
     }
     work.ended(desk).await?;
-    match listing.await? {
-        Ok(()) => work.missing(options.confirm_loss, desk).await?,
-        Err(unlisted) => work.report.unlisted = Some(unlisted.to_string()),
+    if work.report.unlisted.is_none() {
+        work.missing(options.confirm_loss, desk).await?;
     }
     work.settle(desk).await?;
     Ok(work.report)

@@ -1,4 +1,4 @@
-//! One import under way: what is met is compared with what is held, and settled piece by piece.
+//! What was listed compared with what is held, and settled piece by piece.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,17 +7,21 @@ use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::terms::narrowed;
 use domain::ids::GrantId;
 use domain::party::HolderId;
-use sources::{About, Account, Listed, Map, Met, Wrong, is_too_much};
+use sources::{Account, is_too_much};
 
 use crate::http::now;
 
-use super::{CHUNK, CHUNK_BYTES, Desk, Holders, Holding, Import, Report, Settled};
+use super::{CHUNK, CHUNK_BYTES, Desk, Holding, Import, Report, Settled};
 
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     pub holder: HolderId,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
+}
+
+fn named(import: &Import) -> Named {
+    Named { holder: import.holder, kind: import.kind, reference: import.reference.clone() }
 }
 
 /// A finding on its way, and what it is about.
@@ -34,12 +38,12 @@ struct Pending {
 
 pub(super) struct Work {
     source: Source,
-    /// Living here, and not met in the source yet.
+    /// Living here, and not met in what was listed yet.
     held: HashMap<u128, Holding>,
     /// How many were living here when it began.
     all: u64,
+    /// Of the whole listing.
     account: Account,
-    holders: Holders,
     imports: Vec<Pending>,
     findings: Vec<Found>,
     bytes: usize,
@@ -47,7 +51,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub fn new(source: Source, held: Vec<Holding>, report: Report) -> Self {
+    pub fn new(source: Source, held: Vec<Holding>, account: Account, report: Report) -> Self {
         let key = |held: &Holding| Account::key(held.holder, held.kind, &held.reference);
         let now = now();
         // What is past its end here is not held, whether or not that is on record yet.
@@ -56,8 +60,7 @@ impl Work {
             source,
             all: held.len() as u64,
             held: held.into_iter().map(|holding| (key(&holding), holding)).collect(),
-            account: Account::new(now),
-            holders: Holders::default(),
+            account,
             imports: Vec::new(),
             findings: Vec::new(),
             bytes: 0,
@@ -70,54 +73,25 @@ impl Work {
         self.imports.len() + self.findings.len() >= CHUNK || self.bytes >= CHUNK_BYTES
     }
 
-    pub fn wrong(&mut self, wrong: Wrong) {
-        self.account.misses(&wrong.about);
-        self.report.wrong += 1;
-        self.report.row(wrong.place, wrong.what);
-    }
-
-    pub async fn meet(&mut self, listed: Listed, map: &Map, desk: &mut impl Desk) -> anyhow::Result<()> {
-        let Some(holder) = self.holders.of(map, &listed, desk).await? else {
-            self.account.misses(&About::unheld(&listed));
-            self.report.unmapped += 1;
-            let names = listed.names.join(", ");
-            self.report.row(
-                listed.place,
-                format!("unmapped_holder: the map names none of {names}, or a guild that is not there"),
-            );
-            return Ok(());
-        };
-        let named = Named { holder, kind: listed.kind, reference: listed.reference.clone() };
-        let Met::First(verdict) = self.account.meet(holder, &listed) else {
-            self.report.wrong += 1;
-            let what = format!("a second {} {} of {holder}: the first counts", named.kind, named.reference);
-            self.report.row(listed.place, what);
-            return Ok(());
-        };
-        let held = self.held.remove(&Account::key(holder, listed.kind, &listed.reference));
+    /// What was listed of one capability, by the first of its rows.
+    pub fn take(&mut self, import: Import) {
+        let verdict = self.account.verdict(import.holder, import.kind, &import.reference);
+        let held = self.held.remove(&Account::key(import.holder, import.kind, &import.reference));
         match (verdict, held) {
             (Verdict::Alive, Some(held)) => {
-                self.find(named, held.grant, Verdict::Alive);
-                let import = self.import(holder, listed);
+                self.find(named(&import), held.grant, Verdict::Alive);
                 let told = import.scope();
                 if narrowed((&held.scope, held.expires_at), (&told, import.expires_at)).is_some() {
                     self.imports.push(Pending { import: Import { details: None, ..import }, narrows: true });
                 }
             }
             (Verdict::Alive, None) => {
-                self.bytes += listed.details.as_ref().map_or(0, String::len) + 300;
-                let import = self.import(holder, listed);
+                self.bytes += import.details.as_ref().map_or(0, String::len) + 300;
                 self.imports.push(Pending { import, narrows: false });
             }
-            (ended, Some(held)) => self.find(named, held.grant, ended),
+            (ended, Some(held)) => self.find(named(&import), held.grant, ended),
             (_, None) => self.report.ignored += 1,
         }
-        Ok(())
-    }
-
-    fn import(&self, holder: HolderId, listed: Listed) -> Import {
-        let Listed { kind, reference, read_only, expires_at, details, .. } = listed;
-        Import { holder, kind, reference, source: self.source, read_only, expires_at, details }
     }
 
     fn find(&mut self, named: Named, grant: GrantId, verdict: Verdict) {
@@ -125,14 +99,16 @@ impl Work {
         self.findings.push(Found { finding: Finding { holder: named.holder, grant, verdict }, named });
     }
 
-    /// What a row that was not understood says was taken away has ended, whoever holds it and whatever else was read.
+    /// What a row that was not understood says has ended, whoever holds it and whatever else was read.
     pub async fn ended(&mut self, desk: &mut impl Desk) -> anyhow::Result<()> {
         let account = &self.account;
-        let mut ended: Vec<Holding> =
-            self.held.extract_if(|_, held| account.is_ended(&held.reference)).map(|(_, held)| held).collect();
-        ended.sort_by_key(|holding| holding.grant);
-        for Holding { grant, holder, kind, reference, .. } in ended {
-            self.find(Named { holder, kind, reference }, grant, Verdict::Revoked);
+        let verdict = |held: &Holding| account.verdict(held.holder, held.kind, &held.reference);
+        let is_ended = |held: &Holding| matches!(verdict(held), Verdict::Revoked | Verdict::Expired);
+        let ended = self.held.extract_if(|_, held| is_ended(held));
+        let mut ended: Vec<(Verdict, Holding)> = ended.map(|(_, held)| (verdict(&held), held)).collect();
+        ended.sort_by_key(|(_, holding)| holding.grant);
+        for (verdict, Holding { grant, holder, kind, reference, .. }) in ended {
+            self.find(Named { holder, kind, reference }, grant, verdict);
             if self.is_full() {
                 self.settle(desk).await?;
             }
@@ -171,10 +147,7 @@ impl Work {
         }
         let (mut named, mut imports) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
         for Pending { import, narrows } in pending {
-            named.push((
-                Named { holder: import.holder, kind: import.kind, reference: import.reference.clone() },
-                narrows,
-            ));
+            named.push((self::named(&import), narrows));
             imports.push(import);
         }
         let findings = found.iter().map(|found| found.finding.clone()).collect();

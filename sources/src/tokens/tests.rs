@@ -45,7 +45,8 @@ async fn a_json_file_is_read_element_by_element_and_no_token_comes_out() {
            {{"token_hash":"short","agent":"x","active":true}}, 7, {{"agent":"x"}},
            {{"token_hash":"{hash}","agent":"Loom","active":true}}, {{"token_hash":"{hash}","agent":"loom","active":"yes"}},
            {{"token_hash":"{hash}","agent":"loom","active":true,"token":"another"}},
-           {{"token_hash":"{hash}","agent":"loom","active":true,"is_admin":"yes"}}]"#
+           {{"token_hash":"{hash}","agent":"loom","active":true,"is_admin":"yes"}},
+           {{"token_hash":"{hash}","agent":"loom","active":false,"label":7}}, {{"token_hash":"{hash}","agent":7,"active":false}}]"#
     );
     std::fs::write(&path, &text).unwrap();
     let (listed, items) = items(&path).await;
@@ -62,6 +63,8 @@ async fn a_json_file_is_read_element_by_element_and_no_token_comes_out() {
             format!("element 6: active is no boolean; Refs([{}])", &hash[..16]),
             format!("element 7: token_hash is not the hash of token; Refs([{}])", &hash[..16]),
             format!("element 8: is_admin is not a boolean; Refs([{}])", &hash[..16]),
+            format!("element 9: label is not a text; Ended([{}])", &hash[..16]),
+            format!("element 10: agent is no lower-case name; Ended([{}])", &hash[..16]),
         ]
     );
     let all = format!("{items:?}");
@@ -69,7 +72,7 @@ async fn a_json_file_is_read_element_by_element_and_no_token_comes_out() {
     std::fs::write(&path, &text[..text.len() - 5]).unwrap();
     let (cut, items) = self::items(&path).await;
     assert_eq!(cut.unwrap_err().kind, domain::grant::event::FailureKind::Malformed);
-    assert_eq!(items.len(), 8, "what stands before the cut is read");
+    assert_eq!(items.len(), 10, "what stands before the cut is read");
     for alone in [format!("\"{raw}\""), format!("[1] \"{raw}\""), format!("[\"{raw}\" \"x\"]")] {
         std::fs::write(&path, &alone).unwrap();
         let (listed, items) = self::items(&path).await;
@@ -251,4 +254,25 @@ async fn a_table_that_does_not_say_what_was_revoked_lists_nothing() {
     assert_eq!(told(&items), ["workspace:gaf t1 Revoked"], "names of columns are the same in capitals");
     let (listed, items) = table("revokedAt").await;
     assert!(listed.unwrap_err().what.contains("has no column revoked_at") && items.is_empty());
+}
+
+#[tokio::test]
+async fn a_view_without_an_end_is_left_when_nobody_listens_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edge.sqlite");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut conn = options.connect().await.unwrap();
+    let sql = "create view tokens as with recursive n(id) as (select 1 union all select id + 1 from n)
+               select id, 'gaf' as workspace, 'agent' as token_type, '' as token_hash, null as revoked_at from n where id < 0";
+    sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+    let (sender, receiver) = mpsc::channel(1000);
+    let listing = tokio::spawn({
+        let path = path.clone();
+        async move { list_database(&path, &keyed(), &Sink::new(sender)).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!listing.is_finished());
+    drop(receiver);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), listing).await;
+    assert!(ended.unwrap().unwrap().is_err());
 }

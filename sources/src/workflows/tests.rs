@@ -1,15 +1,18 @@
 //! The service in its moods: a local server that answers as it is told to.
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Query;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
+use reqwest::StatusCode;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::service::{MAX_BODY, VERSION, patience};
 use super::*;
 use crate::{Item, Wrong};
 
@@ -105,11 +108,107 @@ async fn pages_are_followed_by_number_and_by_link() {
     let (done, items) = listed(short).await;
     done.unwrap();
     assert_eq!(items.len(), 60, "a service may give fewer at a time than it was asked for");
-    let (done, items) = listed(vec![ok(page(0..2, json!({"nextPageUrl": null})))]).await;
-    done.unwrap();
-    assert_eq!(items.len(), 2, "it has links, and this was the last page");
     let (done, _) = listed(vec![ok(page(0..2, json!({"nextPageUrl": {"url": "/workflows/?cursor=2"}})))]).await;
     assert!(done.unwrap_err().what.contains("nextPageUrl"));
+}
+
+#[tokio::test]
+async fn a_list_by_number_is_read_to_its_end_whatever_it_says_of_links() {
+    let numbered = |meta: Value| {
+        serve_by(move |query| {
+            let skip: u32 = query["skip"].parse().unwrap();
+            ok(page(skip.min(250)..(skip + 100).min(250), meta.clone()))
+        })
+    };
+    for meta in [
+        json!({"nextPageUrl": null}),
+        json!({"nextPageUrl": null, "total": 250}),
+        json!({"nextPageUrl": " ", "total": "250"}),
+    ] {
+        let (done, items) = list_at(&numbered(meta.clone()).await, true).await;
+        done.unwrap();
+        assert_eq!(items.len(), 250, "{meta}");
+    }
+    // Once a link was followed, no link is the end.
+    let next = json!({"nextPageUrl": "/workflows/?cursor=2"});
+    let (done, items) = listed(vec![ok(page(0..2, next)), ok(page(2..3, json!({"nextPageUrl": null})))]).await;
+    done.unwrap();
+    assert_eq!(items.len(), 3);
+}
+
+#[tokio::test]
+async fn a_list_that_is_shorter_than_it_says_was_not_read_whole() {
+    let next = json!({"nextPageUrl": "/workflows/?cursor=2", "total": 5});
+    for (script, rows) in [
+        (vec![ok(page(0..2, json!({"total": 5}))), ok(page(1..2, json!({"total": 5})))], 2),
+        (vec![ok(page(0..2, next)), ok(page(2..4, json!({"nextPageUrl": null})))], 4),
+        (
+            vec![
+                ok(page(0..2, json!({"nextPageUrl": null, "total": 3}))),
+                ok(page(1..2, json!({"nextPageUrl": null}))),
+            ],
+            2,
+        ),
+        (vec![ok(page(0..0, json!({"total": "7"})))], 0),
+    ] {
+        let (done, items) = listed(script).await;
+        let unlisted = done.unwrap_err();
+        assert_eq!((unlisted.kind, items.len()), (FailureKind::Malformed, rows), "{unlisted}");
+        assert!(unlisted.what.contains("says that there are"), "{unlisted}");
+    }
+    let (done, _) =
+        list_with(&serve(vec![ok(page(0..2, json!({"total": 3})))]).await, "allow_private = true\nsingle_page = true")
+            .await;
+    assert!(done.is_err(), "one page is all there is, and it says that it is not");
+    let (done, _) = listed(vec![ok(page(0..2, json!({"total": [2]})))]).await;
+    assert!(done.unwrap_err().what.contains("total"));
+}
+
+#[tokio::test]
+async fn a_second_row_of_a_workflow_is_passed_on() {
+    let row = |id: &str, status: &str| json!({"id": id, "name": "n", "status": status});
+    let body = json!({
+        "workflows": [row("a", "published"), row("b", "published"), row("a", "draft"), row("b", "published")], "meta": {"total": 2},
+    });
+    let one = "allow_private = true\nsingle_page = true";
+    let (done, items) = list_with(&serve(vec![ok(body.to_string())]).await, one).await;
+    done.unwrap();
+    assert_eq!(
+        items,
+        ["a Living", "b Living", "a Revoked", "b Living"],
+        "whoever accounts for them says which one counts"
+    );
+    // What ends one page and begins the next is the same row, unless it changed meanwhile.
+    let changed = vec![
+        ok(page(0..2, json!({}))),
+        ok(json!({"workflows": [{"id": "w1", "name": "n", "status": "draft"}, row("c", "active")]}).to_string()),
+        ok(json!({"workflows": [row("c", "active")]}).to_string()),
+    ];
+    let (done, items) = listed(changed).await;
+    done.unwrap();
+    assert_eq!(items, ["w0 Living", "w1 Living", "w1 Revoked", "c Living"]);
+}
+
+#[tokio::test]
+async fn a_workflow_that_does_not_run_does_not_whatever_else_is_wrong_with_it() {
+    let wrong = |more: Value| {
+        let mut row = json!({"id": "a", "name": "n", "status": "draft"});
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    for more in [
+        json!({"updatedAt": true}),
+        json!({"locationId": 7}),
+        json!({"locationId": "elsewhere"}),
+        json!({"name": null}),
+        json!({"status": "inactive", "createdAt": "soon"}),
+    ] {
+        let body = json!({"workflows": [wrong(more.clone())], "meta": {"total": 1}});
+        let (done, items) =
+            list_with(&serve(vec![ok(body.to_string())]).await, "allow_private = true\nsingle_page = true").await;
+        done.unwrap();
+        assert!(items.len() == 1 && items[0].ends_with("; Ended([a])"), "{more}: {items:?}");
+    }
 }
 
 #[tokio::test]
@@ -190,7 +289,7 @@ async fn a_workflow_of_another_location_is_wrong() {
     let workflow =
         |id: &str, location: Value| json!({"id": id, "name": "x", "status": "active", "locationId": location});
     let workflows = [workflow("a", json!("loc")), workflow("b", json!("elsewhere")), workflow("c", Value::Null)];
-    let body = json!({"workflows": workflows, "meta": {"nextPageUrl": null}});
+    let body = json!({"workflows": workflows, "meta": {"nextPageUrl": null, "total": 3}});
     let (done, items) = listed(vec![ok(body.to_string())]).await;
     done.unwrap();
     assert_eq!(items, ["a Living", "page 1, workflow 2: locationId is another location; Refs([b])", "c Living"]);
@@ -291,7 +390,7 @@ async fn raw(answers: Vec<String>, hangs: bool) -> String {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_asked_for_again_and_never_believed() {
     let answer = |length: usize, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-    let whole = page(0..2, json!({"nextPageUrl": null}));
+    let whole = page(0..2, json!({"nextPageUrl": null, "total": 2}));
     let half = answer(whole.len(), &whole[..whole.len() / 2]);
     let (done, items) = list_at(&raw(vec![half.clone()], false).await, true).await;
     assert_eq!((done.unwrap_err().kind, items.len()), (FailureKind::Unreachable, 0));

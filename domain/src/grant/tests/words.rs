@@ -122,6 +122,7 @@ fn a_no_that_comes_after_the_end_counts_all_the_same() {
     assert_eq!(world.send(owner, revoke(ann, grant)), DONE);
     assert_eq!(world.inventory_types(), ["grant.withheld.v1"]);
     assert_eq!(world.send(owner, revoke(ann, grant)), AGAIN);
+    assert_eq!(world.send(ben, revoke(ann, grant)), Err(Code::NotTheGranter), "before and after");
     assert_eq!(world.send(world.principal, listed(ann, "weld")), Err(Code::Withheld));
     assert_eq!(world.send(owner, skill(ann, "weld")), DONE, "whoever has the source's authority lifts it");
 
