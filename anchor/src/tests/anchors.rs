@@ -200,7 +200,7 @@ async fn an_anchor_that_was_asked_for_while_one_was_due_is_that_one() {
     let pen = Pen::open(dir.path()).await;
     pen.write(5, "a").await;
     let away = Arc::new(Away { hangs: true, go: Notify::new() });
-    let time = Some(TimeSource { authority: away.clone(), required: false });
+    let time = Some(TimeSource { authority: away.clone(), required: false, wrong_clock: WrongClock::Refuse });
     let config = Config { time, checkpoint_every: Duration::from_millis(20), ..Config::new(dir.path()) };
     let service = Arc::new(open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap());
     let asking = Arc::clone(&service);
