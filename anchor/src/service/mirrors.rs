@@ -7,6 +7,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::Service;
+use crate::AnchorError;
 use crate::mirror::{Carrier, MirrorStatus};
 use crate::publisher::approximate;
 
@@ -49,8 +50,12 @@ impl Service {
             let work = async {
                 // At start and once a day everything is looked for that was ever brought there.
                 if due <= Instant::now() {
-                    let mended = carrier.mend().await;
-                    due = Instant::now() + if mended.is_ok() { daily } else { daily.min(MEND_AGAIN) };
+                    match carrier.mend().await {
+                        // It is due until the mirror answers.
+                        Err(error @ AnchorError::Unreachable(_)) => return Err(error),
+                        Ok(()) => due = Instant::now() + daily,
+                        Err(_) => due = Instant::now() + daily.min(MEND_AGAIN),
+                    }
                 }
                 carrier.carry().await
             };
