@@ -499,13 +499,13 @@ fn connections_are_read_from_a_living_table() {
         let rows = format!(
             "create schema elsewhere; create table elsewhere.profile_tool_connections (id text primary key, profile_id text,
                 tool_name text, oauth_token_ref text, scopes text[], status text, connected_at timestamptz, revoked_at timestamptz,
-                expires_at timestamptz, unique (profile_id, tool_name));
+                expires_at timestamptz, t text, j text, unique (profile_id, tool_name));
              insert into elsewhere.profile_tool_connections values
                 ('c1', '{ada}', 'drive', 'vault/secret/path', '{{read}}', 'active', now(), null, null),
                 ('c2', '{ada}', 'mail', null, null, 'revoked', now(), now(), null),
                 ('c3', 'p-unknown', 'drive', null, '{{}}', 'active', now(), null, null),
                 ('c4', '{ada}', 'cal', null, null, 'odd', now(), null, null),
-                ('c5', '{ada}', 'sheet', null, null, 'active', '-infinity', null, 'infinity'),
+                ('c5', '{ada}', 'sheet', null, null, 'active', '-infinity', null, '9999-12-31 23:59:59+00'),
                 ('c6', '{ada}', 'chat', null, null, 'active', now(), 'infinity', null),
                 ('c7', '{ada}', 'docs', null, null, 'active', now(), null, '-infinity')"
         );
@@ -524,6 +524,18 @@ fn connections_are_read_from_a_living_table() {
         let held = yard.held(&ada, "pg:profile_tool_connections").await;
         assert!(matches!(&held[..], [(reference, _)] if reference == "c5"), "{held:?}");
         canary(&yard.place.home.dir, "vault/secret/path");
+        // A view may fail on a value, and PostgreSQL repeats it: to those who read its log.
+        owner
+            .execute(
+                "create view elsewhere.odd as select id, profile_id, tool_name, scopes, status, connected_at, revoked_at, \
+                 oauth_token_ref::int as oauth_token_ref from elsewhere.profile_tool_connections",
+            )
+            .await
+            .unwrap();
+        yard.write("odd.toml", "database_url_env = 'PROFILES_URL'\ntable = 'elsewhere.odd'\n");
+        let report = yard.import("pg:profile_tool_connections", "odd.toml", &[], 1);
+        let unlisted = report["unlisted"].as_str().unwrap();
+        assert!(unlisted.contains("SQLSTATE 22P02") && !report.to_string().contains("vault/"), "{report}");
         yard.write("missing.toml", "database_url_env = 'NOBODY_SET_THIS'\n");
         assert!(yard.import("pg:profile_tool_connections", "missing.toml", &[], 1)["unlisted"].is_string());
     });

@@ -11,6 +11,7 @@ use crate::anchor_format::{self, Previous, new_files};
 use crate::files::{self, Pending};
 use crate::genuine::FOLDER;
 use crate::layout::Layout;
+use crate::signing_keys::SigningKeys;
 use crate::store::{self, Store};
 use crate::{AnchorError, error::blocking};
 
@@ -36,11 +37,12 @@ pub struct Exported {
 }
 
 /// Writes policy, checkpoint, tiles, bundles, packs and anchors to `out`, which must be empty or a former export of the
-/// same log. Without packs the folder shows no entry, only that there are so many. `progress` hears how many of how many
+/// same log. The anchors are those of the store; with the keys of the log, also when none that the published policy gives has signed one of
+/// them yet. Without packs the folder shows no entry, only that there are so many. `progress` hears how many of how many
 /// files are written.
 pub async fn export(
     layout: &Layout,
-    store: Option<&dyn Store>,
+    store: Option<(&dyn Store, Option<&SigningKeys>)>,
     out: &Path,
     with_packs: bool,
     progress: &mut (dyn FnMut(u64, u64) + Send),
@@ -77,21 +79,25 @@ pub async fn export(
         exported.bytes += bytes;
         progress(exported.files, total);
     }
-    if let Some(store) = store {
-        anchors(store, out, &checkpoint, &policy, &mut exported).await?;
+    if let Some((store, keys)) = store {
+        let is_signed = |note: &str| match keys {
+            Some(keys) => keys.open_note(note).is_ok(),
+            None => checkpoint::open(note, &policy).is_ok(),
+        };
+        anchors(store, out, &checkpoint, &is_signed, &mut exported).await?;
     }
     // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
     files::replace(&out.join("checkpoint"), note.as_bytes())?;
     Ok(exported)
 }
 
-/// Writes the chain of anchors, from the newest that a key of the policy signed back to the first: each names the one before by its hash, so
+/// Writes the chain of anchors, from the newest that is signed back to the first: each names the one before by its hash, so
 /// that what anybody else put between them is told from them, and keys that are retired by now need not be known.
 async fn anchors(
     store: &dyn Store,
     out: &Path,
     checkpoint: &Checkpoint,
-    policy: &Policy,
+    is_signed: &(dyn Fn(&str) -> bool + Sync),
     exported: &mut Exported,
 ) -> Result<(), AnchorError> {
     let mut keys = store::keys(store, FOLDER).await?;
@@ -109,7 +115,7 @@ async fn anchors(
             .and_then(|anchor| Ok((anchor_format::checkpoint_of(&key, &bytes, &checkpoint.origin)?, anchor)));
         let said = said.ok().filter(|(covers, anchor)| anchor_format::key(anchor.seq, covers.size) == key);
         let belongs = said.as_ref().is_some_and(|(_, anchor)| match &named {
-            Before::Unknown => checkpoint::open(&anchor.checkpoint, policy).is_ok(),
+            Before::Unknown => is_signed(&anchor.checkpoint),
             Before::Is(previous) => previous.key == key && previous.sha256 == sha256(&[&bytes]),
             // Whose word it is, the auditor judges with the entries at hand.
             Before::Gone => true,

@@ -285,7 +285,7 @@ impl Service {
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<Exported, AnchorError> {
         let _still = self.publisher.lock().await;
-        export::export(&self.layout, Some(self.store.as_ref()), out, with_packs, progress).await
+        export::export(&self.layout, Some((self.store.as_ref(), Some(&self.keys))), out, with_packs, progress).await
     }
 
     /// How it stands with the time authority, if one is asked.

@@ -132,7 +132,7 @@ fn rows(holder: u128) -> usize {
                 attested_by: CitizenId::from_bits(holder + 1),
                 effective_at: at,
                 recorded_at: at,
-                disputed: false,
+                disputed_at: None,
                 reversed_at: None,
             }
         })

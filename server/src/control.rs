@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use domain::grant::command::Finding;
 use domain::grant::kind::Source;
 use domain::ids::{CitizenId, GrantId, Slug};
 use domain::turn::Permit;
@@ -27,7 +26,7 @@ use crate::config::Settings;
 use crate::http::command::{Asked, settle_fields};
 use crate::http::problem::Problem;
 use crate::http::{Fresh, Refusal};
-use crate::importing::{self, Guilds as _, Import, Tables, desk};
+use crate::importing::{self, Findings, Guilds as _, Import, Tables, desk};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -102,7 +101,7 @@ pub enum Ask {
         api_key: Secret,
         source: Source,
         imports: Vec<Import>,
-        findings: Vec<Finding>,
+        findings: Findings,
         dry: bool,
     },
 }
@@ -248,7 +247,7 @@ pub(crate) async fn perform(city: &City, ask: Ask, on_progress: OnProgress<'_>) 
         Ask::Unverified => Ok(Ending::Done(serde_json::to_value(unverified(city).await?)?)),
         Ask::Guild { slug } => Ok(Ending::Done(serde_json::to_value(Tables(city).guild(&slug).await?)?)),
         Ask::Admit { api_key, source } => match desk::admit(city, &api_key, source).await {
-            Ok(_) => Ok(Ending::Done(Value::Null)),
+            Ok(_) => Ok(Ending::Done(serde_json::to_value(Time::from_micros(city.log.clock()))?)),
             Err(problem) => Ok(Ending::Refused(serde_json::to_value(problem)?)),
         },
         Ask::Import { api_key, source, imports, findings, dry } => {

@@ -21,7 +21,7 @@ const NEEDED: [&str; 4] = ["id", "profile_id", "tool_name", "status"];
 pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<(), Unlisted> {
     let Place::Database { url_env, table } = &map.place else { return Ok(()) };
     let url = std::env::var(url_env).map_err(|_| Unlisted::unreachable(url_env, "is not set"))?;
-    let broken = |error: sqlx::Error| Unlisted::new(kind(&error), table, without_url(&error));
+    let broken = |error: sqlx::Error| Unlisted::new(kind(&error), table, without_values(&error));
     // The URL holds a password: whatever is wrong with it, it is not repeated.
     let options: PgConnectOptions =
         url.parse().map_err(|_| Unlisted::unreachable(url_env, "holds no PostgreSQL connection string"))?;
@@ -38,7 +38,7 @@ pub(crate) async fn list(map: &Map, keyed: &KeyedHash, sink: &Sink) -> Result<()
         "select octet_length(t.j::text) > {MOST_OF_ROW}, case when octet_length(t.j::text) > {MOST_OF_ROW} then \
          jsonb_build_object('id', left(t.j->>'id', 300), 'status', left(t.j->>'status', 30), \
          'revoked_at', left(t.j->>'revoked_at', 300), 'expires_at', left(t.j->>'expires_at', 300)) else t.j end::text \
-         from (select to_jsonb(t) as j, t.id from {} as t) as t order by t.id",
+         from (select to_jsonb(\"the row\") as j, \"the row\".id from {} as \"the row\") as t order by t.id",
         quoted.join(".")
     );
     let mut rows = sqlx::query(AssertSqlSafe(query)).fetch(&mut conn);
@@ -137,9 +137,22 @@ fn kind(error: &sqlx::Error) -> FailureKind {
     }
 }
 
-fn without_url(error: &sqlx::Error) -> String {
+/// The server's own words may repeat the URL or a value of a row, so they are not passed on.
+fn without_values(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(refused) => refused.message().to_owned(),
+        sqlx::Error::Database(refused) => {
+            let code = refused.code().unwrap_or_default();
+            let what = match &*code {
+                "28P01" | "28000" => "the login is refused",
+                "3D000" => "there is no such database",
+                "42501" => "the login may not read it",
+                "42P01" | "3F000" => "there is no such table",
+                "42703" => "it lacks the column id",
+                "57014" => "reading it takes too long",
+                _ => "PostgreSQL ended the reading; its log says why",
+            };
+            format!("{what} (SQLSTATE {code})")
+        }
         sqlx::Error::Io(error) => error.to_string(),
         _ => "the connection failed".to_owned(),
     }

@@ -82,7 +82,24 @@ pub(crate) fn instant(text: &str) -> Option<Instant> {
     match text {
         "infinity" => Some(Instant::Forever),
         "-infinity" => Some(Instant::Never),
-        text => time(text).map(Instant::At),
+        text => time(text).map(Instant::At).or_else(|| beyond(text)),
+    }
+}
+
+/// A time that is one, and beyond those that can be told from one another: people write the last day of the year 9999 for "never".
+fn beyond(text: &str) -> Option<Instant> {
+    let some_year = |text: &str| {
+        let (year, rest) = text.split_once('-')?;
+        let year = year.chars().all(|c| c.is_ascii_digit()).then(|| year.parse::<u64>().ok())??;
+        time(&format!("2000-{rest}")).map(|_| year)
+    };
+    if let Some(text) = text.strip_suffix(" BC") {
+        return some_year(text).map(|_| Instant::Never);
+    }
+    let in_the_last_year = || text.parse::<i64>().ok().filter(|seconds| (LAST_SECOND..YEAR_10000).contains(seconds));
+    match some_year(text) {
+        Some(year) => (year >= 9999).then_some(Instant::Forever),
+        None => in_the_last_year().map(|_| Instant::Forever),
     }
 }
 
@@ -99,20 +116,22 @@ fn time(text: &str) -> Option<Time> {
     Some(Time::from_micros(stamp.as_microsecond()))
 }
 
+/// As far as `jiff` goes, and a few hours more.
+const LAST_SECOND: i64 = 253_402_207_200;
+const YEAR_10000: i64 = 253_402_300_800;
+
 /// Seconds since 1970 as a number is written, with or without a fraction, in microseconds.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the times that there are")]
 #[allow(clippy::float_arithmetic, reason = "what a source wrote as a number with a fraction")]
 fn seconds(text: &str) -> Option<i64> {
-    /// As far as `jiff` goes: the end of the year 9999.
-    const MOST: f64 = 253_402_207_200.0;
     if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
         return None;
     }
     if let Ok(seconds) = text.parse::<i64>() {
-        return (seconds.unsigned_abs() <= MOST as u64).then_some(seconds * 1_000_000);
+        return (-LAST_SECOND..=LAST_SECOND).contains(&seconds).then_some(seconds * 1_000_000);
     }
     let seconds: f64 = text.parse().ok()?;
-    (seconds.abs() <= MOST).then(|| (seconds * 1e6).round() as i64)
+    (seconds.abs() <= LAST_SECOND as f64).then(|| (seconds * 1e6).round() as i64)
 }
 
 #[cfg(test)]
@@ -146,6 +165,21 @@ mod tests {
             "-inf",
             "0000-00-00 00:00:00",
         ] {
+            assert_eq!(instant(text), None, "{text}");
+        }
+        // How people write "never", and what to_jsonb makes of times far away.
+        for text in [
+            "9999-12-31",
+            "9999-12-31 23:59:59",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59+00:00",
+            "10000-01-01T00:00:00+00:00",
+            "253402300799",
+        ] {
+            assert_eq!(instant(text), Some(Instant::Forever), "{text}");
+        }
+        assert_eq!(instant("0044-03-15T00:00:00+00:00 BC"), Some(Instant::Never));
+        for text in ["9999-13-31", "10000-00-01", "12345-ab-01", "9998-12-32", "9999-12-31 BCE", "253402300800"] {
             assert_eq!(instant(text), None, "{text}");
         }
         assert_eq!([instant("infinity"), instant("-infinity")], [Some(Instant::Forever), Some(Instant::Never)]);

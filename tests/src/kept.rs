@@ -238,7 +238,10 @@ impl City {
             Backup::Database(database) => url = Some(database.url.clone()),
             Backup::Folder(folder) => {
                 without_log(&dir);
-                fs::copy(folder.join("log.db"), dir.join("log.db")).unwrap();
+                // What was committed last may still be in the write-ahead log.
+                for name in ["log.db", "log.db-wal"].into_iter().filter(|name| folder.join(name).exists()) {
+                    fs::copy(folder.join(name), dir.join(name)).unwrap();
+                }
             }
         }
         Home { settings: self.settings.clone(), ..Home::new(dir, url) }

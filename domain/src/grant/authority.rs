@@ -99,13 +99,23 @@ pub(super) fn over_grant(
     }
 }
 
-/// Who may say of something that ended that it is not to come back: its holder, the owner of its source, a coordinator of the city.
-pub(super) fn over_ended(turn: &Turn<'_>, holder: HolderId, source: Source) -> Result<(), Stop> {
-    let own = holder == HolderId::Citizen(turn.caller()?);
-    if own || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
-        Ok(())
-    } else {
-        Err(Code::NotTheGranter.into())
+/// Who may say of something that ended that it is not to come back: its holder, which may be a guild and decides as it does, the owner of its
+/// source, a coordinator of the city. `Some`: a guild decides later.
+pub(super) fn over_ended(
+    turn: &mut Turn<'_>,
+    holder: HolderId,
+    source: Source,
+    command: &Command,
+) -> Result<Option<Outcome>, Stop> {
+    if asked(turn) {
+        let own = holder == HolderId::Citizen(turn.caller()?);
+        if own || turn.context.permit.tier >= Tier::Coordinator || owns(turn, source)? {
+            return Ok(None);
+        }
+    }
+    match guild_over(source, None, holder) {
+        Some(guild) => by_guild(turn, guild, command),
+        None => Err(Code::NotTheGranter.into()),
     }
 }
 
@@ -146,6 +156,10 @@ pub(crate) fn governing(turn: &Turn<'_>, command: &Command) -> Result<Option<Gui
         Command::ReverifyGrant(c) => (c.holder, c.grant),
         _ => return Ok(None),
     };
+    // What has ended can still be withheld.
+    if let (Command::RevokeGrant(_), Some(dead)) = (command, inventory(turn, holder)?.dead(grant)) {
+        return Ok(guild_over(dead.source, None, holder));
+    }
     let found = living(turn, holder, grant)?;
     Ok(guild_over(found.source(), found.parent(), holder))
 }

@@ -58,7 +58,11 @@ command! {
     /// Asks for a verification now, ahead of its hour.
     ReverifyGrant { holder: HolderId, grant: GrantId }
     /// What verifiers found out, up to 1000 grants at once.
-    RecordVerifications { findings: Vec<Finding> }
+    RecordVerifications {
+        findings: Vec<Finding>,
+        /// When the source was asked: what it has got since, it is not missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")] asked_at: Option<Time>,
+    }
     /// Puts on record that a grant's time is over.
     ExpireGrant { holder: HolderId, grant: GrantId }
     /// Takes a grant that has been dead for 30 days out of the table.

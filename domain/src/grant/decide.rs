@@ -120,7 +120,7 @@ fn import(turn: &mut Turn<'_>, c: &ImportCapability) -> Result<Outcome, Stop> {
 fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Outcome, Stop> {
     let state = inventory(turn, c.holder)?;
     match (state.grant(c.grant), state.dead(c.grant).cloned()) {
-        (None, Some(dead)) => return withhold(turn, c, &dead),
+        (None, Some(dead)) => return withhold(turn, c, &dead, command),
         (Some(grant), _) => not_computed(grant)?,
         (None, None) => {}
     }
@@ -133,11 +133,13 @@ fn revoke(turn: &mut Turn<'_>, c: &RevokeGrant, command: &Command) -> Result<Out
 }
 
 /// A revocation that comes after the end: what a source gave, and might give again, is not to come back.
-fn withhold(turn: &mut Turn<'_>, c: &RevokeGrant, dead: &Dead) -> Result<Outcome, Stop> {
+fn withhold(turn: &mut Turn<'_>, c: &RevokeGrant, dead: &Dead, command: &Command) -> Result<Outcome, Stop> {
     if !dead.source.is_imported() {
         return Ok(Outcome::AlreadyDone);
     }
-    over_ended(turn, c.holder, dead.source)?;
+    if let Some(outcome) = over_ended(turn, c.holder, dead.source, command)? {
+        return Ok(outcome);
+    }
     let state = inventory(turn, c.holder)?;
     if state.is_refused(dead.kind, &dead.reference, dead.source) {
         return Ok(Outcome::AlreadyDone);

@@ -72,7 +72,7 @@ fn hand_on(from: CitizenId, grant: GrantId, to: CitizenId) -> DelegateGrant {
 }
 
 fn found(holder: CitizenId, grant: GrantId, verdict: Verdict) -> RecordVerifications {
-    RecordVerifications { findings: vec![Finding { holder: holder.into(), grant, verdict }] }
+    RecordVerifications { findings: vec![Finding { holder: holder.into(), grant, verdict }], asked_at: None }
 }
 
 fn named(world: &World, holder: impl Into<HolderId>, name: &str) -> Option<GrantId> {

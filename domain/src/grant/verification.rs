@@ -57,7 +57,11 @@ pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Out
             if !has_source_to_ask(&grant) {
                 return Err(Rejection::new(Code::NothingToVerify).field("findings").detail(link.grant).into());
             }
-            apply(turn, link, &grant, finding.verdict)?;
+            // Whoever asked later knows better what is there.
+            let outdated = c.asked_at.is_some_and(|asked| asked < grant.fresh_since());
+            if !(outdated && finding.verdict == Verdict::Gone) {
+                apply(turn, link, &grant, finding.verdict)?;
+            }
         }
     }
     Ok(if turn.recorded() == before { Outcome::AlreadyDone } else { Outcome::Done })

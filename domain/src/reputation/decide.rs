@@ -202,7 +202,7 @@ fn dispute(turn: &mut Turn<'_>, c: &DisputeEvidence) -> Result<Outcome, Stop> {
         return Err(Code::NotTheHolder.into());
     }
     let piece = state(turn, c.holder)?.piece(c.piece).ok_or(Code::EvidenceNotFound)?;
-    if piece.disputed || piece.reversed_at.is_some() {
+    if piece.disputed_at.is_some() || piece.reversed_at.is_some() {
         return Ok(Outcome::AlreadyDone);
     }
     let reason = c.reason.as_ref().map(Text::sealed);
@@ -219,7 +219,7 @@ fn reverse(turn: &mut Turn<'_>, c: &ReverseEvidence) -> Result<Outcome, Stop> {
     if piece.reversed_at.is_some() {
         return Ok(Outcome::AlreadyDone);
     }
-    if !piece.disputed {
+    if piece.disputed_at.is_none() {
         return Err(Code::NotDisputed.into());
     }
     of_another_household(turn, caller, piece.attested_by)?;

@@ -143,7 +143,7 @@ pub struct Evidence {
     pub attested_by: CitizenId,
     pub effective_at: Time,
     pub recorded_at: Time,
-    pub disputed: bool,
+    pub disputed_at: Option<Time>,
     pub reversed_at: Option<Time>,
 }
 

@@ -155,8 +155,9 @@ pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explain
             attested_by: piece.attested_by,
             effective_at: piece.effective_at,
             recorded_at: piece.recorded_at,
-            disputed: piece.disputed,
-            reversed_at: piece.reversed_at,
+            // What happened to it later was not known then.
+            disputed: piece.disputed_at.is_some_and(|at| at <= as_of),
+            reversed_at: piece.reversed_at.filter(|at| *at <= as_of),
         }
     };
     let mut explained: Vec<Explained> = counted.map(explain).collect();

@@ -72,7 +72,7 @@ impl Reputation {
                     attested_by: *attested_by,
                     effective_at: *effective_at,
                     recorded_at: at,
-                    disputed: false,
+                    disputed_at: None,
                     reversed_at: None,
                 });
                 *self.standing.entry(*scope).or_default() += 1;
@@ -80,7 +80,9 @@ impl Reputation {
                 self.outdate(at);
             }
             ReputationEvent::OpinionGiven { to, kind, scope, .. } => self.opinions.give(*to, *scope, *kind, at),
-            ReputationEvent::EvidenceDisputed { evidence, .. } => self.change(*evidence, |piece| piece.disputed = true),
+            ReputationEvent::EvidenceDisputed { evidence, .. } => {
+                self.change(*evidence, |piece| piece.disputed_at = Some(at));
+            }
             ReputationEvent::EvidenceReversed { evidence, .. } => {
                 self.change(*evidence, |piece| piece.reversed_at = Some(at));
                 if let Some(scope) = self.piece(*evidence).map(|piece| piece.scope)

@@ -122,6 +122,7 @@ async fn hourly(city: &City) -> anyhow::Result<()> {
 pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Round> {
     let mut round = Round { dry_run, ..Round::default() };
     let mut listings: BTreeMap<String, Listing> = BTreeMap::new();
+    let asked_at = Time::from_micros(city.log.clock());
     loop {
         let due = queries::due::grants_to_verify(&mut city.views.reader().await?, now, BATCH).await?;
         if due.is_empty() {
@@ -146,7 +147,7 @@ pub async fn round(city: &City, now: Time, dry_run: bool) -> anyhow::Result<Roun
             // The rest of what is due would be read as the same again.
             return Ok(round);
         }
-        let Recorded { position, refused } = record(city, findings, None).await?;
+        let Recorded { position, refused } = record(city, findings, Some(asked_at), None).await?;
         anyhow::ensure!(refused.is_empty(), "findings were refused: {refused:?}");
         // What was verified is due no more, once the tables know it. Without news they are behind: next time.
         let Some(position) = position else { return Ok(round) };
@@ -164,13 +165,19 @@ pub struct Recorded {
 }
 
 /// Records findings in as many acts as it takes: one that would change too much is halved, and so is one that is refused for one finding
-/// among many. One alone is never too much. `importer`: whose import found it out, who may say what the source has.
-pub async fn record(city: &City, findings: Vec<Finding>, importer: Option<CitizenId>) -> Result<Recorded, SubmitError> {
+/// among many. One alone is never too much. `asked_at`: when the source was asked. `importer`: whose import found it out, who may say what
+/// the source has.
+pub async fn record(
+    city: &City,
+    findings: Vec<Finding>,
+    asked_at: Option<Time>,
+    importer: Option<CitizenId>,
+) -> Result<Recorded, SubmitError> {
     let mut recorded = Recorded::default();
     let mut waiting = vec![findings];
     while let Some(mut findings) = waiting.pop() {
         let Some(first) = findings.first().map(|finding| finding.grant) else { continue };
-        let command = RecordVerifications { findings: findings.clone() };
+        let command = RecordVerifications { findings: findings.clone(), asked_at };
         let request = Request::of(Credential::System, command).on_behalf_of(importer);
         let answer = city.pipeline.submit(request).await?;
         recorded.position = recorded.position.max(answer.position());

@@ -52,7 +52,8 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
     let ending = if args.published {
         let (layout, store) = (Layout::within(&settings.data_dir), crate::city::stores::open(settings)?);
         let exported =
-            anchor::export(&layout, Some(store.as_ref()), &out, with_packs, &mut |done, of| bar.at(done, of)).await;
+            anchor::export(&layout, Some((store.as_ref(), None)), &out, with_packs, &mut |done, of| bar.at(done, of))
+                .await;
         exported.map_err(anyhow::Error::from).and_then(|exported| Ok(Ending::Done(serde_json::to_value(exported)?)))
     } else {
         control::ask(settings, Ask::Export { out, with_packs }, &mut |done, of| bar.at(done, of)).await

@@ -7,13 +7,13 @@ use domain::grant::kind::Source;
 use domain::grant::may_import;
 use domain::ids::{GrantId, GuildId, Slug, Stream};
 use domain::turn::{Permit, State};
-use domain::{Code, Rejection};
+use domain::{Code, Rejection, Time};
 use eventlog::Failure;
 use futures::StreamExt as _;
 use identity::Credential;
 use tokio::net::UnixStream;
 
-use super::{Desk, Guilds, Holding, Import, Settled, Settlement, judge, submit};
+use super::{Desk, Findings, Guilds, Holding, Import, Settled, Settlement, judge, submit};
 use crate::city::{City, DataDir, Open, reconciler};
 use crate::config::Settings;
 use crate::control::{Ask, Ending, SOCKET, Secret, admitted, ask, perform};
@@ -44,7 +44,7 @@ pub async fn import(
     api_key: &Secret,
     source: Source,
     imports: Vec<Import>,
-    findings: Vec<Finding>,
+    Findings { asked_at, all: findings }: Findings,
     dry: bool,
 ) -> Result<Settlement, Problem> {
     let (credential, permit) = admit(city, api_key, source).await?;
@@ -68,7 +68,7 @@ pub async fn import(
     // So many at a time as the queue has room for beside everybody else's.
     let settled: Vec<Result<Settled, Problem>> = futures::stream::iter(submitted).buffered(IMPORTS).collect().await;
     let imports = settled.into_iter().collect::<Result<Vec<Settled>, Problem>>()?;
-    let recorded = reconciler::record(city, findings, permit.actor.citizen()).await?;
+    let recorded = reconciler::record(city, findings, Some(asked_at), permit.actor.citizen()).await?;
     Ok(Settlement { imports, dead, refused: recorded.refused })
 }
 
@@ -122,7 +122,7 @@ impl Guilds for ImportDesk {
 }
 
 impl Desk for ImportDesk {
-    async fn admit(&mut self, source: Source) -> anyhow::Result<()> {
+    async fn admit(&mut self, source: Source) -> anyhow::Result<Time> {
         let api_key = self.api_key.clone();
         self.ask(Ask::Admit { api_key, source }).await
     }
@@ -135,7 +135,7 @@ impl Desk for ImportDesk {
         &mut self,
         source: Source,
         imports: Vec<Import>,
-        findings: Vec<Finding>,
+        findings: Findings,
         dry: bool,
     ) -> anyhow::Result<Settlement> {
         let api_key = self.api_key.clone();

@@ -122,10 +122,17 @@ pub struct Settlement {
     pub refused: Vec<(GrantId, String)>,
 }
 
+/// What an import found out about what is held, and since when it has been reading the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Findings {
+    pub asked_at: Time,
+    pub all: Vec<Finding>,
+}
+
 /// Where imports are settled: a running city, or one that was opened for this.
 pub trait Desk: Guilds {
-    /// Says no to whoever may not say what this source has.
-    fn admit(&mut self, source: Source) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Says no to whoever may not say what this source has, and to others what the time is: by the clock that entries are dated by.
+    fn admit(&mut self, source: Source) -> impl Future<Output = anyhow::Result<Time>> + Send;
     fn holdings(
         &mut self,
         source: Source,
@@ -136,7 +143,7 @@ pub trait Desk: Guilds {
         &mut self,
         source: Source,
         imports: Vec<Import>,
-        findings: Vec<Finding>,
+        findings: Findings,
         dry: bool,
     ) -> impl Future<Output = anyhow::Result<Settlement>> + Send;
 }
@@ -230,12 +237,12 @@ pub async fn run(
 ) -> anyhow::Result<Report> {
     let source = map.source;
     // Of whoever may not bring it nothing is read.
-    desk.admit(source).await?;
+    let asked_at = desk.admit(source).await?;
     let held = held(desk, source).await?;
     let mut reading = Reading::new(&options.scratch, Report { dry_run: options.dry_run, ..Report::default() })?;
     reading.read(Arc::new(map), keyed, options.patience, desk, progress).await?;
     let Reading { account, spool, report, .. } = reading;
-    let mut work = Work::new(source, held, account, report);
+    let mut work = Work::new((source, asked_at), held, account, report);
     let count = spool.count;
     for (number, import) in (1..).zip(spool.read()?) {
         work.take(import?);

@@ -24,8 +24,8 @@ impl Guilds for Fake {
 }
 
 impl Desk for Fake {
-    async fn admit(&mut self, _: Source) -> anyhow::Result<()> {
-        Ok(())
+    async fn admit(&mut self, _: Source) -> anyhow::Result<Time> {
+        Ok(now())
     }
 
     async fn holdings(&mut self, _: Source, after: Option<GrantId>) -> anyhow::Result<Vec<Holding>> {
@@ -36,7 +36,7 @@ impl Desk for Fake {
         &mut self,
         _: Source,
         imports: Vec<Import>,
-        findings: Vec<Finding>,
+        Findings { all: findings, .. }: Findings,
         _: bool,
     ) -> anyhow::Result<Settlement> {
         let settled = imports.iter().map(|_| Settled::Done).collect();

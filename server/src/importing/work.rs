@@ -7,11 +7,12 @@ use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::terms::narrowed;
 use domain::ids::GrantId;
 use domain::party::HolderId;
+use domain::time::Time;
 use sources::{Account, is_too_much};
 
 use crate::http::now;
 
-use super::{CHUNK, CHUNK_BYTES, Desk, Holding, Import, Report, Settled};
+use super::{CHUNK, CHUNK_BYTES, Desk, Findings, Holding, Import, Report, Settled};
 
 #[derive(Debug, Clone)]
 pub(super) struct Named {
@@ -38,6 +39,7 @@ struct Pending {
 
 pub(super) struct Work {
     source: Source,
+    asked_at: Time,
     /// Living here, and not met in what was listed yet.
     held: HashMap<u128, Holding>,
     /// How many were living here when it began.
@@ -51,13 +53,14 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub fn new(source: Source, held: Vec<Holding>, account: Account, report: Report) -> Self {
+    pub fn new((source, asked_at): (Source, Time), held: Vec<Holding>, account: Account, report: Report) -> Self {
         let key = |held: &Holding| Account::key(held.holder, held.kind, &held.reference);
         let now = now();
         // What is past its end here is not held, whether or not that is on record yet.
         let held: Vec<Holding> = held.into_iter().filter(|held| held.expires_at.is_none_or(|end| end > now)).collect();
         Self {
             source,
+            asked_at,
             all: held.len() as u64,
             held: held.into_iter().map(|holding| (key(&holding), holding)).collect(),
             account,
@@ -150,7 +153,8 @@ impl Work {
             named.push((self::named(&import), narrows));
             imports.push(import);
         }
-        let findings = found.iter().map(|found| found.finding.clone()).collect();
+        let all = found.iter().map(|found| found.finding.clone()).collect();
+        let findings = Findings { asked_at: self.asked_at, all };
         let settled = desk.settle(self.source, imports, findings, self.report.dry_run).await?;
         anyhow::ensure!(settled.imports.len() == named.len(), "the city answered otherwise than it was asked");
         for ((named, narrows), settled) in named.iter().zip(settled.imports) {

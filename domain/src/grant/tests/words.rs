@@ -136,6 +136,43 @@ fn a_no_that_comes_after_the_end_counts_all_the_same() {
 }
 
 #[test]
+fn a_guild_that_holds_it_says_so_as_it_would_of_what_lives() {
+    let (mut world, _) = shop();
+    let (ann, ben) = (world.human(), world.human());
+    let guild = world.guild(ann, "smiths");
+    let cat = world.member(ann, guild, "member");
+    assert_eq!(world.send(world.principal, listed(guild, "weld")), DONE);
+    let grant = named(&world, guild, "weld").unwrap();
+    let gone = Finding { holder: guild.into(), grant, verdict: Verdict::Gone };
+    assert_eq!(world.send_system(RecordVerifications { findings: vec![gone], asked_at: None }), DONE);
+    assert_eq!(world.send(ben, revoke(guild, grant)), Err(Code::NotAMember));
+    assert!(world.send(cat, revoke(guild, grant)).is_err(), "not every member speaks for it");
+    assert_eq!(world.send(ann, revoke(guild, grant)), DONE);
+    assert_eq!(world.send(world.principal, listed(guild, "weld")), Err(Code::Withheld));
+    world.check_replay();
+}
+
+#[test]
+fn whoever_asked_before_it_was_there_does_not_end_it() {
+    let (mut world, _) = shop();
+    let ann = world.human();
+    let asked_at = Some(world.now);
+    world.pass_days(1);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    let late = |verdict| RecordVerifications { asked_at, ..found(ann, grant, verdict) };
+    assert_eq!(world.send_system(late(Verdict::Gone)), AGAIN);
+    assert_eq!(named(&world, ann, "weld"), Some(grant));
+    let now = RecordVerifications { asked_at: Some(world.now), ..found(ann, grant, Verdict::Gone) };
+    assert_eq!(world.send_system(now), DONE);
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    let revoked = RecordVerifications { asked_at, ..found(ann, grant, Verdict::Revoked) };
+    assert_eq!(world.send_system(revoked), DONE, "what a source took away it took away");
+    world.check_replay();
+}
+
+#[test]
 fn people_do_not_say_what_a_source_has() {
     let (mut world, owner) = shop();
     let (ann, coordinator) = (world.human(), world.human());

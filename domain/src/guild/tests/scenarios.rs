@@ -468,7 +468,7 @@ pub fn scenario(action: &str, stage: &mut Stage) -> (Actor, Command) {
         }
         "grant.record_verifications" => {
             let finding = Finding { holder: guild.into(), grant: stage.imported(), verdict: Verdict::Alive };
-            return (Actor::System, RecordVerifications { findings: vec![finding] }.into());
+            return (Actor::System, RecordVerifications { findings: vec![finding], asked_at: None }.into());
         }
         "grant.expire" => {
             let ends = Some(now.plus_days(1));

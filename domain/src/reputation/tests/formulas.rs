@@ -21,7 +21,7 @@ fn piece(kind: &str, weight: i64, scope: u128, at: i64) -> Evidence {
         attested_by: CitizenId::from_bits(9),
         effective_at: Time::from_micros(at),
         recorded_at: Time::from_micros(at),
-        disputed: false,
+        disputed_at: None,
         reversed_at: None,
     }
 }
@@ -217,6 +217,21 @@ fn mixed(pieces: &[(usize, i64, u128, i64)]) -> Vec<Evidence> {
         piece(KINDS[*kind], sign * size, *scope, START + at * DAY_MICROS / 2)
     };
     known(&pieces.iter().map(make).collect::<Vec<_>>(), None, days(1000))
+}
+
+#[test]
+fn what_happened_to_a_piece_later_was_not_known_then() {
+    let told = Evidence {
+        disputed_at: Some(days(20)),
+        reversed_at: Some(days(30)),
+        ..piece("task_completed", 1000, 1, START)
+    };
+    let at = |day| {
+        explained(&[told], Figure::Overall, days(day)).into_iter().map(|piece| (piece.disputed, piece.reversed_at))
+    };
+    assert_eq!(at(10).collect::<Vec<_>>(), [(false, None)]);
+    assert_eq!(at(20).collect::<Vec<_>>(), [(true, None)]);
+    assert_eq!(at(30).collect::<Vec<_>>(), [(true, Some(days(30)))]);
 }
 
 proptest! {
