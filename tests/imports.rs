@@ -507,13 +507,14 @@ fn connections_are_read_from_a_living_table() {
                 ('c4', '{ada}', 'cal', null, null, 'odd', now(), null, null),
                 ('c5', '{ada}', 'sheet', null, null, 'active', '-infinity', null, '9999-12-31 23:59:59+00'),
                 ('c6', '{ada}', 'chat', null, null, 'active', now(), 'infinity', null),
-                ('c7', '{ada}', 'docs', null, null, 'active', now(), null, '-infinity')"
+                ('c7', '{ada}', 'docs', null, null, 'active', now(), null, '-infinity'),
+                ('c8', 'cit_01J80000000000000000000001', 'drive', null, null, 'active', now(), null, null)"
         );
         owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(rows))).await.unwrap();
         yard.environment.push(("PROFILES_URL", url));
         yard.write("pg.toml", "database_url_env = 'PROFILES_URL'\ntable = 'elsewhere.profile_tool_connections'\n");
         let report = yard.import("pg:profile_tool_connections", "pg.toml", &[], 1);
-        assert_eq!(counts(&report), json!([2, 0, 0, 0, 0, 1, 1]), "{report}");
+        assert_eq!(counts(&report), json!([2, 0, 0, 0, 0, 2, 1]), "{report}");
         assert_eq!(number(&report, "ignored"), 3, "revoked at some time, and past every end: {report}");
         owner
             .execute("update elsewhere.profile_tool_connections set status = 'expired' where id = 'c1'")

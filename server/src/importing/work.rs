@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use domain::Code;
 use domain::grant::command::{Finding, Verdict};
 use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::terms::narrowed;
@@ -13,6 +14,9 @@ use sources::{Account, is_too_much};
 use crate::http::now;
 
 use super::{CHUNK, CHUNK_BYTES, Desk, Findings, Holding, Import, Report, Settled};
+
+/// An id that looks like a holder's need not be anybody's.
+const NOBODY: [Code; 2] = [Code::CitizenNotFound, Code::GuildNotFound];
 
 #[derive(Debug, Clone)]
 pub(super) struct Named {
@@ -203,6 +207,11 @@ impl Work {
             Settled::Withheld => {
                 self.report.withheld += 1;
                 self.report.change("withheld", named, None);
+            }
+            Settled::Refused(code) if NOBODY.iter().any(|nobody| nobody.as_str() == code) => {
+                self.report.unmapped += 1;
+                let what = format!("unmapped_holder: {} is nobody here", named.holder);
+                self.report.row(named.reference.to_string(), what);
             }
             Settled::Refused(code) => {
                 self.report.refused += 1;
