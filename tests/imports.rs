@@ -293,7 +293,8 @@ fn an_import_says_nothing_about_what_another_source_told_of() {
         let ask = |source: &str| {
             let finding = json!({"holder": loom, "grant": grant, "verdict": "gone"});
             let ask = json!({
-                "do": "import", "api_key": key, "source": source, "imports": [], "findings": [finding], "dry": false,
+                "do": "import", "api_key": key, "source": source, "imports": [], "dry": false,
+                "findings": {"asked_at": town::in_seconds(0), "all": [finding]},
             });
             socket(&yard.place.home.dir, &ask)
         };
@@ -358,7 +359,8 @@ fn what_ended_meanwhile_is_neither_confirmed_nor_ended() {
             let findings: Vec<Value> =
                 grants.iter().map(|grant| json!({"holder": loom, "grant": grant, "verdict": "alive"})).collect();
             let ask = json!({
-                "do": "import", "api_key": key, "source": "fs:skills", "imports": [], "findings": findings, "dry": dry,
+                "do": "import", "api_key": key, "source": "fs:skills", "imports": [], "dry": dry,
+                "findings": {"asked_at": town::in_seconds(0), "all": findings},
             });
             let settled = socket(&yard.place.home.dir, &ask);
             assert_eq!(settled["value"]["dead"], json!([grants[0]]), "{settled}");

@@ -58,7 +58,8 @@ fn whoever_may_not_import_ends_and_confirms_nothing() {
                 held.iter().map(|(_, grant)| json!({"holder": loom, "grant": grant, "verdict": verdict})).collect();
             for dry in [true, false] {
                 let ask = json!({
-                    "do": "import", "api_key": coordinator.0, "source": "d1:tokens", "imports": [], "findings": findings, "dry": dry,
+                    "do": "import", "api_key": coordinator.0, "source": "d1:tokens", "imports": [], "dry": dry,
+                    "findings": {"asked_at": town::in_seconds(0), "all": findings},
                 });
                 let refused = socket(&yard.place.home.dir, &ask);
                 assert_eq!(refused["problem"]["code"], "not_the_source_owner", "{refused}");
