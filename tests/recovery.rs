@@ -448,6 +448,12 @@ fn after_a_theft_the_city_goes_on_from_what_was_witnessed_last() {
             "--checkpoint",
             note.to_str().unwrap(),
         ];
+        // The thief has the key: nothing new is signed with it, wherever it is still lying about.
+        let seed = fs::read_to_string(city.place.home.dir.join("signing.key")).unwrap().trim().to_owned();
+        let keeping = Home { settings: vec![("GUILDHALL_SIGNING_KEY", seed.clone())], ..home.clone() };
+        let refused = keeping.run(&[&ask[..], &["--yes"]].concat()).expect(2).stderr;
+        assert!(refused.contains("is one that test/log had") && !refused.contains(&seed), "{refused}");
+        assert!(!home.dir.join("log.db").exists(), "nothing was made with it");
         let told = home.run(&[&ask[..], &["--yes", "--json"]].concat()).expect(0).json();
         assert!(told["witnessed"] == true && told["size"] == size, "{told:#}");
         assert!(told["remarks"].to_string().contains("left behind"), "{told:#}");

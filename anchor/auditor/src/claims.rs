@@ -44,11 +44,22 @@ impl Outside<'_> {
             findings.push(Finding::within(Check::Continued, self.size, said.carried + 1, what));
         }
         if self.knows(said)
-            && let Err(error) = checkpoint::open(&said.checkpoint, self.policy)
+            && let Some(wrong) = self.unsound(said)
         {
-            findings.push(Finding::at(Check::Continued, 0, format!("the checkpoint of {}: {error}", said.origin)));
+            findings.push(Finding::at(Check::Continued, 0, format!("the checkpoint of {}: {wrong}", said.origin)));
         }
         findings
+    }
+
+    /// A checkpoint that only the log's own key signed may be whoever's who stole that key.
+    fn unsound(&self, said: &Continued) -> Option<String> {
+        match checkpoint::examine(&said.checkpoint, self.policy) {
+            Err(error) => Some(error.to_string()),
+            Ok(examined) if self.policy.quorum.is_some() && !examined.witnessed => {
+                Some("the quorum of the policy did not cosign it".to_owned())
+            }
+            Ok(_) => None,
+        }
     }
 
     /// Whether the policy has a key of the log that is continued.

@@ -24,7 +24,7 @@ use crate::rules::{Notes, World};
 
 pub const ORIGIN: &str = "guildhall.example/city";
 /// The founder's and everybody's time: an act takes a second.
-const START: u64 = 1_700_000_000;
+pub const START: u64 = 1_700_000_000;
 
 /// An id of this prefix, made in this second.
 pub fn id(prefix: &str, second: u64, number: u64) -> String {

@@ -109,7 +109,10 @@ pub(super) async fn run(settings: &Settings, asked: &Asked, name: &str, on_stage
     told.lost = lost(&told);
     told.next = next();
     if asked.go {
-        told.new_key = Some(make(settings, name, &archive, &verified, &continued, &at, on_stage).await?);
+        let given = policy.logs.iter().filter(|log| log.name() == continued.origin);
+        let had = verified.history.eras().iter().filter_map(|era| era.key.as_ref());
+        let old_keys: Vec<Vec<u8>> = given.chain(had).map(|key| key.public_key().to_vec()).collect();
+        told.new_key = Some(make(settings, name, &archive, &verified, (&continued, &old_keys), &at, on_stage).await?);
         told.done = true;
     }
     Ok(told)
@@ -186,7 +189,7 @@ async fn make(
     name: &str,
     archive: &Archive,
     verified: &Verified,
-    continued: &Continued,
+    (continued, old_keys): (&Continued, &[Vec<u8>]),
     at: &str,
     on_stage: OnStage<'_>,
 ) -> anyhow::Result<String> {
@@ -195,7 +198,18 @@ async fn make(
     let pepper = Pepper::new(*dir.secret("pepper.key", true)?);
     let vault = Vault::new(dir.master_key(true)?);
     let held = signers::held(settings, &dir, &origin, true)?;
-    let key = held.first().context("a new city has a key")?.key().vkey();
+    let [signer] = &held[..] else {
+        let places: Vec<&str> = held.iter().map(|signer| signer.place()).collect();
+        bail!("a new log begins with one signing key, and there are {}: {}", places.len(), places.join(", "))
+    };
+    // Whoever has stolen it would sign this log as well.
+    ensure!(
+        !old_keys.iter().any(|old| old == signer.key().public_key()),
+        "the signing key {} is one that {} had: a new log takes a new one; take it out of where it is, and run this again",
+        signer.place(),
+        continued.origin
+    );
+    let key = signer.key().vkey();
     if let Location::Sqlite { dir } = location(settings) {
         eventlog::init_sqlite(&dir, &origin, &projections::ddl::SQLITE).await?;
     }

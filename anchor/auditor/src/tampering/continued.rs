@@ -3,6 +3,7 @@
 use chain::Hash;
 use chain::checkpoint::{self, Checkpoint};
 use chain::entry::Entry;
+use chain::key::CosigningKey;
 use chain::note::SigningKey;
 use chain::pack::OwnedRecord;
 use chain::rotation::{self, Rotation};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{log, relink};
 use crate::report::Report;
-use crate::testkit::{City, Published};
+use crate::testkit::{City, Published, START};
 use crate::{Options, verify};
 
 const OLD: &str = "guildhall.example/old";
@@ -50,6 +51,17 @@ fn continued(
     trusted: &[u8],
     change: impl Fn(&mut Vec<OwnedRecord>, &mut Value, &mut Vec<OwnedRecord>),
 ) -> Report {
+    under_quorum("quorum none\n", city, signer, trusted, change)
+}
+
+/// The same for an auditor whose policy ends so.
+fn under_quorum(
+    quorum: &str,
+    city: &City,
+    signer: u8,
+    trusted: &[u8],
+    change: impl Fn(&mut Vec<OwnedRecord>, &mut Value, &mut Vec<OwnedRecord>),
+) -> Report {
     let mut kept = city.records.clone();
     let root = under(OLD, &mut kept);
     let size = kept.len() as u64;
@@ -74,7 +86,7 @@ fn continued(
     published.write(new.path());
     Published::of(&kept, &[kept.len() as u64]).write(before.path());
     let policy = new.path().join("policy");
-    let text = std::fs::read_to_string(&policy).unwrap();
+    let text = std::fs::read_to_string(&policy).unwrap().replace("quorum none\n", quorum);
     let logs: String =
         trusted.iter().map(|seed| format!("log {}\n", SigningKey::from_seed(OLD, [*seed; 32]).vkey())).collect();
     std::fs::write(&policy, format!("{logs}{text}")).unwrap();
@@ -143,6 +155,21 @@ fn the_first_leaf_is_held_to_what_it_says() {
         data["checkpoint"] = json!(checkpoint::sign(&parsed, &forger));
     });
     found(&unsigned, "the checkpoint of guildhall.example/old", 0);
+}
+
+#[test]
+fn what_is_continued_has_the_quorum_that_the_policy_asks_for() {
+    let witness = CosigningKey::from_seed("witness.example/w", [9; 32]);
+    let quorum = format!("witness w {}\nquorum w\n", witness.vkey());
+    let words = "the checkpoint of guildhall.example/old: the quorum of the policy did not cosign it";
+    let says = |report: &Report| report.findings.iter().any(|finding| finding.what == words);
+    assert!(says(&under_quorum(&quorum, &old(), 5, &[5], |_, _, _| ())), "signed by the log's own key alone");
+    let cosigned = under_quorum(&quorum, &old(), 5, &[5], |_, data, _| {
+        let note = data["checkpoint"].as_str().unwrap();
+        let line = witness.cosign(&note[..=note.find("\n\n").unwrap()], START);
+        data["checkpoint"] = json!(format!("{note}{line}"));
+    });
+    assert!(!says(&cosigned), "{}", cosigned.to_text());
 }
 
 #[test]
