@@ -93,6 +93,8 @@ pub async fn throughput(entries: u64, audit: bool, rebuild: bool) {
 
 /// What a server reads to anchor one more entry.
 async fn one_more_anchor(grown: &Grown) {
+    // The views are there, so that the server is soon ready.
+    programs::run(&guildhall(), &grown.place.home.arguments(&["replay"])).expect(0);
     let mut server = grown.place.home.serve();
     let http = grown.http.at(&server.base);
     let anchor = || programs::run(&guildhall(), &grown.place.home.arguments(&["anchor", "now"])).expect(0);

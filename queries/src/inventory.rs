@@ -21,7 +21,7 @@ use crate::{Page, PageRequest, Result};
 
 row! {
     /// `status`: active, stale, revoked, expired, orphaned. `scope` is its own. `withheld`: it ended, and somebody said that it is not to
-    /// come back.
+    /// come back; not once somebody with the source's authority gave it again.
     Grant from "inventory", scale "null" {
         grant_id: GrantId,
         holder: HolderId,

@@ -90,5 +90,13 @@ fn what_is_not_to_come_back_is_shown_so() {
         assert!(line.contains(" withheld ") && line.ends_with(" -"), "{line}");
         tokens(true);
         assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "withheld"), 1);
+
+        let (owner_id, owner) = town::human(&yard.http, "coordinator", "Owner").await;
+        let assign = json!({"source": "d1:tokens", "owner": owner_id});
+        yard.http.ask(&yard.http.principal(), "city.assign_source", assign).await.accepted();
+        let again = json!({"holder": loom, "kind": "credential", "ref": first, "source": "d1:tokens"});
+        yard.http.ask(&owner, "grant.grant", again).await.accepted();
+        assert_eq!(shown().await.0, json!(false), "whoever owns the source gave it again");
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "withheld"), 0);
     });
 }

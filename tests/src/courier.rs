@@ -96,6 +96,7 @@ const ADDRESSES: &[(&str, &str)] = &[
     ("city.register_currency", "/currencies"),
     ("city.define_role", "/roles"),
     ("city.assign_source", "/capability-sources"),
+    ("grant.grant", "/holders/{holder}/grants"),
     ("grant.import", "/holders/{holder}/grants/import"),
     ("grant.revoke", "/holders/{holder}/grants/{grant}/revoke"),
     ("reputation.attest", "/citizens/{holder}/outcomes"),

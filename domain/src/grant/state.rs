@@ -22,6 +22,8 @@ pub struct Grant {
     pub granted_at: Time,
     pub last_verified_at: Option<Time>,
     pub stale: bool,
+    /// When it was last tried to verify it and came to nothing.
+    failed_at: Option<Time>,
     /// Attempts to verify it that came to nothing since the last one that did not.
     pub failed_attempts: u32,
     /// What an actor left of it, if one said so. Not what was delegated: whoever delegates binds no source.
@@ -86,6 +88,11 @@ impl Grant {
     /// When the source was last known to have it.
     pub fn fresh_since(&self) -> Time {
         self.last_verified_at.unwrap_or(self.granted_at)
+    }
+
+    /// When something was last heard of it, or tried to be.
+    pub fn heard_at(&self) -> Time {
+        self.failed_at.unwrap_or(self.granted_at).max(self.fresh_since())
     }
 }
 
@@ -202,6 +209,7 @@ impl Inventory {
             }),
             GrantEvent::VerificationFailed { grant, .. } => self.change(*grant, |grant| {
                 grant.failed_attempts = grant.failed_attempts.saturating_add(1);
+                grant.failed_at = Some(at);
                 grant.reverify = false;
             }),
             GrantEvent::WentStale { grant } => self.change(*grant, |grant| grant.stale = true),
@@ -229,6 +237,7 @@ impl Inventory {
             granted_at: at,
             last_verified_at: granted.verified.then_some(at),
             stale: false,
+            failed_at: None,
             failed_attempts: 0,
             left: left.map(Arc::new),
             reverify: false,

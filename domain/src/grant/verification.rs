@@ -57,14 +57,22 @@ pub(super) fn record(turn: &mut Turn<'_>, c: &RecordVerifications) -> Result<Out
             if !has_source_to_ask(&grant) {
                 return Err(Rejection::new(Code::NothingToVerify).field("findings").detail(link.grant).into());
             }
-            // Whoever asked later knows better what is there.
-            let outdated = c.asked_at.is_some_and(|asked| asked < grant.fresh_since());
-            if !(outdated && finding.verdict == Verdict::Gone) {
+            if !is_outdated(&grant, finding.verdict, c.asked_at) {
                 apply(turn, link, &grant, finding.verdict)?;
             }
         }
     }
     Ok(if turn.recorded() == before { Outcome::AlreadyDone } else { Outcome::Done })
+}
+
+/// Whoever asked later knows better what is there, and who asked meanwhile tried nothing that was not tried.
+fn is_outdated(grant: &Grant, verdict: Verdict, asked_at: Option<Time>) -> bool {
+    let known = match verdict {
+        Verdict::Gone => grant.fresh_since(),
+        Verdict::Unknown(_) => grant.heard_at(),
+        Verdict::Alive | Verdict::Revoked | Verdict::Expired => return false,
+    };
+    asked_at.is_some_and(|asked_at| asked_at < known)
 }
 
 /// Whether a verifier speaks for it: what the city, a guild or another holder gave has no source outside.

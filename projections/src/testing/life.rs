@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use domain::citizen::event::CitizenEvent;
 use domain::event::Event;
 use domain::grant::event::{EndedBy, FailureKind, GrantEvent, Granted};
-use domain::grant::kind::{CapabilityKind, Source};
+use domain::grant::kind::{CapabilityKind, CapabilityRef, Source};
 use domain::grant::scope::Scope;
 use domain::guild::event::{Ending, GuildEvent, Spend, Vote};
 use domain::guild::governance::{Class, Ground};
-use domain::ids::{EvidenceId, GrantId, HoldId, KeyId, ProposalId, Stream, TreasuryId};
+use domain::ids::{CitizenId, EvidenceId, GrantId, HoldId, KeyId, ProposalId, Stream, TreasuryId};
 use domain::key::event::KeyEvent;
 use domain::money::{self, LegRole, Legs};
 use domain::party::{HolderKind, MemberId, MemberKind};
@@ -286,25 +286,37 @@ impl Life {
 
     fn grant(&mut self) -> Act {
         let (person, grant) = (1 + self.below(self.citizens), GrantId::from_bits(self.id()));
-        let imported = self.below(2) == 0;
+        let (source, by) = if self.below(2) == 0 { (Source::FsSkills, None) } else { (Source::City, Some(citizen(1))) };
+        // Each is another capability: no two living ones of one name.
+        let reference = format!("skill-{grant}").parse().expect("a ref");
+        vec![self.granted(person, grant, (source, by), reference)]
+    }
+
+    fn granted(
+        &mut self,
+        person: u128,
+        grant: GrantId,
+        (source, granted_by): (Source, Option<CitizenId>),
+        reference: CapabilityRef,
+    ) -> (Stream, Event) {
+        let imported = source == Source::FsSkills;
         self.grants.push((person, grant, imported));
         let begun = Granted {
             grant,
             holder: citizen(person).into(),
             holder_kind: HolderKind::Human,
             kind: CapabilityKind::Template,
-            // Each is another capability: no two living ones of one name.
-            reference: format!("skill-{grant}").parse().expect("a ref"),
-            source: if imported { Source::FsSkills } else { Source::City },
+            reference,
+            source,
             scope: Scope { read_only: self.below(2) == 0, ..Scope::default() },
             delegable: false,
-            granted_by: (!imported).then(|| citizen(1)),
+            granted_by,
             expires_at: None,
             parent: None,
-            verified: imported,
+            verified: imported && granted_by.is_none(),
             details: imported.then(|| sealed(5)),
         };
-        vec![in_inventory(person, GrantEvent::Granted(Box::new(begun)))]
+        in_inventory(person, GrantEvent::Granted(Box::new(begun)))
     }
 
     fn grant_life(&mut self) -> Act {
@@ -312,7 +324,16 @@ impl Life {
             let place = self.below(self.ended.len() as u128) as usize;
             let (person, grant, imported) = self.ended[place];
             if imported && self.below(2) == 0 {
-                return vec![in_inventory(person, GrantEvent::Withheld { grant, reason: Some(sealed(7)) })];
+                let withheld = in_inventory(person, GrantEvent::Withheld { grant, reason: Some(sealed(7)) });
+                if self.below(2) == 0 {
+                    return vec![withheld];
+                }
+                // Whoever owns the source gives it again.
+                self.ended.swap_remove(place);
+                let (anew, reference) =
+                    (GrantId::from_bits(self.id()), format!("skill-{grant}").parse().expect("a ref"));
+                let granted = self.granted(person, anew, (Source::FsSkills, Some(citizen(1))), reference);
+                return vec![withheld, granted];
             }
             self.ended.swap_remove(place);
             return vec![in_inventory(person, GrantEvent::Pruned { grant })];

@@ -47,6 +47,13 @@ record! {
 }
 
 record! {
+    /// What no import brings back, and the ended grant of which somebody said so. Stays when that grant is pruned.
+    Withholding in "withholdings" by (holder: HolderId, kind: String, reference: CapabilityRef, source: Source) {
+        grant_id: GrantId,
+    }
+}
+
+record! {
     /// `data` as it was recorded.
     Happening in "grant_history" by (grant_id: GrantId, position: u64) {
         at: Time,
@@ -94,12 +101,34 @@ pub(super) fn fold(grants: &mut Sheet<HeldGrant>, recorded: &Recorded, event: &G
         }),
         GrantEvent::Expired { grant, by } => change(grant, &|row| end(row, EXPIRED, *by)),
         GrantEvent::Orphaned { grant, by } => change(grant, &|row| end(row, ORPHANED, *by)),
-        GrantEvent::Withheld { grant, reason } => change(grant, &|row| {
-            row.withheld = true;
-            row.reason = reason.clone().map(Json);
-        }),
+        GrantEvent::Withheld { grant, reason } => change(grant, &|row| row.reason = reason.clone().map(Json)),
         GrantEvent::Pruned { grant } => grants.remove(&(*grant,)),
         GrantEvent::Delegated { .. } | GrantEvent::DelegationEnded { .. } => {}
+    }
+}
+
+/// What was withheld is so until whoever has the source's authority gives it again.
+pub(super) fn withhold(withholdings: &mut Sheet<Withholding>, grants: &mut Sheet<HeldGrant>, event: &GrantEvent) {
+    match event {
+        GrantEvent::Withheld { grant, .. } => {
+            let Some(row) = grants.get(&(*grant,)).cloned() else { return };
+            let HeldGrant { grant_id, holder, ref kind, ref reference, source, .. } = row;
+            withholdings.put(Withholding {
+                holder,
+                kind: kind.clone(),
+                reference: reference.clone(),
+                source,
+                grant_id,
+            });
+            grants.put(HeldGrant { withheld: true, ..row });
+        }
+        GrantEvent::Granted(begun) if begun.granted_by.is_some() && begun.parent.is_none() => {
+            let key = (begun.holder, word(&begun.kind), begun.reference.clone(), begun.source);
+            let Some(lifted) = withholdings.get(&key).map(|row| row.grant_id) else { return };
+            withholdings.remove(&key);
+            grants.change(&(lifted,), |row| row.withheld = false);
+        }
+        _ => {}
     }
 }
 

@@ -40,7 +40,7 @@ pub use db::ViewsDb;
 pub use governance::Decision;
 pub use guilds::Guild;
 pub use holds::Hold;
-pub use inventory::{Happening, HeldGrant};
+pub use inventory::{Happening, HeldGrant, Withholding};
 pub use keys::Key;
 pub use proposals::Proposal;
 pub use reputation::Reputed;
@@ -82,6 +82,7 @@ pub struct ViewTables {
     sources: Sheet<CapabilitySource>,
     actions: Sheet<CapabilityAction>,
     inventory: Sheet<HeldGrant>,
+    withholdings: Sheet<Withholding>,
     history: Journal<Happening>,
     reputed: Sheet<Reputed>,
 }
@@ -106,6 +107,7 @@ impl Tables for ViewTables {
             sources: Sheet::new(capacity, fresh),
             actions: Sheet::new(capacity, fresh),
             inventory: Sheet::new(capacity, fresh),
+            withholdings: Sheet::new(capacity, fresh),
             history: Journal::default(),
             reputed: Sheet::new(capacity, fresh),
         }
@@ -124,6 +126,7 @@ impl Tables for ViewTables {
             }
             (Event::Grant(event), Stream::Inventory(_)) => {
                 inventory::fold(&mut self.inventory, recorded, event);
+                inventory::withhold(&mut self.withholdings, &mut self.inventory, event);
                 inventory::note(&mut self.history, recorded, event);
             }
             (Event::Citizen(event), Stream::Citizen(id)) => citizens::fold(&mut self.citizens, recorded, id, event),
@@ -166,6 +169,7 @@ impl Tables for ViewTables {
             &mut self.sources,
             &mut self.actions,
             &mut self.inventory,
+            &mut self.withholdings,
             &mut self.history,
             &mut self.reputed,
         ]

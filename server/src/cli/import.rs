@@ -33,7 +33,8 @@ A mapping file, for d1:tokens, plugin:yaml and fs:skills:
   loom = 'cit_01J...'                         # an agent, a plugin, a workflow's id, a skill's folder, a profile
   'workspace:gaf' = 'gld_01J...'              # of edge.sqlite; likewise 'owner:...' of plugins, 'author:...' of skills
 
-Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs.
+Without a name in the map, a plugin's tools are the guild's whose slug is its `owner`, and a profile that is the id of a citizen is theirs; if
+that citizen is not here it is nobody's, whatever the default is.
 
 For ghl:workflows: url, location, credential_env; allow_private = true for a service inside your network; single_page = true for one that
 gives everything at once and knows of no pages; may_be_empty = true for a location that may have no workflow. A page that repeats is otherwise

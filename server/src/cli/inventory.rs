@@ -28,7 +28,8 @@ Examples:
   guildhall inventory show smiths --ended      # a guild, by its slug or its id; also what ended, for thirty days
   guildhall inventory show cit_01J... --json
 
-Status is withheld where somebody said of what had ended that it is not to come back: no import gives it again.")]
+Status is withheld where somebody said of what had ended that it is not to come back: no import gives it again, until
+somebody with its source's authority does.")]
     Show(ShowArgs),
 }
 

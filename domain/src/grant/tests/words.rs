@@ -173,6 +173,31 @@ fn whoever_asked_before_it_was_there_does_not_end_it() {
 }
 
 #[test]
+fn two_who_ask_at_once_and_hear_nothing_tried_once() {
+    let (mut world, _) = shop();
+    let ann = world.human();
+    assert_eq!(world.send(world.principal, listed(ann, "weld")), DONE);
+    let grant = named(&world, ann, "weld").unwrap();
+    let silent = |asked_at| RecordVerifications {
+        asked_at: Some(asked_at),
+        ..found(ann, grant, Verdict::Unknown(FailureKind::Unreachable))
+    };
+    let attempts = |world: &World| inventory(world, ann).grant(grant).map(|grant| grant.failed_attempts);
+    world.pass_days(1);
+    let both = world.now;
+    world.pass_days(1);
+    assert_eq!(world.send_system(silent(both)), DONE);
+    assert_eq!(world.send_system(silent(both)), AGAIN);
+    assert_eq!(attempts(&world), Some(1));
+    assert_eq!(world.send_system(silent(world.now)), DONE, "asked since");
+    assert_eq!(attempts(&world), Some(2));
+    assert_eq!(world.send_system(found(ann, grant, Verdict::Alive)), DONE);
+    assert_eq!(world.send_system(silent(both)), AGAIN, "it was answered since");
+    assert_eq!(attempts(&world), Some(0));
+    world.check_replay();
+}
+
+#[test]
 fn people_do_not_say_what_a_source_has() {
     let (mut world, owner) = shop();
     let (ann, coordinator) = (world.human(), world.human());
