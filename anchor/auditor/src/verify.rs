@@ -84,7 +84,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     if let Some(missing) = options.also.iter().find(|also| !also.is_dir()) {
         return Err(CouldNotCheck::NoFolder(missing.display().to_string()));
     }
-    survey::irregular(&folder, &mut report);
+    survey::shut(&folder, &mut report);
     let found = end::find(&folder, &policy)?;
     let remembered = match &options.remember {
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
