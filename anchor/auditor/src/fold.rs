@@ -336,6 +336,7 @@ impl<'a> Fold<'a> {
         } else {
             self.keys.judge(&self.world.anchored.keys, self.report.size, self.report)?;
         }
+        self.outside.left_aside().into_iter().for_each(|finding| self.report.add(finding));
         self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;
         if self.with_packs {
