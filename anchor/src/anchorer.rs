@@ -203,6 +203,10 @@ impl Anchorer {
         // Stage: sequence number, key and complete bytes are durable before the first write. A crash before this leaves
         // nothing, and a token that nobody needs; a crash after it makes the next run write exactly these bytes under exactly this key.
         let staged = Staged { key: key(anchor.seq, size), body: anchor.to_bytes()?, written: false, anchored: None };
+        if staged.body.len() as u64 > store::most_bytes(&staged.key) {
+            let what = format!("{} would have {} bytes, more than readers take", staged.key, staged.body.len());
+            return Err(AnchorError::unreadable("an anchor to be written", what));
+        }
         self.keep(&staged).await?;
         self.finish(staged).await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,26 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, AnchorError> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(AnchorError::file(path)(error)),
     }
+}
+
+/// The same of a file that somebody else may have written: how long it is, and its bytes if they are no more than `most`.
+pub fn read_up_to(path: &Path, most: u64) -> Result<Option<(u64, Vec<u8>)>, AnchorError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(AnchorError::file(path)(error)),
+    };
+    let length = file.metadata().map_err(AnchorError::file(path))?.len();
+    let mut bytes = Vec::new();
+    if length <= most {
+        file.take(most + 1).read_to_end(&mut bytes).map_err(AnchorError::file(path))?;
+    }
+    // It may have grown meanwhile.
+    let length = length.max(bytes.len() as u64);
+    if length > most {
+        bytes.clear();
+    }
+    Ok(Some((length, bytes)))
 }
 
 /// Removes a file; one that is not there is fine.

@@ -7,7 +7,7 @@ use chain::checkpoint::{self, Checkpoint};
 use chain::key::VerifierKey;
 use chain::policy::Policy;
 use chain::receipt::{self, ReceiptEntry, SignedReceipt};
-use chain::rotation::{self, Era, History, RETIRED, ROTATED, Retirement, Rotation, fingerprint};
+use chain::rotation::{self, Era, History, RETIRED, ROTATED, Retirement, Rotation, RotationError, fingerprint};
 use eventlog::{Log, Recorder, Stored};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -267,6 +267,10 @@ impl SigningKeys {
         self.catch_up().await?;
         let from = self.signers_at(u64::MAX)?.pop();
         let from = from.ok_or_else(|| AnchorError::unreadable("the signing key", "none is in force"))?;
+        // Neither key signs what would fit any history.
+        if newest.size == 0 {
+            return Err(AnchorError::unreadable("this rotation", RotationError::Empty));
+        }
         let (old, new) = (from.key().vkey(), to.key().vkey());
         let text = rotation::text(self.origin(), &old, &new, newest.size, &newest.root);
         let (by_old, by_new) = (from.sign(text.as_bytes()).await?, to.sign(text.as_bytes()).await?);

@@ -278,6 +278,33 @@ def tamper(run, files):
         f"^refused: anchors/{len(anchors):020}",
     )
 
+    # Whoever can write to a store, and has no key, lays a stray there: it is named, and no anchor of the log is.
+    def around(anchor, **keys):
+        """An anchor of somebody's making around a checkpoint that the log signed: its name, and its bytes."""
+        a = verify.json.loads(files[anchor]) | keys
+        name = f"anchors/{a['seq']:020}-{int(a['checkpoint'].split()[1]):020}.json"
+        return name, write(dict(sorted(a.items()))).encode()
+    def named(anchor): return {"key": anchor, "sha256": sha(files[anchor]).hex()}
+    strays = {}
+    if len(anchors) > 1:
+        one, two, end = anchors[0], anchors[1], anchors[-1]
+        other = Signer(8, "other.example/log")
+        foreign = {"origin": other.name, "checkpoint": other.checkpoint([[b"x" * 32]], 1)}
+        strays = {
+            "a copy of an anchor under the same number": (one[:29] + two[29:], files[one]),
+            "a copy of an anchor under the next number": (two[:29] + one[29:], files[one]),
+            "a copy of an anchor under a high number": (f"anchors/{10**15:020}{one[28:]}", files[one]),
+            "another log's anchor": around(one, seq=1, previous=named(one), **foreign),
+            "an old checkpoint under a number that is taken": around(one, seq=1, previous=named(one), files={}),
+            "an old checkpoint under a high number": around(one, seq=10**15, previous=named(one)),
+            "an old checkpoint after the newest": around(one, seq=10**15, previous=named(end)),
+        }
+        large = change(one, files[one] + b" " * (5 << 20))
+        run.expect("anchor larger than one can be", large, f"^refused: {one}: .* bytes, not ")
+    for name, (path, content) in strays.items():
+        assert path not in files, path
+        run.expect(f"stray: {name}", change(path, content), f"^refused: {path}: ")
+
     # Files of any kind.
     for path in [
         "checkpoint",
@@ -363,6 +390,8 @@ def tamper(run, files):
         run.expect("a store of anchors: an entry edited", edited, f"^refused: {re.escape(newest)}")
         junk = f"anchors/{len(anchors):020}-{size:020}.json"
         run.expect("a store of anchors: a newest one that is none", kept | {junk: b"{}"}, f"^refused: {junk}")
+        for name, (path, content) in strays.items():
+            run.expect(f"a store of anchors: {name}", kept | {path: content}, f"^refused: {path}: ")
         cut = {path: c for path, c in kept.items() if path != anchors[0]}
         run.expect("a store of anchors: the first is missing", cut, "^refused: anchors/")
 
@@ -503,6 +532,23 @@ def forge(folder):
     anchor("anchor of v 2, chained to another", 1, previous(sha256="0" * 64), rule="previous", v=2)
     anchor("anchor of v 2, token not base64", 1, keys(time={"token": "x"}), v=2)
     anchor("anchor with a key more", 1, keys(x=1), rule="x")
+
+    # Of 500 entries the last is of 09:08:19.000499; clocks may be 300 s apart.
+    for at, place, code in (("09:03:19.000000", "^ok: ", 0), ("09:03:18.999999", "^refused: anchors/.*300 s", 1)):
+        log = Log(600, (500,), spoil_anchor={0: keys(at=f"2026-07-04T{at}Z")})
+        run.expect(f"signed: anchor of {at}, before what it covers", log.files, place, code=code)
+    # The second anchor names the version of the first, "version0"; position 3 records it.
+    def versions(version):
+        def spoil(e, prev, n):
+            e.update(type="log.anchored.v2", data=dict(sorted((e["data"] | {"version": version}).items())))
+            return None, prev, n
+        return Log(600, anchors, spoil={3: spoil}, v=2).files
+    run.expect("signed: both name the same version of an anchor", versions("version0"), "^ok: ", code=0)
+    run.expect(
+        "signed: the record names another version of an anchor",
+        versions("version9"),
+        "^refused: anchors/0*1-.*previous.version .*position 3 ",
+    )
     anchor(
         "anchor whose checkpoint another key signed",
         1,

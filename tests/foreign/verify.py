@@ -6,29 +6,27 @@
 KEY holds the log's public key: a vkey, or a policy with its log line. Take it from somebody you trust, not from EXPORT.
 EXPORT may be a store of anchors, without a checkpoint: then the newest anchor's is taken (9.1).
 CHECKPOINT is one that was seen before: the log must continue it. --no-packs is for an export without entries.
-What entries mean (section 8), witnesses, and tokens of time (9.5) are not judged. Receipts: receipts.py.
+What entries mean (8, 13, 14), a quorum of witnesses, and tokens of time (9.5) are not judged. Receipts: receipts.py.
 Exit code: 0 everything holds, 1 something does not (the first place is named), 2 it could not be checked.
 """
 import argparse, base64, datetime, hashlib, json, os, re, stat, struct, sys, unicodedata
-from collections import namedtuple
+from collections import Counter, namedtuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MIB = 1 << 20
+LARGEST = 256 * (44 + MIB)
 class Refused(Exception):
     def __init__(self, rule, file=None, position=None):
         self.rule, self.file, self.position = rule, file, position
-
     def __str__(self):
         return f"{self.file}{'' if self.position is None else f', position {self.position}'}: {self.rule}"
 
 def need(holds, rule, file=None, position=None):
     if not holds: raise Refused(rule, file, position)
-
 def at(file, position, check, *args):
     """check(*args); what it refuses, it refuses at this place."""
-    try:
-        return check(*args)
+    try: return check(*args)
     except Refused as refused:
         place = position if refused.position is None else refused.position
         raise Refused(refused.rule, refused.file or file, place) from None
@@ -46,7 +44,6 @@ def is_text(v): return isinstance(v, str) and v != ""
 def is_count(v): return type(v) is int and v >= 0
 def is_hex(v, digits=64): return isinstance(v, str) and re.fullmatch("[0-9a-f]{%d}" % digits, v) is not None
 def is_origin(v): return re.fullmatch("[a-z0-9./-]{1,128}", v) is not None
-
 def is_time(v):
     shape = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
     return is_text(v) and re.fullmatch(shape, v, re.ASCII) and datetime.datetime(*map(int, re.split("[-T:.]", v[:-1])))
@@ -54,7 +51,6 @@ def is_time(v):
 def un64(text):
     need(base64.b64encode(raw := base64.b64decode(text, validate=True)).decode() == text, "not its one base64 (1)")
     return raw
-
 def decimal(text, limit):
     need(re.fullmatch("0|[1-9][0-9]{0,19}", text) and int(text) <= limit, f"not a decimal number up to {limit} (1)")
     return int(text)
@@ -65,16 +61,13 @@ def ascending(pairs):
     need(keys == sorted(set(keys)), "keys that do not ascend (2.1)")
     need(all(re.fullmatch(r"[ !#-\[\]-~]*", key) for key in keys), "a key with another character (2.1)")
     return dict(pairs)
-
 def no_integer(_): need(False, "a number that is no integer (2.1)")
 def integer(digits):
     need(len(digits) < 18 and abs(int(digits)) < 2**53, "a number beyond 2^53-1 (2.1)")
     return int(digits)
-
 def depth(value):
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
-
 def write(value): return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 def canonical(raw):
     value = json.loads(raw.decode(), object_pairs_hook=ascending, parse_int=integer, parse_float=no_integer,
@@ -108,7 +101,6 @@ def tree(leaves):
         below = levels[-1]
         levels.append([node(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)])
     return levels
-
 def root(levels, size):
     top = None
     for level, nodes in enumerate(levels):
@@ -121,7 +113,6 @@ def path_of(prefix, n, width):
     digits = str(n).zfill(-(-len(str(n)) // 3) * 3)
     groups = [digits[i:i + 3] for i in range(0, len(digits), 3)]
     return "/".join([prefix, *("x" + g for g in groups[:-1]), groups[-1]]) + (f".p/{width}" if width < 256 else "")
-
 def files_of(size, packs, since=0, level=0):
     """What a log of this size has and one of the size since has not: path -> (prefix, index, width)."""
     files = {}
@@ -142,13 +133,11 @@ class Key(namedtuple("Key", "name id type public")):
         """The library checks S and the equation; it lets points of small order and other encodings pass."""
         ys = [int.from_bytes(point, "little") % 2**255 for point in (self.public, signature[:32])]
         if len(signature) != 64 or any(y >= P or y in SMALL_ORDER for y in ys): return False
-        try:
-            return Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message) is None
+        try: return Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message) is None
         except InvalidSignature: return False
 
 def is_key_name(name):
     return name != "" and not any(c == "+" or c.isspace() or unicodedata.category(c) == "Cc" for c in name)
-
 def parse_vkey(text, type_=1):
     name, id_, key = (text.split("+", 2) + ["", ""])[:3]
     need(is_key_name(name) and is_hex(id_, 8), "not a vkey (5.1)")
@@ -156,7 +145,6 @@ def parse_vkey(text, type_=1):
     need(len(raw) == 33 and raw[0] == type_, f"not an Ed25519 key of type {type_} (5.1)")
     need(sha(name.encode(), b"\n", raw)[:4].hex() == id_, "the key id is not that of the key (5.1)")
     return Key(name, bytes.fromhex(id_), type_, raw[1:])
-
 def log_keys(raw):
     """The log keys of a policy, or of a file that holds a vkey."""
     lines = [re.findall("[^ \t]+", line) for line in raw.decode().split("\n")]
@@ -203,7 +191,7 @@ def open_checkpoint(raw, keys):
     return lines[0], size, top, signers
 
 # Section 9: a published log
-Anchor = namedtuple("Anchor", "key sha256 at size root files")
+Anchor = namedtuple("Anchor", "key sha256 origin seq previous at size root files")
 ANCHOR = {"at": is_time, "checkpoint": is_text, "files": lambda v: is_object(v) and all(map(is_hex, v.values())),
           "origin": is_text, "seq": is_count, "software": lambda v: isinstance(v, str), "v": is_count}
 NAMED = {"key": is_text, "sha256": is_hex}
@@ -211,15 +199,15 @@ PREVIOUS = {1: lambda v: has(v, **NAMED), 2: lambda v: has(v, **NAMED) or has(v,
 MAY = {1: {}, 2: {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
                   "time": lambda v: has(v, token=lambda token: is_text(token) and un64(token))}}
 
-def note_of(raw):
-    need(is_object(a := canonical(raw)) and is_text(a.get("checkpoint")), "not an anchor (9.2)")
-    return a["checkpoint"].encode()
+def most_of(name):
+    size = re.fullmatch(r"anchors/[0-9]{20}-([0-9]{20})\.json", name)
+    return min(4 * MIB + 2 * int(size[1]), LARGEST) if size else 4 * MIB
 
 class Export:
     def __init__(self, folder, keys, packs):
         self.folder, self.keys, self.packs, self.sizes = folder, keys, packs, {}
         self.hashes, self.streams, self.last_at, self.recorded, self.older = [], {}, "", [], 0
-        self.wanted, self.digests, self.anchors = {}, {}, []
+        self.wanted, self.digests, self.anchors, self.covered = {}, {}, [], {}
         need(os.path.isdir(folder), "no such folder", folder)
         for base, folders, names in os.walk(folder):
             for name in names + [f for f in folders if os.path.islink(os.path.join(base, f))]:
@@ -227,52 +215,59 @@ class Export:
                 info = os.lstat(os.path.join(base, name))
                 need(stat.S_ISREG(info.st_mode), "not a regular file", path)
                 self.sizes[path] = info.st_size
-
     def read(self, path, least, most):
         need(path in self.sizes, "the file is missing", path)
         need(least <= self.sizes[path] <= most, f"{self.sizes[path]} bytes, not {least} to {most}", path)
-        with open(os.path.join(self.folder, path), "rb") as file:
-            return file.read()
+        with open(os.path.join(self.folder, path), "rb") as file: return file.read(most)
 
     def check(self):
         names = sorted(path for path in self.sizes if path.startswith("anchors/"))
         self.store = names != [] and not os.path.lexists(os.path.join(self.folder, "checkpoint"))
-        self.end = names[-1] if self.store else "checkpoint"
-        note = at(self.end, None, note_of if self.store else bytes, self.read(self.end, 1, 1 << 30))
-        self.origin, self.size, self.root, _ = at(self.end, None, open_checkpoint, note, self.keys)
-        claimed = self.keys if self.store else at("policy", None, log_keys, self.read("policy", 1, MIB))
-        need(any(key in self.keys and key.name == self.origin for key in claimed), "not the log's key (9.1)", "policy")
+        if not self.store:
+            self.end, note = "checkpoint", self.read("checkpoint", 1, MIB)
+            self.origin, self.size, self.root, _ = at(self.end, None, open_checkpoint, note, self.keys)
+            own = [key for key in at("policy", None, log_keys, self.read("policy", 1, MIB)) if key in self.keys]
+            need(any(key.name == self.origin for key in own), "not the log's key (9.1)", "policy")
+        under = [at(name, None, self.parse_anchor, name, self.read(name, 1, most_of(name))) for name in names]
+        if self.store:
+            self.origin = Counter(a.origin for a in under).most_common(1)[0][0]
+            newest = max((a for a in under if a.origin == self.origin), key=lambda a: (a.size, a.key))
+            self.end, self.size, self.root = newest.key, newest.size, newest.root
         need(self.size <= 256 * len(self.sizes), f"fewer files than a log of {self.size} entries has (9.1)", "tile")
-        for name in names:
-            self.anchors.append(at(name, None, self.parse_anchor, name, self.read(name, 1, 1 << 30), self.anchors))
+        self.beside = self.follow(under)
         self.plan()
-        for n in range(-(-self.size // 256)):
-            self.read_256(n, min(256, self.size - 256 * n))
+        for n in range(-(-self.size // 256)): self.read_256(n, min(256, self.size - 256 * n))
         self.levels = tree([leaf(h) for h in self.hashes])
         self.check_tiles()
         self.check_roots()
-
-    def parse_anchor(self, name, raw, anchors):
+    def parse_anchor(self, name, raw):
         a = canonical(raw)
         need(is_object(a) and is_count(a.get("v")) and a["v"] in MAY, "the value of v (9.2)")
-        check_keys(a, ANCHOR | ({"previous": PREVIOUS[a["v"]]} if anchors else {}), MAY[a["v"]], "9.2")
-        need(a["seq"] == len(anchors), f"seq {a['seq']} stands where {len(anchors)} should (9.2)")
+        check_keys(a, ANCHOR | ({"previous": PREVIOUS[a["v"]]} if a.get("seq") != 0 else {}), MAY[a["v"]], "9.2")
         origin, size, top, _ = open_checkpoint(a["checkpoint"].encode(), self.keys)
-        need(a["origin"] == origin == self.origin, "another origin (9.2)")
+        need(a["origin"] == origin, "another origin (9.2)")
         need(name == f"anchors/{a['seq']:020}-{size:020}.json", "not the name for this seq and size (9.2)")
-        need(size <= self.size, f"anchors {size} entries, the checkpoint has {self.size}: the log was cut off (9.1)")
-        if anchors:
-            last, named = anchors[-1], [a["previous"][key] for key in NAMED]
-            need(named == [last.key, last.sha256], "previous is not the one before (9.2)")
-            need(last.size <= size and last.at <= a["at"], "size or time goes back (9.2)")
-        new = files_of(size, True, anchors[-1].size if anchors else 0)
-        need(new.keys() == a["files"].keys(), "files lists others than the new ones (9.2)")
-        self.want(new)
-        return Anchor(name, sha(raw).hex(), a["at"], size, top, a["files"])
+        return Anchor(name, sha(raw).hex(), origin, a["seq"], a.get("previous", {}), a["at"], size, top, a["files"])
 
+    def follow(self, under):
+        """The chain leads back from the highest seq (9.2). Answers with the keys of what is not in it."""
+        rows, chain = {}, under[-1:]
+        for a in under:
+            need(a.origin == self.origin, "another origin (9.2)", a.key)
+            before = rows.get((a.previous.get("key"), a.previous.get("sha256")))
+            need(a.seq == (before.seq + 1 if before else 0), "previous is not the one before (9.2)", a.key)
+            need(not before or before.size <= a.size and before.at <= a.at, "size or time goes back (9.2)", a.key)
+            need(a.size <= self.size, f"anchors {a.size} entries, the checkpoint has {self.size}: cut off (9.1)", a.key)
+            rows[a.key, a.sha256] = a
+        while chain and chain[-1].seq: chain.append(rows[chain[-1].previous["key"], chain[-1].previous["sha256"]])
+        self.anchors, since = chain[::-1], 0
+        for a in self.anchors:
+            new, since, self.covered[a.size] = files_of(a.size, True, since), a.size, None
+            need(new.keys() == a.files.keys(), "files lists others than the new ones (9.2)", a.key)
+            self.want(new)
+        return sorted({a.key for a in under} - {a.key for a in chain})
     def want(self, files):
-        for path, (prefix, n, width) in files.items():
-            self.wanted.setdefault((prefix, n), {})[path] = width
+        for path, (prefix, n, width) in files.items(): self.wanted.setdefault((prefix, n), {})[path] = width
 
     def plan(self):
         """Which files there must be. A narrower partial file may have stayed: it is the beginning of the wider one."""
@@ -284,7 +279,6 @@ class Export:
                 older = base in widest and re.fullmatch("[1-9][0-9]{0,2}", width) and int(width) < widest[base][2]
                 need(older or self.store, "no file of a log of this size (9.1)", path)
                 if older: self.want({path: (*widest[base][:2], int(width))})
-
     def digest(self, prefix, n, content, end):
         self.digests |= {path: sha(content[:end(w)]).hex() for path, w in self.wanted.get((prefix, n), {}).items()}
 
@@ -319,7 +313,6 @@ class Export:
         need(1 <= length <= MIB and start + length <= len(pack), "the length of the entry (4)")
         ends.append(start + length)
         return pack[start:start + length], prev
-
     def check_entry(self, raw, prev, hash_, position):
         entry = canonical(raw)
         check_keys(entry, ENTRY, ENTRY_MAY, "2.2")
@@ -330,6 +323,7 @@ class Export:
         need(entry.get("cause", -1) < max(position, self.older), "a cause that is not before it (2.2, 14)")
         self.streams[entry["stream"]], self.last_at = (entry["version"], hash_), entry["at"]
         if position == 0 and entry["type"] == "log.continued.v1" and is_count(size := entry["data"].get("size")): self.older = size
+        if position + 1 in self.covered: self.covered[position + 1] = entry["at"]
         if entry["type"].startswith("log.anchored.v"): self.recorded.append((position, entry["data"]))
 
     def check_tiles(self):
@@ -343,7 +337,7 @@ class Export:
                 need(wrong is None, f"hash {wrong} is not the node above its leaves (3.2)", path)
                 self.digest(prefix, n, content, lambda w: 32 * w)
         for path in sorted(self.digests.keys() & self.sizes.keys()):
-            found = sha(self.read(path, 1, 1 << 30)).hex()
+            found = sha(self.read(path, 1, LARGEST)).hex()
             need(found == self.digests[path], "not the beginning of the wider file (9.1)", path)
 
     def check_roots(self, low=0):
@@ -352,7 +346,9 @@ class Export:
                 need(self.digests[path] == digest or path.startswith("pack/") and not self.packs,
                      f"the SHA-256 of {path} is another (9.2)", anchor.key)
             self.check_root(anchor.key, low, anchor.size, anchor.root)
-            low = anchor.size
+            low, times = anchor.size, (anchor.at, self.covered[anchor.size] or anchor.at)
+            made, last = (datetime.datetime.fromisoformat(time[:19]) for time in times)
+            need((last - made).total_seconds() <= 300, "at is 300 s before what it covers (9.2)", anchor.key)
         self.check_root(self.end, low, self.size, self.root)
         for position, data in self.recorded:
             seq, place = data.get("seq"), f"which position {position} records (8.9)"
@@ -360,7 +356,10 @@ class Export:
             a = self.anchors[seq]
             same = {"key": a.key, "root": a.root.hex(), "seq": seq, "sha256": a.sha256, "size": a.size}
             need(data | same == data, f"not the anchor {place}", a.key)
-
+            for after in self.anchors[seq + 1:seq + 2]:
+                named = {after.previous.get("version", data.get("version")), data.get("version")} - {None}
+                need(len(named) < 2, f"previous.version is not what position {position} records (9.2)", after.key)
+        for key in self.beside: need(False, "another anchor of this seq is in the chain: a stray (9.2)", key)
     def check_root(self, file, low, size, signed):
         need(root(self.levels, size) == signed, f"the first {size} entries have another root; they have the signed one"
              f" up to {low} (9.1)", file, low if low < size else None)

@@ -8,7 +8,7 @@ use chain::Hash;
 use chain::policy::Policy;
 use timestamp::Roots;
 
-use crate::anchors::{self, Known};
+use crate::anchors::{self, Aside, Chain, Known, Stray};
 use crate::checkpoints::Promise;
 use crate::inputs::Folder;
 use crate::keys::{Place, Signed};
@@ -25,8 +25,10 @@ pub fn compare(
     let place = other.display().to_string();
     // It may be of a longer log: nobody says that both folders are from the same hour.
     let folder = Folder::open(other.to_owned())?;
-    let (found, findings) = anchors::chain(&folder, policy, origin, (u64::MAX, ""), roots)?;
-    for finding in findings {
+    let chain = anchors::chain(anchors::under(&folder, policy, roots)?, origin, (u64::MAX, ""));
+    let Chain { known: found, aside, strays, findings } = chain;
+    let besides = strays.iter().map(Stray::finding).chain(aside.iter().map(Aside::finding));
+    for finding in besides.chain(findings) {
         report.add(Finding::general(Check::Anchor, format!("in {place}, {}", finding.what)));
     }
     let theirs: BTreeMap<u64, (&str, Hash)> =

@@ -14,6 +14,7 @@ use timestamp::{GenTime, Roots};
 use crate::inputs::Folder;
 use crate::keys;
 use crate::report::{Check, Finding};
+use crate::row;
 use crate::survey;
 use crate::times::{self, Seen};
 
@@ -100,82 +101,170 @@ pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
     Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.checkpoint).ok())
 }
 
-/// Checks the chain of anchors: names, order, links, signatures, times. The files they list are checked as the tree grows.
-///
-/// None covers more than `size` entries; `beyond` says what is wrong with one that does.
-pub fn chain(
-    folder: &Folder,
-    policy: &Policy,
-    origin: &str,
-    (size, beyond): (u64, &str),
-    roots: Option<&Roots>,
-) -> io::Result<(Vec<Known>, Vec<Finding>)> {
-    let mut findings = Vec::new();
-    let mut known: Vec<Known> = Vec::new();
-    let mut previous: Option<(String, Hash)> = None;
-    let mut seen: Option<GenTime> = None;
-    for name in folder.names("anchors")?.into_iter().filter(|name| !survey::is_unfinished(name)) {
-        let path = format!("anchors/{name}");
-        let bytes = folder.read(&path)?.unwrap_or_default();
-        let sha256 = sha256(&[&bytes]);
-        let since = known.last().map_or(0, |last| last.size);
-        let mut fault = |what: String| {
-            let what = format!("{}: {what}", path.escape_debug());
-            findings.push(Finding::within(Check::Anchor, since, size.max(since + 1), what));
-        };
-        let (anchor, keys::Read { checkpoint, by, witnessed }) = match read(&bytes, policy, origin) {
-            Ok(read) => read,
-            Err(what) => {
-                fault(what);
-                previous = Some((path, sha256));
-                continue;
-            }
-        };
-        if path != key(anchor.seq, checkpoint.size) {
-            fault("the name is not that of its sequence number and size".to_owned());
-        }
-        if anchor.previous.as_ref().map(|named| (named.key.clone(), named.sha256)) != previous {
-            fault("it does not name the anchor before it by key and hash".to_owned());
-        }
-        follows(known.last(), &anchor, checkpoint.size).into_iter().for_each(&mut fault);
-        if checkpoint.size > size {
-            fault(format!("it covers {} entries, more than {size}; {beyond}", checkpoint.size));
-        }
-        let time = times::see(&anchor, roots).unwrap_or_else(|what| {
-            fault(what);
-            Seen::Refused
-        });
-        if let Seen::At(at, _) = &time {
-            if let Some(before) = seen.filter(|before| before.unix_seconds() > at.unix_seconds()) {
-                fault(format!("its time token is of {at}, that of an anchor before it of {before}"));
-            }
-            seen = Some(*at);
-        }
-        previous = Some((path.clone(), sha256));
-        let Anchor { seq, at, heads, previous: named, .. } = anchor;
-        let Checkpoint { size, root, .. } = checkpoint;
-        let previous_version = named.and_then(|named| named.version);
-        known.push(Known {
-            key: path,
-            seq,
-            at,
-            size,
-            root,
-            heads,
-            time,
-            sha256,
-            by,
-            witnessed,
-            previous_version,
-            since,
-        });
-    }
-    Ok((known, findings))
+/// An object that is an anchor by itself: it can be read, stands under the name that its content gives, and nothing that is signed in it
+/// fails. Whether it belongs to the chain the others say.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub known: Known,
+    pub origin: String,
+    pub previous: Option<Previous>,
+    /// What is wrong with its time token.
+    time: Option<String>,
 }
 
-/// What is wrong with an anchor of this size beside the one before it.
-fn follows(last: Option<&Known>, anchor: &Anchor, size: u64) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// An object that is no anchor, whatever the others say.
+#[derive(Debug, Clone)]
+pub struct Stray {
+    pub key: String,
+    pub why: String,
+    /// The log, the size and the root that a key of the policy signed in it all the same.
+    pub signed: Option<Checkpoint>,
+}
+
+/// What lies under `anchors/`, in the order of keys.
+#[derive(Debug, Default)]
+pub struct Under {
+    pub candidates: Vec<Candidate>,
+    pub strays: Vec<Stray>,
+}
+
+/// An anchor beside the chain: another one has its number there.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    pub known: Known,
+    /// SHA-256 of the one that it names as the one before it.
+    pub previous: Option<Hash>,
+    /// The key of that other one.
+    pub instead: String,
+}
+
+/// The anchors of a log as they follow each other.
+#[derive(Debug, Default)]
+pub struct Chain {
+    pub known: Vec<Known>,
+    pub aside: Vec<Aside>,
+    pub strays: Vec<Stray>,
+    pub findings: Vec<Finding>,
+}
+
+/// Reads everything under `anchors/` but what was never finished.
+pub fn under(folder: &Folder, policy: &Policy, roots: Option<&Roots>) -> io::Result<Under> {
+    let mut under = Under::default();
+    for name in folder.names("anchors")?.into_iter().filter(|name| !survey::is_unfinished(name)) {
+        let key = format!("anchors/{name}");
+        let read = match folder.read(&key)? {
+            Some(bytes) => judge(&key, &bytes, policy, roots),
+            None => Err(Stray { key, why: "it was not opened".to_owned(), signed: None }),
+        };
+        match read {
+            Ok(candidate) => under.candidates.push(candidate),
+            Err(stray) => under.strays.push(stray),
+        }
+    }
+    Ok(under)
+}
+
+/// What this object is by itself.
+fn judge(path: &str, bytes: &[u8], policy: &Policy, roots: Option<&Roots>) -> Result<Candidate, Stray> {
+    let stray = |why: String, signed| Stray { key: path.to_owned(), why, signed };
+    let (anchor, keys::Read { checkpoint, by, witnessed }) = read(bytes, policy).map_err(|why| stray(why, None))?;
+    let signed = (!by.is_empty()).then(|| checkpoint.clone());
+    if path != key(anchor.seq, checkpoint.size) {
+        return Err(stray("the name is not that of its sequence number and size".to_owned(), signed));
+    }
+    if anchor.origin != checkpoint.origin {
+        return Err(stray("its checkpoint is of another log than it says".to_owned(), signed));
+    }
+    let (seen, time) = match times::see(&anchor, roots) {
+        Ok(seen) => (seen, None),
+        Err(what) => (Seen::Refused, Some(what)),
+    };
+    let Anchor { seq, at, heads, previous, .. } = anchor;
+    let Checkpoint { size, root, origin } = checkpoint;
+    let previous_version = previous.as_ref().and_then(|named| named.version.clone());
+    let (key, sha256) = (path.to_owned(), sha256(&[bytes]));
+    let known =
+        Known { key, seq, at, size, root, heads, time: seen, sha256, by, witnessed, previous_version, since: 0 };
+    Ok(Candidate { known, origin, previous, time })
+}
+
+/// Follows the chain of anchors of this log: order, links, times. The files they list are checked as the tree grows.
+///
+/// None covers more than `size` entries; `beyond` says what is wrong with one that does. What is not in the chain says nothing about what is.
+pub fn chain(under: Under, origin: &str, (size, beyond): (u64, &str)) -> Chain {
+    let Under { candidates, mut strays } = under;
+    let (own, others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.origin == origin);
+    strays.extend(others.into_iter().map(|other| Stray {
+        key: other.known.key,
+        why: "it belongs to another log".to_owned(),
+        signed: None,
+    }));
+    let mut places = row::chain(&own).into_iter().peekable();
+    let mut chain = Chain { strays, ..Chain::default() };
+    let (mut beside, mut previous, mut seen) = (Vec::new(), None, None);
+    for (place, candidate) in own.into_iter().enumerate() {
+        if places.next_if_eq(&place).is_none() {
+            beside.push(candidate);
+            continue;
+        }
+        let last = chain.known.last();
+        let since = last.map_or(0, |last| last.size);
+        let Candidate { mut known, previous: named, time, .. } = candidate;
+        let mut wrong = Vec::new();
+        if named.map(|named| (named.key, named.sha256)) != previous {
+            wrong.push("it does not name the anchor before it by key and hash".to_owned());
+        }
+        wrong.extend(follows(last, &known));
+        if known.size > size {
+            wrong.push(format!("it covers {} entries, more than {size}; {beyond}", known.size));
+        }
+        wrong.extend(time);
+        wrong.extend(goes_back(&known.time, &mut seen));
+        let place = |what: String| {
+            let what = format!("{}: {what}", known.key.escape_debug());
+            Finding::within(Check::Anchor, since, size.max(since + 1), what)
+        };
+        chain.findings.extend(wrong.into_iter().map(place));
+        previous = Some((known.key.clone(), known.sha256));
+        known.since = since;
+        chain.known.push(known);
+    }
+    for Candidate { known, previous, .. } in beside {
+        let previous = previous.map(|named| named.sha256);
+        let instead = chain.known.iter().find(|other| other.seq == known.seq).map(|other| other.key.clone());
+        chain.aside.push(Aside { known, previous, instead: instead.unwrap_or_default() });
+    }
+    chain
+}
+
+impl Stray {
+    pub fn finding(&self) -> Finding {
+        Finding::general(Check::Anchor, format!("{}: {}: a stray", self.key.escape_debug(), self.why))
+    }
+}
+
+impl Aside {
+    pub fn finding(&self) -> Finding {
+        let what = format!("{}: the chain has {} in its place: a stray", self.known.key, self.instead);
+        Finding::general(Check::Anchor, what)
+    }
+
+    /// It is the log's after all; the other one is not.
+    pub fn in_its_place(&self, why: &str) -> String {
+        format!("{}: it stands in the place of {}, {why}: a stray", self.instead, self.known.key)
+    }
+}
+
+/// Whether somebody saw it before one that they saw before it.
+fn goes_back(time: &Seen, seen: &mut Option<GenTime>) -> Option<String> {
+    let Seen::At(at, _) = time else { return None };
+    let before = seen.replace(*at).filter(|before| before.unix_seconds() > at.unix_seconds())?;
+    Some(format!("its time token is of {at}, that of an anchor before it of {before}"))
+}
+
+/// What is wrong with an anchor beside the one before it.
+fn follows(last: Option<&Known>, anchor: &Known) -> Vec<String> {
+    let (mut wrong, size) = (Vec::new(), anchor.size);
     let expected = last.map_or(0, |last| last.seq + 1);
     if anchor.seq != expected {
         wrong.push(format!("anchor {expected} is missing before it"));
@@ -209,11 +298,8 @@ pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     Ok(anchor)
 }
 
-fn read(bytes: &[u8], policy: &Policy, origin: &str) -> Result<(Anchor, keys::Read), String> {
+fn read(bytes: &[u8], policy: &Policy) -> Result<(Anchor, keys::Read), String> {
     let anchor = parse(bytes)?;
     let opened = keys::read(&anchor.checkpoint, policy).map_err(|error| format!("its checkpoint: {error}"))?;
-    if anchor.origin != origin || opened.checkpoint.origin != origin {
-        return Err("it belongs to another log".to_owned());
-    }
     Ok((anchor, opened))
 }

@@ -8,6 +8,7 @@ use chain::Hash;
 use chain::checkpoint::Checkpoint;
 use chain::policy::Policy;
 
+use crate::anchors::Known;
 use crate::keys::{self, Place, Signed};
 
 /// A size at which somebody signed a root, and who says so.
@@ -17,6 +18,12 @@ pub struct Promise {
     pub root: Hash,
     /// How a finding speaks of it.
     pub whence: String,
+}
+
+impl Promise {
+    pub fn of(anchor: &Known) -> Self {
+        Self { size: anchor.size, root: anchor.root, whence: anchor.key.clone() }
+    }
 }
 
 /// The checkpoint remembered from an earlier audit, if there was one.

@@ -1,12 +1,14 @@
 //! What the log says about things outside of it: each must be so when the audit can see them.
 
+use std::collections::HashSet;
 use std::io;
 
+use chain::Hash;
 use chain::checkpoint;
 use chain::hash::sha256;
 use chain::policy::Policy;
 
-use crate::anchors::{self, Known};
+use crate::anchors::{self, Aside, Known};
 use crate::inputs::Folder;
 use crate::report::{Check, Finding};
 use crate::rules::continued::Continued;
@@ -17,6 +19,10 @@ pub struct Outside<'a> {
     pub folder: &'a Folder,
     /// The anchors that are there and can be read, in the order of their keys.
     pub anchors: Vec<Known>,
+    /// Those that the chain leaves aside, until the log has one of them on record.
+    pub aside: Vec<Aside>,
+    /// Those of them that it had.
+    pub on_record: HashSet<Hash>,
     pub policy: &'a Policy,
     pub origin: &'a str,
     pub size: u64,
@@ -24,13 +30,28 @@ pub struct Outside<'a> {
 
 impl Outside<'_> {
     /// What is wrong with a claim made at this position.
-    pub fn check(&self, position: u64, claim: &Claim) -> io::Result<Vec<Finding>> {
+    pub fn check(&mut self, position: u64, claim: &Claim) -> io::Result<Vec<Finding>> {
         Ok(match claim {
             Claim::Anchored(data) => {
                 self.anchor(data)?.into_iter().map(|what| Finding::at(Check::Anchor, position, what)).collect()
             }
             Claim::Continued(said) => self.continued(said),
         })
+    }
+
+    /// What is wrong with what the log has not on record, after all entries were read.
+    pub fn left_aside(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for aside in self.aside.drain(..) {
+            if aside.previous.is_some_and(|previous| self.on_record.contains(&previous)) {
+                self.on_record.insert(aside.known.sha256);
+                let what = aside.in_its_place("which follows one that the log has on record");
+                findings.push(Finding::general(Check::Anchor, what));
+            } else {
+                findings.push(aside.finding());
+            }
+        }
+        findings
     }
 
     fn continued(&self, said: &Continued) -> Vec<Finding> {
@@ -67,7 +88,7 @@ impl Outside<'_> {
         self.policy.logs.iter().any(|log| log.name() == said.origin)
     }
 
-    fn anchor(&self, data: &AnchoredData) -> io::Result<Vec<String>> {
+    fn anchor(&mut self, data: &AnchoredData) -> io::Result<Vec<String>> {
         // The name that the format gives it, not one that the log chose.
         let key = anchors::key(data.seq, data.size);
         let index = self.anchors.binary_search_by(|anchor| anchor.key.cmp(&key)).ok();
@@ -78,6 +99,12 @@ impl Outside<'_> {
             None => self.folder.read(&key)?.map(|bytes| sha256(&[&bytes])),
         };
         let mut wrong = Vec::new();
+        // The log knows better than those that lie there which of them is its own.
+        let is_it = |aside: &Aside| (&aside.known.key, aside.known.sha256) == (&key, data.sha256);
+        if let Some(place) = self.aside.iter().position(is_it) {
+            wrong.push(self.aside.remove(place).in_its_place("which the log has on record"));
+            self.on_record.insert(data.sha256);
+        }
         if found != Some(data.sha256) {
             let how = if found.is_none() { "it is not there" } else { "it is another file" };
             wrong.push(format!("{key}: the log says it was anchored, and {how}"));

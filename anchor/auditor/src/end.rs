@@ -1,13 +1,13 @@
 //! Where an audit ends: at the folder's checkpoint or, in a copy of the anchors' store, which has none, at that of the newest anchor.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use chain::checkpoint::{self, Examined};
 use chain::policy::Policy;
 
-use crate::anchors;
+use crate::anchors::{self, Candidate, Under};
 use crate::inputs::Folder;
-use crate::survey;
 
 /// The newest promise that the folder holds.
 pub struct End {
@@ -42,7 +42,7 @@ impl End {
 }
 
 /// Looks for the end. A checkpoint that is there and is none is not made up for by an anchor.
-pub fn find(folder: &Folder, policy: &Policy) -> io::Result<Found> {
+pub fn find(folder: &Folder, policy: &Policy, under: &Under) -> io::Result<Found> {
     if folder.has("checkpoint") {
         let bytes = folder.read("checkpoint")?.unwrap_or_default();
         let note = String::from_utf8_lossy(&bytes).into_owned();
@@ -51,25 +51,27 @@ pub fn find(folder: &Folder, policy: &Policy) -> io::Result<Found> {
             Err(error) => Found::Refused(format!("the checkpoint: {error}")),
         });
     }
-    let names = folder.names("anchors")?;
-    let mut keys = names.iter().rev().filter(|name| !survey::is_unfinished(name)).map(|name| format!("anchors/{name}"));
-    let is_empty = keys.clone().next().is_none();
-    let found = keys.find_map(|key| of_anchor(folder, policy, key).transpose()).transpose()?;
-    Ok(match found {
+    let newest = newest(&under.candidates);
+    let note = newest.map(|newest| anchors::note(folder, &newest.known.key)).transpose()?.flatten();
+    let end = newest.zip(note).and_then(|(newest, note)| {
+        let examined = checkpoint::examine(&note, policy).ok()?;
+        Some(End { examined, note, anchor: Some(newest.known.key.clone()) })
+    });
+    Ok(match end {
         Some(end) => Found::End(Box::new(end)),
-        None if is_empty => Found::Nothing,
+        None if under.candidates.is_empty() && under.strays.is_empty() => Found::Nothing,
         None => Found::Refused(
             "there is no checkpoint, and no anchor that can be read and that a key of the policy signed".to_owned(),
         ),
     })
 }
 
-/// What this anchor promises, if it stands under its own name and a key of the policy signed it.
-fn of_anchor(folder: &Folder, policy: &Policy, key: String) -> io::Result<Option<End>> {
-    let bytes = folder.read(&key)?.unwrap_or_default();
-    let Ok(anchor) = anchors::parse(&bytes) else { return Ok(None) };
-    let Ok(examined) = checkpoint::examine(&anchor.checkpoint, policy) else { return Ok(None) };
-    let is_own =
-        anchor.origin == examined.checkpoint.origin && key == anchors::key(anchor.seq, examined.checkpoint.size);
-    Ok(is_own.then_some(End { examined, note: anchor.checkpoint, anchor: Some(key) }))
+/// Of those that a key of the policy signed, and of the log that most of these are of, the one that covers most, the last of them by name. No
+/// number counts: whoever can write to a store can lay an old checkpoint there under a high one.
+fn newest(candidates: &[Candidate]) -> Option<&Candidate> {
+    let signed = || candidates.iter().filter(|candidate| !candidate.known.by.is_empty());
+    let mut logs: BTreeMap<&str, usize> = BTreeMap::new();
+    signed().for_each(|candidate| *logs.entry(&candidate.origin).or_default() += 1);
+    let (log, _) = logs.into_iter().max_by_key(|(_, count)| *count)?;
+    signed().filter(|candidate| candidate.origin == log).max_by_key(|candidate| candidate.known.size)
 }

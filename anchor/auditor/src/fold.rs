@@ -57,6 +57,7 @@ pub struct Fold<'a> {
     last_at: Time,
     world: World,
     notes: Notes,
+    with_packs: bool,
     meaning_ended: bool,
 }
 
@@ -88,6 +89,7 @@ impl<'a> Fold<'a> {
             last_at: Time(i64::MIN),
             world: World::default(),
             notes: Notes::default(),
+            with_packs,
             meaning_ended: !with_packs,
         }
     }
@@ -334,9 +336,14 @@ impl<'a> Fold<'a> {
         } else {
             self.keys.judge(&self.world.anchored.keys, self.report.size, self.report)?;
         }
+        self.outside.left_aside().into_iter().for_each(|finding| self.report.add(finding));
         self.bounds.check(&self.outside.anchors, self.report.understood, self.report);
         self.report.streams = self.tips.len() as u64;
-        self.report.locks = std::mem::take(&mut self.world.anchored.locks);
+        if self.with_packs {
+            self.report.locks = Some(std::mem::take(&mut self.world.anchored.locks));
+        } else {
+            self.report.not_checked.push("how the anchors are locked".to_owned());
+        }
         for (currency, (balance, held, scale)) in self.world.totals() {
             self.report.money.insert(
                 currency,

@@ -1,41 +1,46 @@
 //! The folder under audit: `policy`, `checkpoint`, `tile/`, `pack/`, `anchors/`.
 //!
-//! Only regular files are opened. A pipe would hold an audit up for ever, and a link leads out of what was published.
+//! Only regular files are opened, and none that is larger than such a file can be. A pipe would hold an audit up for ever, a link leads out
+//! of what was published, and what somebody laid there of any size is not for memory to hold.
 
 use std::collections::BTreeMap;
-use std::fs::{self, FileType};
-use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::fs::{self, File, FileType};
+use std::io::{self, ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use chain::limits::{LARGEST, most_bytes};
 
 /// A folder with everything that was published.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
-    /// What is neither a file nor a folder, and what it is instead.
-    irregular: Arc<BTreeMap<String, &'static str>>,
+    /// What is not opened, and why.
+    shut: Arc<BTreeMap<String, String>>,
 }
 
 impl Folder {
     /// Looks through the folder for what must not be opened.
     pub fn open(root: PathBuf) -> io::Result<Self> {
-        let mut folder = Self { root, irregular: Arc::default() };
-        let mut irregular = BTreeMap::new();
+        let mut folder = Self { root, shut: Arc::default() };
+        let mut shut = BTreeMap::new();
         folder.walk(|path, kind| {
-            if !kind.is_file() {
-                irregular.insert(path, kind_of(kind));
-            }
+            let why = if kind.is_file() { folder.too_large(&path) } else { Some(kind_of(kind).to_owned()) };
+            shut.extend(why.map(|why| (path, why)));
         })?;
-        folder.irregular = Arc::new(irregular);
+        folder.shut = Arc::new(shut);
         Ok(folder)
     }
 
-    /// The bytes of a file, or nothing when it is not there, or is no regular file.
+    /// The bytes of a file, or nothing when it is not there, or is not opened.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         if self.leads_away(path) || !self.is_file(path)? {
             return Ok(None);
         }
-        match fs::read(self.root.join(path)) {
+        let most = most_bytes(path).unwrap_or(LARGEST);
+        match read_up_to(&self.root.join(path), most + 1) {
+            // It has grown since the folder was looked through.
+            Ok(bytes) if bytes.len() as u64 > most => Ok(None),
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(at(path, &error)),
@@ -69,9 +74,9 @@ impl Folder {
         self.root.display().to_string()
     }
 
-    /// What is neither a file nor a folder: its path, and what it is.
-    pub fn irregular(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.irregular.iter().map(|(path, kind)| (path.as_str(), *kind))
+    /// What is not opened: its path, and why.
+    pub fn shut(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.shut.iter().map(|(path, why)| (path.as_str(), why.as_str()))
     }
 
     /// Shows `visit` everything below the folder but the folders, in no order. Links are not followed.
@@ -103,7 +108,13 @@ impl Folder {
 
     fn leads_away(&self, path: &str) -> bool {
         let above = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
-        !self.irregular.is_empty() && above.into_iter().any(|path| self.irregular.contains_key(path))
+        !self.shut.is_empty() && above.into_iter().any(|path| self.shut.contains_key(path))
+    }
+
+    fn too_large(&self, path: &str) -> Option<String> {
+        let most = most_bytes(path)?;
+        let length = self.root.join(path).symlink_metadata().ok()?.len();
+        (length > most).then(|| format!("{length} bytes long, and such a file has {most} at most"))
     }
 
     fn is_file(&self, path: &str) -> io::Result<bool> {
@@ -115,14 +126,22 @@ impl Folder {
     }
 }
 
+fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn kind_of(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt as _;
     match kind {
-        _ if kind.is_symlink() => "a symbolic link",
-        _ if kind.is_fifo() => "a pipe",
-        _ if kind.is_socket() => "a socket",
-        _ if kind.is_dir() => "a folder whose name is no text",
-        _ => "a device",
+        _ if kind.is_symlink() => "a symbolic link, not a file",
+        _ if kind.is_fifo() => "a pipe, not a file",
+        _ if kind.is_socket() => "a socket, not a file",
+        _ if kind.is_dir() => "a folder whose name is no text, not a file",
+        _ => "a device, not a file",
     }
 }
 

@@ -12,7 +12,7 @@ use chain::note::{Note, NoteError};
 use chain::policy::Policy;
 use chain::rotation::{History, fingerprint};
 use chain::tile::{TileId, TiledHashes, decode_tile};
-use chain::tree::{empty_root, root_from};
+use chain::tree::root_from;
 
 use crate::anchors;
 use crate::inputs::Folder;
@@ -142,9 +142,6 @@ impl Keys<'_> {
 
     /// The root at an earlier size, from tiles that this audit has compared with the entries.
     fn root_at(&self, before: u64, size: u64) -> io::Result<Option<Hash>> {
-        if before == 0 {
-            return Ok(Some(empty_root()));
-        }
         let fetch = |id: &TileId| -> io::Result<Vec<Hash>> {
             let path = TileId { width: FULL, ..*id }.path();
             let tile = Published { folder: self.folder, path, width: id.width, check: Check::Tile, first: 0, span: 1 };

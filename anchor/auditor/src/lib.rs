@@ -19,6 +19,7 @@ pub mod payload;
 mod quorum;
 pub mod receipt;
 pub mod report;
+mod row;
 mod rules;
 mod silence;
 pub mod stream;

@@ -23,6 +23,9 @@ pub struct Locks {
     /// How often the store yielded, and the first of these.
     pub yields: u64,
     pub yielded: Vec<Attempted>,
+    /// Anchors on record, and those of them that are in locked storage.
+    pub on_record: u64,
+    pub locked: u64,
     /// Anchors on record that say no lock, one of compliance, one of governance.
     pub unlocked: u64,
     pub compliance: u64,
@@ -74,10 +77,12 @@ impl Locks {
 
     /// An anchor was put on record at this time.
     pub fn anchored(&mut self, data: &AnchoredData, at: Time) {
+        self.on_record += 1;
         let (Some(mode), Some(until)) = (data.mode, data.retain_until) else {
             self.unlocked += 1;
             return;
         };
+        self.locked += 1;
         match mode {
             Mode::Compliance => self.compliance += 1,
             Mode::Governance => {
@@ -111,26 +116,32 @@ impl Locks {
         if let Some(more) = self.yields.checked_sub(KEPT as u64).filter(|more| *more > 0) {
             lines.push(("YIELDED", format!("and {more} more")));
         }
-        if let Some(shortest) = &self.shortest {
-            let Self { compliance, governance, unlocked, .. } = self;
+        lines.push(("locked", self.locked_line()));
+        if let Some(shortest) = self.shortest.as_ref().filter(|_| self.short > 0) {
             lines.push((
-                "locked",
-                format!(
-                    "anchors on record: {compliance} in compliance, {governance} in governance, {unlocked} without a lock; the shortest is {shortest}"
-                ),
+                "SHORT LOCK",
+                format!("{} anchors for less than {YEARS} years; the shortest is {shortest}", self.short),
             ));
-            if self.short > 0 {
-                lines.push((
-                    "SHORT LOCK",
-                    format!("{} anchors for less than {YEARS} years; the shortest is {shortest}", self.short),
-                ));
-            }
         }
         for (first, last) in &self.governed {
             let what = "locked in governance, which whoever has the permission takes off";
             lines.push(("WEAK LOCK", format!("anchors {first} to {last} are {what}")));
         }
         lines
+    }
+
+    /// Said also where nothing is locked: a reader who misses the line would not miss the lock.
+    fn locked_line(&self) -> String {
+        let Self { on_record, locked, compliance, governance, .. } = self;
+        let line = format!("{locked} of {on_record} anchors in locked storage, by what the log has on record");
+        match &self.shortest {
+            Some(shortest) => {
+                format!(
+                    "{line}: {compliance} in compliance, {governance} in governance; the shortest lock is {shortest}"
+                )
+            }
+            None => line,
+        }
     }
 }
 

@@ -189,7 +189,9 @@ pub struct Report {
     pub quorum: Option<Quorum>,
     pub times: Times,
     pub silence: Silence,
-    pub locks: Locks,
+    /// Absent when no entry was read: the log itself says how its anchors are locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Locks>,
     /// How other places compare that hold the same anchors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
@@ -301,7 +303,9 @@ impl Report {
         if let Some(more) = self.silence.beyond.len().checked_sub(NAMED + 1) {
             line("SILENCE", &format!("and {} more", more + 1));
         }
-        self.locks.lines().iter().for_each(|(name, what)| line(name, what));
+        if let Some(locks) = &self.locks {
+            locks.lines().iter().for_each(|(name, what)| line(name, what));
+        }
         line(
             "entries",
             &format!("{} checked in {} streams, {} understood", self.entries, self.streams, self.understood),

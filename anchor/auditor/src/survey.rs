@@ -40,10 +40,10 @@ impl Sort {
     }
 }
 
-/// Adds a finding for everything that is no regular file.
-pub fn irregular(folder: &Folder, report: &mut Report) {
-    for (path, kind) in folder.irregular() {
-        report.add(Finding::general(Check::File, format!("{path:?} is {kind}, not a file: it was not opened")));
+/// Adds a finding for everything that is no regular file, or larger than a file of its name can be.
+pub fn shut(folder: &Folder, report: &mut Report) {
+    for (path, why) in folder.shut() {
+        report.add(Finding::general(Check::File, format!("{path:?} is {why}: it was not opened")));
     }
 }
 

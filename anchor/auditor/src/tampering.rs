@@ -11,6 +11,7 @@ mod locks;
 mod quorum;
 mod silence;
 mod store;
+mod strays;
 
 use chain::pack::OwnedRecord;
 use chain::tile;

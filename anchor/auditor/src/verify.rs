@@ -1,6 +1,6 @@
 //! The whole audit of a folder: promises gathered, runs checked in parallel, joined in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -14,7 +14,7 @@ use chain::tree::empty_root;
 use timestamp::Roots;
 
 use crate::also;
-use crate::anchors;
+use crate::anchors::{self, Chain, Stray, Under};
 use crate::checkpoints::{self, Promise};
 use crate::claims::Outside;
 use crate::continues;
@@ -84,8 +84,9 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     if let Some(missing) = options.also.iter().find(|also| !also.is_dir()) {
         return Err(CouldNotCheck::NoFolder(missing.display().to_string()));
     }
-    survey::irregular(&folder, &mut report);
-    let found = end::find(&folder, &policy)?;
+    survey::shut(&folder, &mut report);
+    let under = anchors::under(&folder, &policy, roots.as_ref())?;
+    let found = end::find(&folder, &policy, &under)?;
     let remembered = match &options.remember {
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
         None => None,
@@ -100,7 +101,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
                 return Err(CouldNotCheck::NoPacks(folder.display()));
             }
             let trust = (&policy, roots.as_ref());
-            record = check(options, &folder, trust, end, remembered, &mut report, progress)?;
+            record = check(options, &folder, trust, (end, under), remembered, &mut report, progress)?;
             compare(options, &folder, &policy, size, &mut report)?;
         }
     }
@@ -139,7 +140,7 @@ fn check(
     options: &Options,
     folder: &Folder,
     (policy, roots): (&Policy, Option<&Roots>),
-    end: &End,
+    (end, under): (&End, Under),
     remembered: Option<(checkpoint::Checkpoint, Signed)>,
     report: &mut Report,
     progress: &dyn Fn(u64, u64),
@@ -159,15 +160,19 @@ fn check(
     if options.tree_only {
         report.not_checked.push("entries, streams, heads and meaning (--tree-only)".to_owned());
     }
-    let (anchors, findings) = anchors::chain(folder, policy, &head.origin, (head.size, end.beyond()), roots)?;
-    findings.into_iter().for_each(|finding| report.add(finding));
+    let Chain { known: anchors, aside, strays, findings } =
+        anchors::chain(under, &head.origin, (head.size, end.beyond()));
+    strays.iter().map(Stray::finding).chain(findings).for_each(|finding| report.add(finding));
     report.times = Times::of(&anchors);
     report.silence = Silence::of(&anchors, None);
     report.quorum = policy.quorum.map(|_| Quorum::of(&anchors));
-    let mut promises: Vec<Promise> = anchors
-        .iter()
-        .map(|anchor| Promise { size: anchor.size, root: anchor.root, whence: anchor.key.clone() })
-        .collect();
+    let mut promises: Vec<Promise> = anchors.iter().map(Promise::of).collect();
+    // What the log's key signed is its word, wherever it lies.
+    promises.extend(aside.iter().map(|aside| &aside.known).filter(|known| !known.by.is_empty()).map(Promise::of));
+    promises.extend(strays.iter().filter_map(|stray| {
+        let signed = stray.signed.as_ref().filter(|signed| signed.origin == head.origin)?;
+        Some(Promise { size: signed.size, root: signed.root, whence: stray.key.clone() })
+    }));
     let mut signed: Vec<Signed> = anchors
         .iter()
         .map(|anchor| Signed {
@@ -215,7 +220,8 @@ fn check(
     };
     let trusted = policy.logs.iter().filter(|key| key.name() == head.origin).cloned().collect();
     let keys = Keys { folder, trusted, signed };
-    let outside = Outside { folder, anchors, policy, origin: &head.origin, size: head.size };
+    let on_record = HashSet::new();
+    let outside = Outside { folder, anchors, aside, on_record, policy, origin: &head.origin, size: head.size };
     let record = options.heads.as_ref().filter(|_| !options.tree_only);
     let record = record.map(|path| Record::begin(path, &head.origin)).transpose()?;
     let mut fold = Fold::new(outside, keys, promises, !options.tree_only, record, report);

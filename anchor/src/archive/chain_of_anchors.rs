@@ -47,6 +47,10 @@ pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) ->
     let mut objects = stream::iter(keys(store, at, &mut chain.remarks).await?).map(ask).buffered(AHEAD);
     while let Some((key, object)) = objects.next().await {
         let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
+        if let Some(what) = object.too_large(&key) {
+            chain.remarks.push(format!("{key}: {what}"));
+            continue;
+        }
         look_at_lock(store, &key, &object, &mut chain.remarks);
         let Ok(anchor) = anchor_format::parse(&key, &object.bytes) else {
             // If it stands in the place of an anchor, the next one misses it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
-use super::{Kind, Object, Page, Put, Retention, Store, Version, Written};
+use super::{Kind, Object, Page, Put, Retention, Store, Version, Written, most_bytes};
 use crate::AnchorError;
 use crate::error::blocking;
 use crate::files::{self, Created};
@@ -78,9 +78,9 @@ impl Store for Directory {
     }
 
     async fn get(&self, key: &str, _version: Option<&str>) -> Result<Option<Object>, AnchorError> {
-        let path = self.root.join(key);
-        let bytes = blocking(move || files::read(&path)).await?;
-        Ok(bytes.map(|bytes| Object { bytes, version: None, lock: None }))
+        let (path, most) = (self.root.join(key), most_bytes(key));
+        let read = blocking(move || files::read_up_to(&path, most)).await?;
+        Ok(read.map(|(length, bytes)| Object { bytes, length, version: None, lock: None }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {

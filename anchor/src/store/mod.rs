@@ -81,11 +81,29 @@ pub struct Lock {
 /// One object as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
+    /// Nothing of one that is larger than a file of its name can be (FORMAT.md section 9.1): it is there, and it is none of this log's.
     pub bytes: Vec<u8>,
+    /// How many bytes the store has of it.
+    pub length: u64,
     /// Missing where a store has no versions.
     pub version: Option<String>,
     /// Missing where nothing keeps it.
     pub lock: Option<Lock>,
+}
+
+impl Object {
+    /// That it is too large to be what its key says, if so.
+    pub fn too_large(&self, key: &str) -> Option<String> {
+        let Self { bytes, length, .. } = self;
+        let what =
+            || format!("it is {length} bytes long, and such a file has {} at most: it was not read", most_bytes(key));
+        (*length > bytes.len() as u64).then(what)
+    }
+}
+
+/// The most bytes that are read of the object of this key.
+pub fn most_bytes(key: &str) -> u64 {
+    chain::limits::most_bytes(key).unwrap_or(chain::limits::LARGEST)
 }
 
 /// One version of one key. What a marker hides is still there.
@@ -151,7 +169,8 @@ pub trait Store: Send + Sync {
     /// [`AnchorError::Unreachable`] when it is not known whether it did.
     async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError>;
 
-    /// One version of an object, or the oldest there is: what was written later does not stand for the key.
+    /// One version of an object, or the oldest there is: what was written later does not stand for the key. Never more than [`most_bytes`] are
+    /// held in memory, whatever the store says or sends.
     async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError>;
 
     /// The next keys that begin with `prefix` and come after the key `after`, with EVERY version and every marker: as many as the store

@@ -323,3 +323,15 @@ async fn an_anchor_reads_what_is_new_and_lists_nothing_but_its_own_number() {
         store.asked.lock().unwrap().iter().filter(|(call, prefix)| *call == "page" && prefix == "anchors/").count();
     assert_eq!(listed, 0, "the chain is not listed");
 }
+
+#[tokio::test]
+async fn an_anchor_that_nobody_would_read_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let config = Config { software: "x".repeat(5 << 20), ..Config::new(dir.path()) };
+    let service = open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap();
+    pen.write(5, "a").await;
+    let refused = service.anchor_now().await.unwrap_err().to_string();
+    assert!(refused.contains("more than readers take"), "{refused}");
+    assert!(!dir.path().join("store/anchors").exists() && !dir.path().join("anchoring/staged.json").exists());
+}

@@ -172,6 +172,19 @@ async fn a_tampered_pack_is_named_and_a_good_copy_beside_it_is_used() {
     assert!(said.contains("pack/001") && said.contains("not the file that the anchors list"), "{said}");
     let (_, _, verified) = read(kept.published(), Wanted::default()).await.unwrap();
     assert!(verified.remarks.iter().any(|remark| remark.contains("pack/001")), "{:?}", verified.remarks);
+    // One that no memory holds is not read.
+    fs::remove_file(&path).unwrap();
+    fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+    let said = refused(kept.places()).await;
+    assert!(said.contains("pack/001") && said.contains("not the file that the anchors list"), "{said}");
+    let (archive, _, _) = read(kept.published(), Wanted::default()).await.unwrap();
+    let junk = kept.store().join("anchors/00000000000000000001-00000000000000000001.json");
+    fs::File::create(&junk).unwrap().set_len(3 << 30).unwrap();
+    let (with_junk, _, _) = read(kept.published(), Wanted::default()).await.unwrap();
+    let words = "anchors/00000000000000000001-00000000000000000001.json: it is 3221225472 bytes long";
+    assert!(with_junk.remarks.iter().any(|remark| remark.starts_with(words)), "{:?}", with_junk.remarks);
+    assert_eq!((archive.size(), archive.anchors.len()), (with_junk.size(), with_junk.anchors.len()));
+    fs::remove_file(&junk).unwrap();
     // Whoever changes the list too meets the root.
     rewrite(&path, &good);
     fs::remove_file(&path).unwrap();
@@ -229,7 +242,7 @@ impl Store for Covered {
     async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError> {
         let object = self.0.get(key, None).await?;
         let other = version == Some("later");
-        Ok(object.map(|object| Object { bytes: if other { b"{}".to_vec() } else { object.bytes }, ..object }))
+        Ok(object.map(|object| if other { Object { bytes: b"{}".to_vec(), length: 2, ..object } } else { object }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {

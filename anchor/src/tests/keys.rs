@@ -171,6 +171,29 @@ async fn what_breaks_the_rules_of_rotations_does_not_count() {
     pen.record(ROTATED, serde_json::to_value(forged).unwrap()).await.unwrap();
     keys.catch_up().await.unwrap();
     assert_eq!(keys.in_force(), [of(7)], "the old key never signed it");
+    let of_nothing = Rotation::signed(
+        old.vkey(),
+        new.vkey(),
+        (0, chain::tree::empty_root()),
+        &old.sign_raw(text.as_bytes()),
+        &by_new,
+    );
+    pen.record(ROTATED, serde_json::to_value(of_nothing).unwrap()).await.unwrap();
+    keys.catch_up().await.unwrap();
+    assert_eq!(keys.in_force(), [of(7)], "both signed it, and it is the heir of any history");
+}
+
+#[tokio::test]
+async fn no_key_signs_a_rotation_of_the_empty_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let moody = Arc::new(Moody(InMemory::new(key(), "memory"), false.into()));
+    let keys = SigningKeys::open(&pen.log, vec![moody], None).await.unwrap();
+    let empty = Checkpoint { origin: ORIGIN.to_owned(), size: 0, root: chain::tree::empty_root() };
+    // The signer is off: had it been asked, that would be what went wrong.
+    let refused = keys.rotate(pen.as_ref(), &empty, signer(8)).await.unwrap_err().to_string();
+    assert!(refused.contains("it speaks of the empty log"), "{refused}");
+    assert_eq!((keys.in_force(), pen.log.head().await.unwrap().size), (vec![of(7)], 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
-use crate::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Version, Written};
+use crate::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Version, Written, most_bytes};
 use crate::{AnchorError, Store};
 
 /// Keys in a page.
@@ -84,7 +84,13 @@ impl Store for Shelf {
         let found = there.find(|(name, _)| version.is_none_or(|version| version == name));
         let until = jiff::Timestamp::MAX;
         let lock = Some(Lock { mode: Mode::Compliance, until });
-        Ok(found.map(|(name, bytes)| Object { bytes, version: Some(name), lock }))
+        Ok(found.map(|(name, mut bytes)| {
+            let length = bytes.len() as u64;
+            if length > most_bytes(key) {
+                bytes.clear();
+            }
+            Object { bytes, length, version: Some(name), lock }
+        }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {

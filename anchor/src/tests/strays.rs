@@ -146,6 +146,35 @@ async fn whoever_takes_the_keys_of_the_next_anchor_does_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_larger_than_its_kind_can_be_is_a_stray_and_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Directory::new(dir.path().join("store")));
+    let pen = Pen::open(dir.path()).await;
+    let service = open(dir.path(), &pen, &store).await;
+    pen.write(20, "a").await;
+    let anchored = service.anchor_now().await.unwrap();
+    drop(service);
+    let huge = |path: &str| {
+        let path = dir.path().join("store").join(path);
+        let _ = std::fs::remove_file(&path);
+        std::fs::File::create(path).unwrap().set_len(3 << 30).unwrap();
+    };
+    let key = "anchors/00000000000000000009-00000000000000000099.json";
+    huge(key);
+    let service = open(dir.path(), &pen, &store).await;
+    let words = format!("{key}: it is 3221225472 bytes long, and such a file has 4194502 at most: it was not read");
+    let strays = service.status().await.unwrap().strays;
+    assert!(strays.contains(&words), "{strays:?}");
+    pen.write(5, "b").await;
+    assert_eq!(service.anchor_now().await.unwrap().seq, 1, "anchoring goes on");
+    // One in the place of what was anchored is missed by whoever reads everything.
+    let pack = format!("pack/000.p/{}", anchored.size);
+    huge(&pack);
+    let survey = service.survey(true).await.unwrap();
+    assert!(survey.missing.first.contains(&format!("{pack}: it holds other bytes than were anchored")), "{survey:?}");
+}
+
+#[tokio::test]
 async fn a_number_that_is_missing_is_named_in_the_list_and_in_an_export() {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(Directory::new(dir.path().join("store")));

@@ -5,7 +5,7 @@ use anchor::proof_of_lock::Answer;
 use anchor::store::{Lock, Mode};
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetentionMode};
 use jiff::Timestamp;
 
@@ -51,6 +51,28 @@ fn cause(error: &dyn std::error::Error) -> String {
         last = cause;
     }
     last.to_string()
+}
+
+/// What an object says, and how long it is: its bytes only if they are no more than `most`, whatever length the store gives.
+pub async fn body(
+    key: &str,
+    mut told: ByteStream,
+    given: Option<i64>,
+    most: u64,
+) -> Result<(Vec<u8>, u64), AnchorError> {
+    let given = given.and_then(|given| u64::try_from(given).ok()).unwrap_or(0);
+    if given > most {
+        return Ok((Vec::new(), given));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(given).unwrap_or_default());
+    while let Some(part) = told.next().await {
+        bytes.extend_from_slice(&part.map_err(|error| AnchorError::Unreachable(format!("reading {key}: {error}")))?);
+        if bytes.len() as u64 > most {
+            return Ok((Vec::new(), bytes.len() as u64));
+        }
+    }
+    let length = bytes.len() as u64;
+    Ok((bytes, length))
 }
 
 pub fn lock(mode: Option<&ObjectLockMode>, until: Option<&DateTime>) -> Option<Lock> {

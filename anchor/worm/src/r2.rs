@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anchor::AnchorError;
 use anchor::proof_of_lock::Tamper;
-use anchor::store::{Kind, Object, Page, Put, Retention, Store, Version, Written};
+use anchor::store::{Kind, Object, Page, Put, Retention, Store, Version, Written, most_bytes};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 
-use crate::answers::{answer, failed, is_missing};
+use crate::answers::{answer, body, failed, is_missing};
 use crate::canary::Prover;
 use crate::client::{Bucket, Credentials};
 
@@ -97,9 +97,8 @@ impl Store for R2BucketLock {
                 return if is_missing(&answer) { Ok(None) } else { Err(failed(&format!("reading {key}"), &error)) };
             }
         };
-        let bytes = told.body.collect().await;
-        let bytes = bytes.map_err(|error| AnchorError::Unreachable(format!("reading {key}: {error}")))?.to_vec();
-        Ok(Some(Object { bytes, version: None, lock: None }))
+        let (bytes, length) = body(key, told.body, told.content_length, most_bytes(key)).await?;
+        Ok(Some(Object { bytes, length, version: None, lock: None }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {
@@ -124,5 +123,51 @@ impl Store for R2BucketLock {
 
     fn tamper(&self) -> Option<Arc<dyn Tamper>> {
         self.prover.clone().map(|prover| prover as Arc<dyn Tamper>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// 20 bytes in a chunk.
+    const CHUNK: &[u8] = b"14\r\n00000000000000000000\r\n";
+
+    /// A store that answers every request with this head, and with zeros for as long as anybody listens.
+    fn endless(head: &'static str, part: &'static [u8]) -> R2BucketLock {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n\r\n");
+                while stream.write_all(part).is_ok() {}
+            }
+        });
+        let bucket = Bucket { endpoint, region: "auto".into(), name: "b".into(), prefix: String::new() };
+        let writer = Credentials { key_id: "id".into(), secret: Zeroizing::new("s".into()), session_token: None };
+        R2BucketLock::new(bucket, &writer, None)
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_larger_than_its_kind_can_be_is_not_read() {
+        // What it says that it is long, and what it is when it does not say.
+        let said = endless("content-length: 3221225472", &[0; 1024]);
+        let silent = endless("transfer-encoding: chunked", CHUNK);
+        for (store, length) in [(&said, 3_221_225_472), (&silent, 33)] {
+            for key in ["tile/0/000.p/1", "anchors/00000000000000000000-00000000000000000002.json"] {
+                let object = store.get(key, None).await.unwrap().unwrap();
+                assert!(object.bytes.is_empty() && object.length >= length, "{key}: {} bytes", object.length);
+                assert!(object.too_large(key).unwrap().contains("bytes long, and such a file has"));
+            }
+        }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use anchor::AnchorError;
 use anchor::proof_of_lock::Tamper;
-use anchor::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Store, Version, Written};
+use anchor::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Store, Version, Written, most_bytes};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode};
 use jiff::Timestamp;
 
-use crate::answers::{answer, date, failed, is_missing, lock};
+use crate::answers::{answer, body, date, failed, is_missing, lock};
 use crate::canary::Prover;
 use crate::client::{Bucket, Credentials};
 
@@ -126,9 +126,8 @@ impl Store for S3ObjectLock {
             }
         };
         let lock = lock(told.object_lock_mode.as_ref(), told.object_lock_retain_until_date.as_ref());
-        let bytes = told.body.collect().await;
-        let bytes = bytes.map_err(|error| AnchorError::Unreachable(format!("reading {key}: {error}")))?.to_vec();
-        Ok(Some(Object { bytes, version: Some(version.to_owned()), lock }))
+        let (bytes, length) = body(key, told.body, told.content_length, most_bytes(key)).await?;
+        Ok(Some(Object { bytes, length, version: Some(version.to_owned()), lock }))
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, AnchorError> {

@@ -10,6 +10,7 @@ pub mod hash;
 pub mod heads;
 pub mod hex;
 pub mod key;
+pub mod limits;
 pub mod note;
 pub mod pack;
 pub mod policy;

@@ -22,7 +22,8 @@ pub struct Rotation {
     pub from: String,
     /// The vkey that comes into force beside it.
     pub to: String,
-    /// A checkpoint of this log from before: without it the statement could be moved into another history of the same name.
+    /// A checkpoint of this log from before, with an entry at least: without it the statement could be moved into another history of the
+    /// same name.
     pub size: u64,
     pub root: Hash,
     /// Base64 of the Ed25519 signatures by both over [`text`].
@@ -45,6 +46,8 @@ pub enum RotationError {
     NotOfThisLog,
     #[error("it speaks of a checkpoint that was not there yet")]
     Early,
+    #[error("it speaks of the empty log, which every history begins with")]
+    Empty,
     #[error("it rotates from a key that is not in force")]
     NotInForce,
     #[error("it rotates while an earlier rotation has not ended")]
@@ -153,6 +156,9 @@ impl History {
         let (from, to) = rotation.verify(origin)?;
         if rotation.size > position {
             return Err(RotationError::Early);
+        }
+        if rotation.size == 0 {
+            return Err(RotationError::Empty);
         }
         let (old, new) = (fingerprint(&rotation.from), fingerprint(&rotation.to));
         if old == new || self.eras.iter().any(|era| era.fingerprint == new) {

@@ -20,7 +20,7 @@ fn anchored(published: &Published, seq: u64, size: u64) -> Value {
 }
 
 /// A log of two anchors on record, each changed by `change` before it is, and where the records stand.
-fn recorded(change: impl Fn(u64, &mut Value)) -> (Published, [u64; 2]) {
+pub(super) fn recorded(change: impl Fn(u64, &mut Value)) -> (Published, [u64; 2]) {
     let (mut city, _, _) = City::founded();
     let mut sizes = Vec::new();
     let mut places = [0; 2];

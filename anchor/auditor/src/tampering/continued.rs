@@ -176,9 +176,9 @@ fn what_is_continued_has_the_quorum_that_the_policy_asks_for() {
 fn a_retired_key_of_the_old_log_does_not_sign_what_is_continued() {
     let mut city = old();
     let [first, second] = [5, 6].map(|seed| SigningKey::from_seed(OLD, [seed; 32]));
-    let text = rotation::text(OLD, &first.vkey(), &second.vkey(), 0, &chain::tree::empty_root());
+    let before = (city.records.len() as u64, under(OLD, &mut city.records.clone()));
+    let text = rotation::text(OLD, &first.vkey(), &second.vkey(), before.0, &before.1);
     let (by_first, by_second) = (first.sign_raw(text.as_bytes()), second.sign_raw(text.as_bytes()));
-    let before = (0, chain::tree::empty_root());
     let rotated = Rotation::signed(first.vkey(), second.vkey(), before, &by_first, &by_second);
     city.act(None).add("log", rotation::ROTATED, serde_json::to_value(rotated).unwrap());
     let overlap = continued(&city, 5, &[5, 6], |_, _, _| ());

@@ -110,6 +110,10 @@ fn a_rotation_needs_both_signatures_and_a_checkpoint_of_this_log() {
     found(&changed(&|_, it| it.by_from = it.by_to.clone()), words, Some(30));
     found(&changed(&|_, it| it.by_to = it.by_from.clone()), "the signature of the new key", Some(30));
     found(&changed(&|city, it| *it = rotation(7, 8, 31, root(city, 30))), "not there yet", Some(30));
+    // The empty log begins every history: what speaks of it could be carried into any.
+    let empty = changed(&|_, it| *it = rotation(7, 8, 0, chain::tree::empty_root()));
+    found(&empty, "it speaks of the empty log", Some(30));
+    assert!(audit(&empty).to_text().contains("no rotation leads to it"), "{}", audit(&empty).to_text());
     // Signed by both, about a history that this is not.
     let elsewhere = changed(&|_, it| *it = rotation(7, 8, 20, chain::Hash::ZERO));
     found(&elsewhere, "a checkpoint of 20 entries that this log never had", Some(30));

@@ -6,6 +6,7 @@ use super::{audit, found};
 use crate::anchors;
 use crate::report::Report;
 use crate::testkit::{City, Published, at};
+use crate::{Options, verify};
 
 /// An attempt on the rules of a bucket: the answers to overwriting and deleting, and whether they did harm.
 fn tried(verdict: &str, reason: Option<&str>, harmed: bool) -> Value {
@@ -43,7 +44,8 @@ fn the_last_verdict_about_the_lock_and_every_yield_are_named() {
         position + 1
     );
     assert!(text.contains(&line), "{text}");
-    assert_eq!((report.locks.yields, report.locks.yielded[0].position), (1, position + 1));
+    let locks = report.locks.as_ref().unwrap();
+    assert_eq!((locks.yields, locks.yielded[0].position), (1, position + 1));
     assert!(report.to_json().contains("\"verdict\": \"unproven\""), "{}", report.to_json());
 }
 
@@ -80,23 +82,42 @@ fn lines(lock: Value) -> (Report, String) {
 fn anchors_that_are_locked_weakly_or_not_for_long_are_named() {
     let good = json!({"version": "a", "mode": "compliance", "retain_until": "2030-12-29T00:00:00.000000Z"});
     let (report, text) = lines(good);
-    assert_eq!((report.locks.compliance, report.locks.governance, report.locks.short), (1, 0, 0));
+    let locks = report.locks.unwrap();
+    assert_eq!((locks.compliance, locks.governance, locks.short), (1, 0, 0));
+    let locked = "locked       1 of 1 anchors in locked storage, by what the log has on record: 1 in compliance, 0 in governance";
+    assert!(text.contains(locked), "{text}");
     assert!(
-        text.contains("locked       anchors on record: 1 in compliance, 0 in governance, 0 without a lock"),
+        text.contains("the shortest lock is that of anchor 0: until 2030-12-29T00:00:00.000000Z, 2601 days"),
         "{text}"
     );
-    assert!(text.contains("the shortest is that of anchor 0: until 2030-12-29T00:00:00.000000Z, 2601 days"), "{text}");
     assert!(!text.contains("SHORT LOCK") && !text.contains("WEAK LOCK"), "{text}");
 
     // Kept for a second, in a mode that somebody can take off. The anchor was recorded in the sixth second.
     let (report, text) = lines(json!({"version": "a", "mode": "governance", "retain_until": at(6)}));
-    assert_eq!((report.locks.compliance, report.locks.governance, report.locks.short), (0, 1, 1));
+    let locks = report.locks.unwrap();
+    assert_eq!((locks.compliance, locks.governance, locks.short), (0, 1, 1));
     assert!(text.contains("WEAK LOCK    anchors 0 to 0 are locked in governance"), "{text}");
     assert!(text.contains("SHORT LOCK   1 anchors for less than 7 years"), "{text}");
     assert!(text.contains("0 days and 1 s after its record"), "{text}");
+}
 
+#[test]
+fn that_no_anchor_is_locked_is_said() {
     let (report, text) = lines(json!({}));
-    assert_eq!((report.locks.unlocked, text.contains("locked     ")), (1, false));
+    let locks = report.locks.as_ref().unwrap();
+    assert_eq!((locks.unlocked, locks.locked), (1, 0));
+    assert!(text.contains("locked       0 of 1 anchors in locked storage"), "{text}");
+    let json: Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!((&json["locks"]["locked"], &json["locks"]["on_record"]), (&json!(0), &json!(1)));
+    // Nothing on record at all, and nothing read of what is on record.
+    let (city, _, _) = City::founded();
+    let published = Published::of(&city.records, &[city.records.len() as u64]);
+    assert!(audit(&published).to_text().contains("locked       0 of 0 anchors in locked storage"));
+    let dir = tempfile::tempdir().unwrap();
+    published.write(dir.path());
+    let options = Options { tree_only: true, ..super::in_folder(dir.path()) };
+    let text = verify(&options, &|_, _| ()).unwrap().to_text();
+    assert!(!text.contains("in locked storage") && text.contains("not checked  how the anchors are locked"), "{text}");
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn what_breaks_the_order_changes_nothing() {
     refused(&history, rotation(&b, &c, 5), RotationError::NotInForce);
     refused(&history, rotation(&a, &a, 5), RotationError::Again);
     refused(&history, rotation(&a, &b, 11), RotationError::Early);
+    refused(&history, rotation(&a, &b, 0), RotationError::Empty);
     assert_eq!(history.retire(10, &retirement(&a)), Err(RotationError::NotTheOlder), "the only key");
     history.rotate(ORIGIN, 10, &rotation(&a, &b, 5)).unwrap();
     refused(&history, rotation(&b, &c, 5), RotationError::Overlap);
