@@ -243,13 +243,22 @@ fn a_server_whose_clock_is_wrong_anchors_nothing_unless_it_is_told_to_and_says_s
         let said = city.server.said();
         assert!(said.contains("a clock that is wrong") && said.contains("alarm=true"), "{said}");
         let doctor = city.place.home.run(&["doctor"]).expect(1).stdout;
-        let clock = doctor.lines().find(|line| line.starts_with("WRONG") && line.contains("clock "));
+        // What becomes of anchors is another line.
+        let clock = doctor.lines().find(|line| line.starts_with("WRONG   clock "));
         assert!(clock.is_some_and(|line| line.contains("and this server")), "{doctor}");
-        // Signing and commands go on, and so do anchors once both agree.
+        // Signing and commands go on, and whoever watches the city hears of it.
+        let gauge = async || city.http.get(&city.town.founder, "/metrics").await.1.as_str().unwrap().to_owned();
+        let ready = async || city.http.ok(&city.town.founder, "/readyz").await;
+        let told = ready().await;
+        let says = told["wrong_clock"].as_str();
+        assert!(told["ready"] == true && says.is_some_and(|says| says.contains("and this server")), "{told}");
+        assert!(gauge().await.contains("guildhall_clock_wrong 1"));
+        // And so do anchors once both agree.
         city.ahead.store(0, Ordering::Relaxed);
         assert!(city.anchor("third").await["seq"].as_u64().unwrap() > good);
         let status = city.json(&["anchor", "status"]);
         assert!(status["time"]["wrong_clock"].is_null() && status["trouble"].is_null(), "{status:#}");
+        assert!(ready().await["wrong_clock"].is_null() && gauge().await.contains("guildhall_clock_wrong 0"));
 
         // Where the authority is the one that is wrong.
         city.server.stop();

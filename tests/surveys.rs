@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::PathBuf;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use guildhall_tests::courier::Courier as _;
 use guildhall_tests::http::Http;
-use guildhall_tests::server::{Place, Server};
+use guildhall_tests::s3::ceph;
+use guildhall_tests::server::{Place, Server, copy_dir};
 use guildhall_tests::town::Town;
 use guildhall_tests::{Engine, block_on};
 use serde_json::Value;
@@ -25,6 +29,10 @@ struct City {
 
 impl City {
     async fn new(mirror: bool) -> Self {
+        Self::with(mirror, &[]).await
+    }
+
+    async fn with(mirror: bool, more: &[(&'static str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let worm = dir.path().join("worm");
         let mut place = Place::new(Engine::Sqlite).await;
@@ -34,6 +42,7 @@ impl City {
             let there = format!(r#"[{{name="east",kind="directory",directory="{}"}}]"#, there.display());
             place.home.settings.push(("GUILDHALL_ANCHOR__MIRRORS", there));
         }
+        place.home.settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let server = place.home.serve();
         let http = server.first_caller();
         let town = Town::found(&http).await;
@@ -159,6 +168,156 @@ fn what_a_mirror_lost_is_said_and_is_there_again_after_the_next_start() {
         let doctor = city.place.home.run(&["doctor"]).expect(0).stdout;
         assert!(doctor.contains("mirrors") && doctor.contains("files, all of them"), "{doctor}");
     });
+}
+
+#[test]
+fn what_is_lost_while_a_server_runs_is_missed_with_the_next_survey_and_a_mirror_has_it_again() {
+    block_on(async {
+        // A day, for whoever cannot wait.
+        let city = City::with(true, &[("GUILDHALL_ANCHOR__PROVE_SECONDS", "1")]).await;
+        let seq = city.anchor(3).await["seq"].clone();
+        let whole = |status: &Value| status["survey"]["missing"]["count"] == 0 && status["mirrors"][0]["newest"] == seq;
+        city.status_where(whole);
+        let mirror = city.worm.parent().unwrap().join("mirror");
+        let tiles = |place: &Path| place.join("tile/0/000.p");
+        let there = fs::read_dir(tiles(&mirror)).unwrap().count();
+        fs::remove_dir_all(tiles(&mirror)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while fs::read_dir(tiles(&mirror)).map_or(0, Iterator::count) < there {
+            assert!(Instant::now() < deadline, "the mirror has not got it again\n{}", city.server.said());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        fs::remove_dir_all(tiles(&city.worm)).unwrap();
+        city.status_where(|status| status["survey"]["missing"]["count"].as_u64() >= Some(3));
+        let said = city.server.said();
+        assert!(said.contains("the anchor store lost what was anchored") && said.contains("alarm=true"), "{said}");
+    });
+}
+
+#[test]
+fn a_full_file_that_somebody_was_first_with_holds_up_anchoring_alone_and_it_is_said_what_to_do() {
+    block_on(async {
+        let city = City::new(false).await;
+        city.anchor(1).await;
+        let (taken, unfinished) = (city.worm.join("pack/000"), city.worm.join("pack/000.p"));
+        // Unfinished ones have another name with every entry.
+        let size = city.json(&["anchor", "status"])["size"].as_u64().unwrap();
+        for width in size..size + 4 {
+            let _ = fs::write(unfinished.join(width.to_string()), "not the city's");
+        }
+        city.anchor(1).await;
+        fs::write(&taken, "not the city's").unwrap();
+        for number in 0..260 {
+            city.town.fund(&city.http, &format!("many {number}"), "10").await;
+        }
+        let refused = city.place.home.run(&["anchor", "now"]).expect(2).stderr;
+        let place = city.worm.display().to_string();
+        for words in ["pack/000 holds other bytes", &place, "remove it", "docs/recovery.md"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+        let said = city.server.said();
+        assert!(said.contains("pack/000 holds other bytes") && said.contains("alarm=true"), "{said}");
+        let doctor = city.place.home.run(&["doctor"]).expect(1).stdout;
+        assert!(doctor.contains("pack/000 holds other bytes"), "{doctor}");
+        // Commands and checkpoints go on, and anchors when the operator has done as it says.
+        city.town.fund(&city.http, "meanwhile", "10").await;
+        let published = city.status_where(|status| status["published"] == status["size"]);
+        fs::remove_file(&taken).unwrap();
+        let anchored = city.json(&["anchor", "now"]);
+        assert!(anchored["size"].as_u64() >= published["published"].as_u64(), "{anchored}");
+        city.place.home.run(&["anchor", "check", "--read"]).expect(0);
+    });
+}
+
+#[test]
+fn what_a_start_could_not_see_closes_the_city_once_it_is_seen() {
+    let Some(s3) = ceph() else { return };
+    block_on(async {
+        let (bucket, gate) = (s3.bucket().await, Gate::before(&s3.endpoint));
+        let mut place = Place::new(Engine::Sqlite).await;
+        place.home.settings = in_bucket(&gate.endpoint);
+        place.home.settings.extend([
+            ("GUILDHALL_ANCHOR__S3__BUCKET", bucket.name.clone()),
+            ("GUILDHALL_ANCHOR__S3__PREFIX", bucket.prefix.clone()),
+            ("GUILDHALL_WORM_KEY_ID", s3.writer.key_id.clone()),
+            ("GUILDHALL_WORM_SECRET", s3.writer.secret.to_string()),
+        ]);
+        let home = place.home.clone();
+        let mut server = home.serve();
+        let http = server.first_caller();
+        let town = Town::found(&http).await;
+        home.run(&["anchor", "now"]).expect(0);
+        server.stop();
+        let dir = tempfile::tempdir().unwrap();
+        let backup = dir.path().join("backup");
+        copy_dir(&home.dir, &backup);
+        let mut server = home.serve();
+        for reference in ["first", "second", "third"] {
+            town.fund(&http, reference, "10").await;
+            home.run(&["anchor", "now"]).expect(0);
+        }
+        server.stop();
+        // All of it is put back as it was, what was signed as well: here nothing contradicts anything.
+        fs::remove_dir_all(&home.dir).unwrap();
+        copy_dir(&backup, &home.dir);
+        gate.shut();
+        let server = home.serve();
+        town.fund(&http, "meanwhile", "10").await;
+        let told = http.ok(&town.founder, "/readyz").await;
+        assert!(told["ready"] == true && told["read_only"].is_null(), "{told}");
+        gate.open();
+        server.wait_for("/readyz", Duration::from_secs(120), |status| status == 503);
+        let (_, told) = http.get(&town.founder, "/readyz").await;
+        let reason = told["read_only"].as_str().unwrap();
+        assert!(reason.contains("the anchor anchors/"), "{told}");
+        let deposit = town.deposit("afterwards", "10");
+        http.ask(&town.attester, "treasury.deposit", deposit).await.refused("read_only");
+        let said = server.said();
+        assert!(said.contains("this server only reads") && said.contains("alarm=true"), "{said}");
+    });
+}
+
+/// In front of a store: lets everything through, or takes every connection and answers nothing.
+struct Gate {
+    endpoint: String,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn before(endpoint: &str) -> Self {
+        let to = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let is_open = Arc::new(AtomicBool::new(true));
+        let open = Arc::clone(&is_open);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (to, open) = (to.clone(), Arc::clone(&open));
+                std::thread::spawn(move || {
+                    while !open.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    let there = TcpStream::connect(to).unwrap();
+                    let pass = |mut from: TcpStream, mut to: TcpStream| {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    };
+                    let (back, forth) = (there.try_clone().unwrap(), stream.try_clone().unwrap());
+                    std::thread::spawn(move || pass(back, forth));
+                    pass(stream, there);
+                });
+            }
+        });
+        Self { endpoint, is_open }
+    }
+
+    fn shut(&self) {
+        self.is_open.store(false, Ordering::Relaxed);
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

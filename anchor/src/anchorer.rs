@@ -1,13 +1,14 @@
 //! Writes anchors: what was published, pinned in a store, each naming the one before.
 
-use std::path::PathBuf;
+mod putting;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
 use chain::heads::Commitment;
 use eventlog::Recorder;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,8 @@ use crate::layout::Layout;
 use crate::signing_keys::SigningKeys;
 use crate::store::{self, Kind, Lock, Retention, Store, Written};
 
-/// Files on their way to the store at a time.
-const IN_FLIGHT: usize = 16;
+/// Where in a data directory the staged anchor and the last finished one are kept.
+pub(crate) const FOLDER: &str = "anchoring";
 
 /// An anchor on its way: its key and its complete bytes. Made once, never again, so that every attempt writes the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ impl Anchorer {
         let Some(recorded) = recorded else {
             return Ok(self.last.is_some()
                 || self.staged.is_some()
-                || genuine::newest(self.store.as_ref(), &self.keys).await?.0.is_none());
+                || genuine::newest(self.store.as_ref(), &self.keys, None).await?.0.is_none());
         };
         let on_its_way = self
             .staged
@@ -126,7 +127,7 @@ impl Anchorer {
     /// # Errors
     /// When the store is not the one that the anchors on record are in.
     pub async fn adopt(&mut self, recorded: Option<&Anchored>) -> Result<Option<Anchored>, AnchorError> {
-        let newest = self.newest_in_store().await?;
+        let newest = self.newest_in_store(recorded).await?;
         let other =
             |what: String| AnchorError::Store(format!("{what}: is this the store that this log is anchored in?"));
         match (&newest, recorded) {
@@ -229,10 +230,17 @@ impl Anchorer {
         if is_there && anchors.is_empty() { Err(AnchorError::Taken(own.to_owned())) } else { Ok(()) }
     }
 
-    /// The newest anchor in the store.
-    async fn newest_in_store(&self) -> Result<Option<Anchored>, AnchorError> {
-        let (newest, _) = genuine::newest(self.store.as_ref(), &self.keys).await?;
-        Ok(newest.map(|newest| newest.recorded(self.store.kind())))
+    /// The newest anchor in the store, as the log or this place knows it, if they do: an attempt that was repeated left several versions, and the
+    /// one that was kept for long enough need not be the oldest.
+    async fn newest_in_store(&self, recorded: Option<&Anchored>) -> Result<Option<Anchored>, AnchorError> {
+        let known = recorded.map(|recorded| recorded.key.as_str());
+        let (newest, _) = genuine::newest(self.store.as_ref(), &self.keys, known).await?;
+        let written_here = self.staged.as_ref().and_then(|staged| staged.anchored.as_ref());
+        Ok(newest.map(|newest| {
+            let found = newest.recorded(self.store.kind());
+            let known = [recorded, self.last.as_ref(), written_here].into_iter().flatten();
+            known.into_iter().find(|known| known.is(&found)).cloned().unwrap_or(found)
+        }))
     }
 
     /// This server's clock; but anchors are in the order of their times, whichever server makes them and whatever its clock says.
@@ -254,7 +262,19 @@ impl Anchorer {
             let retention = Retention::from(now, self.keep_for.years, self.keep_for.margin_days)?;
             // Files before the anchor that lists them: an anchor in the store never speaks of something that is not. A crash
             // here leaves files that the next run finds to be the same.
-            self.put_files(&anchor, retention).await?;
+            match self.put_files(&anchor, retention).await {
+                // What is unfinished has another name at another size. Nothing is on record about what was staged, unless it got further before.
+                Err(AnchorError::OtherBytes(path))
+                    if putting::is_unfinished(&path) && !self.is_there(anchor.seq, &staged.key).await? =>
+                {
+                    self.remember(self.last.clone()).await?;
+                    return Err(AnchorError::Taken(path));
+                }
+                Err(AnchorError::OtherBytes(path)) => {
+                    return Err(AnchorError::Occupied { path, place: self.store.place() });
+                }
+                written => written?,
+            }
             let written = self.put_anchor(anchor.seq, &staged, retention).await;
             if matches!(written, Err(AnchorError::Taken(_))) {
                 // What was staged can never be written. Nothing is on record about it, and its number goes to the next.
@@ -277,25 +297,6 @@ impl Anchorer {
         metrics::counter!("guildhall_anchors_total").increment(1);
         tracing::info!(seq = anchored.seq, size = anchored.size, key = anchored.key, "anchored");
         Ok(anchored)
-    }
-
-    async fn put_files(&self, anchor: &Anchor, retention: Retention) -> Result<(), AnchorError> {
-        let puts: Vec<_> = anchor
-            .files
-            .keys()
-            .map(|path| put_file(Arc::clone(&self.store), self.layout.clone(), path.clone(), retention))
-            .collect();
-        stream::iter(puts).buffer_unordered(IN_FLIGHT).try_collect().await
-    }
-
-    async fn put_anchor(&self, seq: u64, staged: &Staged, retention: Retention) -> Result<Written, AnchorError> {
-        // Nobody else's of this number: two keys of one number differ in the size, and would both be kept for ever.
-        self.number_is_free(seq, &staged.key).await?;
-        // The store reads it back before it says yes. A crash before this is on disk writes once more, the same bytes under the same key.
-        let written = self.store.put(&staged.key, staged.body.clone().into_bytes(), retention).await;
-        // Two that wrote at the same time see each other now, if they did not before; and so is seen who was faster under this very key.
-        self.number_is_free(seq, &staged.key).await?;
-        written
     }
 
     async fn put_on_record(&self, anchored: &Anchored) -> Result<(), AnchorError> {
@@ -350,17 +351,6 @@ pub(crate) fn anchored(
     }
 }
 
-async fn put_file(
-    store: Arc<dyn Store>,
-    layout: Layout,
-    path: String,
-    retention: Retention,
-) -> Result<(), AnchorError> {
-    let wanted = path.clone();
-    let bytes = blocking(move || layout.expect(&wanted)).await?;
-    store.put(&path, bytes, retention).await.map(|_| ())
-}
-
 /// An anchor as it was found in its store.
 pub struct Found {
     pub bytes: Vec<u8>,
@@ -390,7 +380,14 @@ pub async fn find(store: &dyn Store, recorded: &Anchored) -> Result<Found, Ancho
     Ok(Found { bytes: found.bytes, strays })
 }
 
-fn load<T: for<'de> Deserialize<'de>>(path: &std::path::Path) -> Result<Option<T>, AnchorError> {
+/// The key of the last anchor that this place remembers. A memory that cannot be read is none: then more is listed.
+pub(crate) async fn last_known(data_dir: &Path) -> Option<String> {
+    let path = data_dir.join(FOLDER).join("last.json");
+    let last: Option<Anchored> = blocking(move || load(&path)).await.ok().flatten();
+    last.map(|last| last.key)
+}
+
+fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, AnchorError> {
     let bytes = files::read(path)?;
     bytes
         .map(|bytes| {

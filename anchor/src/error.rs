@@ -35,11 +35,21 @@ pub enum AnchorError {
          publishing share a data directory; if the other place is gone for good, `guildhall anchor adopt` goes on from here"
     )]
     Elsewhere,
-    /// Somebody put something under the key of the next anchor. The next entry makes it another key.
+    /// Somebody put something under the key of the next anchor, or of an unfinished file that it lists. The next entry makes it another key.
     #[error(
         "the anchor store: somebody put {0} there, which would be the next anchor's: it is anchored once the log has grown"
     )]
     Taken(String),
+    /// Other bytes lie under a key that is to be written.
+    #[error("the anchor store: {0} holds other bytes than are to be written")]
+    OtherBytes(String),
+    /// The same of a file that has one name for ever, in a store that keeps one object of a name.
+    #[error(
+        "the anchor store: {path} holds other bytes than are to be written; this file of the log has no other name, so nothing is anchored there \
+         until that object is gone: it is not this log's, no anchor lists it, remove it from {place} (docs/recovery.md, \"A name that is \
+         taken\"); commands and checkpoints go on"
+    )]
+    Occupied { path: String, place: String },
     /// Another process publishes from here.
     #[error("another guildhall runs here: {} is locked", .0.display())]
     Locked(PathBuf),
@@ -90,6 +100,8 @@ impl AnchorError {
                 | Self::Damaged(_)
                 | Self::Store(_)
                 | Self::Taken(_)
+                | Self::OtherBytes(_)
+                | Self::Occupied { .. }
                 | Self::Clock(_)
         )
     }

@@ -23,7 +23,7 @@ use crate::layout::Layout;
 use crate::on_record::Records;
 use crate::publisher::approximate;
 use crate::signing_keys::SigningKeys;
-use crate::store::{Retention, Store};
+use crate::store::{self, Object, Retention, Store};
 use crate::survey::{Round, Scope, Survey};
 
 /// Files on their way to a mirror at a time.
@@ -164,7 +164,7 @@ impl Carrier {
     /// Where to go on: after the newest anchor there. It is on record, or in the first store as well; otherwise this is the mirror of something else.
     async fn look(&self) -> Result<Place, AnchorError> {
         let mut place = Place { brought: 0, records: Records::of(&self.log) };
-        let (newest, strays) = genuine::newest(self.mirror.store.as_ref(), &self.keys).await?;
+        let (newest, strays) = genuine::newest(self.mirror.store.as_ref(), &self.keys, None).await?;
         for stray in strays {
             tracing::error!(mirror = self.mirror.name, %stray, alarm = true, "somebody put something into a mirror of the anchors");
         }
@@ -241,7 +241,16 @@ impl Carrier {
         // A crash here leaves files that the next run finds to be the same.
         self.put_files(&anchor, retention).await?;
         // The anchor says that everything before it is there.
-        self.mirror.store.put(key, bytes, retention).await?;
+        let store = self.mirror.store.as_ref();
+        match store.put(key, bytes.clone(), retention).await {
+            // It is there, and somebody has laid something over it since: it still stands for its key.
+            Err(AnchorError::OtherBytes(_))
+                if store.get(key, None).await?.is_some_and(|there| there.bytes == bytes) =>
+            {
+                store.put_listed(key, bytes, retention).await?
+            }
+            written => written?,
+        };
         tracing::info!(mirror = self.mirror.name, seq = anchor.seq, "mirrored");
         Ok(anchor.seq)
     }
@@ -252,7 +261,12 @@ impl Carrier {
             .iter()
             .map(|(path, digest)| async move {
                 let bytes = self.file(path, *digest).await?;
-                self.mirror.store.put(path, bytes, retention).await.map(|_| ())
+                match self.mirror.store.put_listed(path, bytes, retention).await {
+                    Err(AnchorError::OtherBytes(path)) => {
+                        Err(AnchorError::Occupied { path, place: self.mirror.store.place() })
+                    }
+                    written => written.map(|_| ()),
+                }
             })
             .collect();
         stream::iter(puts).buffer_unordered(IN_FLIGHT).try_collect().await
@@ -264,7 +278,7 @@ impl Carrier {
         let here = blocking(move || Ok(layout.read(&wanted).ok().flatten())).await?;
         let bytes = match here.filter(|bytes| sha256(&[bytes]) == digest) {
             Some(bytes) => bytes,
-            None => self.expect(self.first.as_ref(), path).await?,
+            None => read(store::get_listed(self.first.as_ref(), path, digest).await?, path)?,
         };
         if sha256(&[&bytes]) == digest {
             Ok(bytes)
@@ -274,7 +288,10 @@ impl Carrier {
     }
 
     async fn expect(&self, store: &dyn Store, key: &str) -> Result<Vec<u8>, AnchorError> {
-        let object = store.get(key, None).await?;
-        Ok(object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?.bytes)
+        read(store.get(key, None).await?, key)
     }
+}
+
+fn read(object: Option<Object>, key: &str) -> Result<Vec<u8>, AnchorError> {
+    Ok(object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?.bytes)
 }

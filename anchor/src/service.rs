@@ -20,7 +20,7 @@ use chain::policy::Policy;
 use eventlog::{Log, Recorder, Seat};
 use tokio::sync::{Mutex, OnceCell, watch};
 
-use crate::anchorer::Anchorer;
+use crate::anchorer::{self, Anchorer};
 use crate::error::blocking;
 use crate::export::{self, Exported};
 use crate::heads::StreamHeads;
@@ -111,7 +111,7 @@ impl Service {
             Arc::clone(&keys),
             Arc::clone(&recorder),
             (config.software.clone(), config.clock, config.keep),
-            config.data_dir.join("anchoring"),
+            config.data_dir.join(anchorer::FOLDER),
         )
         .await?;
         let stamping = Stamping::new(config.time.clone());
@@ -179,9 +179,12 @@ impl Service {
         // Nobody who publishes or asks waits for the store meanwhile; what they sign by then continues what was signed by now.
         let signed = self.publisher.lock().await.last().map(|last| last.0.clone());
         self.keys.catch_up().await?;
+        // From disk: who anchors may be waiting for the store just now.
+        let last = anchorer::last_known(&self.config.data_dir).await;
+        let known = (signed.as_ref(), last.as_deref());
         let store = (self.store.as_ref(), patience);
         let witnessed = self.config.witnessed(&self.keys).await;
-        let compared = startup::check(&self.log, &self.layout, store, &self.keys, signed.as_ref(), witnessed).await?;
+        let compared = startup::check(&self.log, &self.layout, store, &self.keys, known, witnessed).await?;
         let was = self.unseen.send_replace(compared.unseen.clone());
         if let Some(why) = compared.unseen.filter(|why| was.as_ref() != Some(why)) {
             tracing::warn!(why, "{}", startup::UNSEEN);

@@ -88,6 +88,7 @@ impl Stamping {
         match ask(source, anchor, clock).await? {
             Ok((token, seen)) => {
                 metrics::counter!("guildhall_time_tokens_total").increment(1);
+                note_clock(false);
                 status.send_modify(|status| {
                     (status.newest, status.trouble, status.wrong_clock) = (Some(seen), None, None);
                 });
@@ -96,12 +97,27 @@ impl Stamping {
             Err(failure) => {
                 metrics::counter!("guildhall_time_tokens_missing_total").increment(1);
                 tracing::warn!(%failure, seq = anchor.seq, required = source.required, "an anchor has no time token");
-                let is_apart = matches!(failure, TimeFailure::Apart { .. });
+                let told = status.borrow().wrong_clock.clone();
+                let (failure, wrong_clock) = match failure {
+                    TimeFailure::Apart { .. } => {
+                        let told = failure.to_string();
+                        (failure, Some(told))
+                    }
+                    TimeFailure::Behind { .. } => (failure, None),
+                    // Who does not answer takes nothing back.
+                    silent => match told {
+                        Some(told) => {
+                            (TimeFailure::Silent { told: told.clone(), what: silent.to_string() }, Some(told))
+                        }
+                        None => (silent, None),
+                    },
+                };
+                let is_wrong = wrong_clock.is_some();
+                note_clock(is_wrong);
                 status.send_modify(|status| {
-                    status.trouble = Some(failure.to_string());
-                    status.wrong_clock = is_apart.then(|| failure.to_string());
+                    (status.trouble, status.wrong_clock) = (Some(failure.to_string()), wrong_clock);
                 });
-                if is_apart && source.wrong_clock == WrongClock::Refuse {
+                if is_wrong && source.wrong_clock == WrongClock::Refuse {
                     return Err(AnchorError::Clock(failure));
                 }
                 if source.required { Err(failure.into()) } else { Ok(None) }
@@ -123,6 +139,11 @@ impl Stamping {
             Err(fault) => tracing::warn!(%fault, seq = anchor.seq, "the time token of this anchor does not hold here"),
         }
     }
+}
+
+/// Commands are dated by this clock all the same: whoever watches the city has to hear of it.
+fn note_clock(is_wrong: bool) {
+    metrics::gauge!("guildhall_clock_wrong").set(f64::from(u8::from(is_wrong)));
 }
 
 async fn ask(

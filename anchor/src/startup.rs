@@ -16,7 +16,7 @@ use eventlog::{Failure, Log};
 use serde::Serialize;
 
 use crate::layout::Layout;
-use crate::{AnchorError, Config, SigningKeys, Store, genuine, signing};
+use crate::{AnchorError, Config, SigningKeys, Store, anchorer, genuine, signing};
 
 /// Hashes read at a time.
 const CHUNK: u64 = 65_536;
@@ -82,21 +82,24 @@ pub async fn compare(
         Err(AnchorError::Unreadable { path, what }) => return Ok(Compared::strange(&path, &what).verdict),
         Err(error) => return Err(error),
     };
+    let last = anchorer::last_known(&config.data_dir).await;
     let witnessed = config.witnessed(keys).await;
-    let compared = check(log, &layout, (store, config.patience), keys, signed.as_ref(), witnessed).await?;
+    let known = (signed.as_ref(), last.as_deref());
+    let compared = check(log, &layout, (store, config.patience), keys, known, witnessed).await?;
     if let Some(why) = compared.unseen {
         tracing::warn!(why, "{UNSEEN}");
     }
     Ok(compared.verdict)
 }
 
-/// Compares the log with every checkpoint known from outside the database. The store is waited for as long as `patience` lasts.
+/// Compares the log with every checkpoint known from outside the database. The store is waited for as long as `patience` lasts, and listed from
+/// the anchor `anchored` on, the last one that is known here.
 pub(crate) async fn check(
     log: &Log,
     layout: &Layout,
     (store, patience): (&dyn Store, Duration),
     keys: &SigningKeys,
-    signed: Option<&Checkpoint>,
+    (signed, anchored): (Option<&Checkpoint>, Option<&str>),
     witnessed: Vec<Known>,
 ) -> Result<Compared, AnchorError> {
     let mut known = Vec::new();
@@ -110,7 +113,7 @@ pub(crate) async fn check(
             Err(error) => return Ok(Compared::strange(whence, &error.to_string())),
         }
     }
-    let looking = tokio::time::timeout(patience, genuine::newest(store, keys)).await;
+    let looking = tokio::time::timeout(patience, genuine::newest(store, keys, anchored)).await;
     let looked = looking.unwrap_or_else(|_| Err(no_answer(patience)));
     let (strays, unseen) = match looked {
         Ok((newest, strays)) => {

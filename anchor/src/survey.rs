@@ -92,6 +92,8 @@ pub(crate) struct Round<'a> {
     looks: usize,
     /// The key of the last anchor that was looked for; what comes after it is nobody's.
     after: Option<String>,
+    /// The number of the anchor that was read last, and what it lists.
+    lists: Option<(u64, BTreeMap<String, Hash>)>,
     ended: bool,
     survey: Survey,
 }
@@ -118,7 +120,7 @@ pub async fn survey_mirror(
     at: String,
 ) -> Result<(u64, Survey), AnchorError> {
     keys.catch_up().await?;
-    let brought = genuine::newest(store, keys).await?.0.map_or(0, |newest| newest.anchor.seq + 1);
+    let brought = genuine::newest(store, keys, None).await?.0.map_or(0, |newest| newest.anchor.seq + 1);
     let scope = Scope { read: false, brought: Some(brought) };
     Ok((brought, survey(log, keys, store, scope, at).await?))
 }
@@ -127,7 +129,7 @@ impl<'a> Round<'a> {
     pub fn new(log: &Log, keys: &'a SigningKeys, store: &'a dyn Store, scope: Scope, at: String) -> Self {
         let survey = Survey { at, read: scope.read, ..Survey::default() };
         let (records, looks) = (Records::of(log), LOOKS);
-        Self { store, keys, records, scope, size: 0, looks, after: None, ended: false, survey }
+        Self { store, keys, records, scope, size: 0, looks, after: None, lists: None, ended: false, survey }
     }
 
     /// What was found so far.
@@ -154,7 +156,7 @@ impl<'a> Round<'a> {
         }
         let mut lacks = vec![false; anchors.len()];
         self.look_for_anchors(&anchors, &mut lacks).await?;
-        self.look_for_files(&files, &mut lacks).await?;
+        self.look_for_files(&files, &anchors, &mut lacks).await?;
         if self.scope.read {
             self.read(&anchors, &mut lacks).await?;
         }
@@ -237,7 +239,12 @@ impl<'a> Round<'a> {
     }
 
     /// Looks for these files, of which each says whose it is.
-    async fn look_for_files(&mut self, files: &BTreeMap<String, usize>, lacks: &mut [bool]) -> Result<(), AnchorError> {
+    async fn look_for_files(
+        &mut self,
+        files: &BTreeMap<String, usize>,
+        anchors: &[Anchored],
+        lacks: &mut [bool],
+    ) -> Result<(), AnchorError> {
         let mut wanted = files.iter().peekable();
         let mut after: Option<String> = None;
         while let Some((next, _)) = wanted.peek() {
@@ -255,7 +262,8 @@ impl<'a> Round<'a> {
                         self.lack(path, &mut lacks[*of]);
                     } else {
                         self.survey.files += 1;
-                        self.look_beside(key, None, versions).await?;
+                        let is = if versions.len() > 1 { self.listed(&anchors[*of], path).await? } else { None };
+                        self.look_beside(key, is, versions).await?;
                     }
                 }
             }
@@ -268,6 +276,16 @@ impl<'a> Round<'a> {
             self.lack(path, &mut lacks[*of]);
         }
         Ok(())
+    }
+
+    /// What this anchor says that the file hashes to: of several versions only that tells which one is the log's.
+    async fn listed(&mut self, by: &Anchored, path: &str) -> Result<Option<Hash>, AnchorError> {
+        if self.lists.as_ref().is_none_or(|(seq, _)| *seq != by.seq) {
+            let object = self.store.get(&by.key, None).await?;
+            let anchor = object.and_then(|object| parse(&by.key, &object.bytes).ok());
+            self.lists = Some((by.seq, anchor.map(|anchor| anchor.files).unwrap_or_default()));
+        }
+        Ok(self.lists.as_ref().and_then(|(_, files)| files.get(path)).copied())
     }
 
     fn lack(&mut self, path: &str, lacks: &mut bool) {
@@ -314,7 +332,7 @@ impl<'a> Round<'a> {
             let listed = parse(&anchored.key, &object.bytes)?.files;
             let store = self.store;
             let read = listed.into_iter().map(|(path, digest)| async move {
-                let object = store.get(&path, None).await?;
+                let object = store::get_listed(store, &path, digest).await?;
                 Ok::<_, AnchorError>(object.is_some_and(|object| sha256(&[&object.bytes]) != digest).then_some(path))
             });
             let changed: Vec<_> = stream::iter(read.collect::<Vec<_>>()).buffered(AHEAD).try_collect().await?;

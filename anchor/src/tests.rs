@@ -469,12 +469,32 @@ async fn a_store_that_holds_something_else_is_an_alarm() {
     let service = service(dir.path(), &pen).await;
     pen.write(10, "a").await;
     service.anchor_now().await.unwrap();
-    // A file of the tree has one name: there is no way round it, as there is for an anchor.
-    let size = pen.log.head().await.unwrap().size;
-    fs::write(dir.path().join(format!("store/tile/0/000.p/{size}")), "something else").unwrap();
+    // A full file of the tree has one name for ever, and a folder one file of a name: no other size of the log is a way round it.
+    let taken = dir.path().join("store/tile/0/000");
+    fs::write(&taken, "something else").unwrap();
+    // Nor do unfinished ones that are taken as well make the log grow for nothing.
+    fs::create_dir_all(dir.path().join("store/tile/0/001.p")).unwrap();
+    for width in 1..256 {
+        fs::write(dir.path().join(format!("store/tile/0/001.p/{width}")), "something else").unwrap();
+    }
+    pen.write(300, "b").await;
     let error = service.anchor_now().await.unwrap_err();
-    assert!(error.is_alarming() && error.to_string().contains("holds other bytes"), "{error}");
-    assert!(service.status().await.unwrap().trouble.is_some());
+    let place = dir.path().join("store").display().to_string();
+    for words in ["tile/0/000 holds other bytes", &place, "remove it", "docs/recovery.md"] {
+        assert!(error.is_alarming() && error.to_string().contains(words), "{error}");
+    }
+    assert!(service.status().await.unwrap().trouble.unwrap().contains("tile/0/000"));
+    let size = pen.log.head().await.unwrap().size;
+    for _ in 0..3 {
+        service.anchor_now().await.unwrap_err();
+    }
+    assert!(pen.log.head().await.unwrap().size <= size + 1, "the log does not grow for nothing");
+    pen.write(1, "c").await;
+    assert!(service.publish(false).await.unwrap(), "signing goes on");
+    fs::remove_file(&taken).unwrap();
+    fs::remove_dir_all(dir.path().join("store/tile/0/001.p")).unwrap();
+    assert_eq!(service.anchor_now().await.unwrap().seq, 2, "after what was on its way");
+    assert!(service.survey(true).await.unwrap().is_clean());
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ pub enum TimeFailure {
     /// Its clock and this server's are too far apart for both to be right: an auditor would take the anchor for a back-dated one.
     #[error("the time authority {place} says it is {seen}, and this server {at}")]
     Apart { place: String, seen: String, at: String },
+    /// It said that this server's clock is wrong, and nothing since.
+    #[error("{told}; and since then it says nothing: {what}")]
+    Silent { told: String, what: String },
     /// This server's clock is right, and the anchor is not from now: the one before it was made by a clock that was ahead.
     #[error(
         "the time authority {place} says it is {seen}, and the anchor before this one says {at}: this one cannot be older"

@@ -53,7 +53,7 @@ impl Places {
 
     /// Every copy there is: of this width, published beside the store, and as the beginning of a wider one.
     async fn every_copy(&self, id: &PackId) -> Result<Vec<Copy>, AnchorError> {
-        let mut copies: Vec<Copy> = self.in_store(&id.path(), id).await?.into_iter().collect();
+        let mut copies = self.all_in_store(&id.path(), id).await?;
         if let Some(layout) = self.published.clone() {
             let path = id.path();
             let bytes = blocking(move || Ok(layout.read(&path).ok().flatten())).await?;
@@ -63,10 +63,10 @@ impl Places {
         if id.width < FULL_WIDTH {
             for key in crate::store::keys(self.store.as_ref(), &format!("{full}.p/")).await? {
                 if PackId::parse(&key).is_some_and(|wider| wider.width > id.width) {
-                    copies.extend(self.in_store(&key, id).await?);
+                    copies.extend(self.all_in_store(&key, id).await?);
                 }
             }
-            copies.extend(self.in_store(&full, id).await?);
+            copies.extend(self.all_in_store(&full, id).await?);
         }
         Ok(copies)
     }
@@ -75,6 +75,13 @@ impl Places {
     async fn in_store(&self, key: &str, id: &PackId) -> Result<Option<Copy>, AnchorError> {
         let object = self.store.get(key, None).await?;
         Ok(object.map(|object| Copy { bytes: beginning(object.bytes, id), whence: "the store" }))
+    }
+
+    /// The same of every version: somebody may have put something there before the city did.
+    async fn all_in_store(&self, key: &str, id: &PackId) -> Result<Vec<Copy>, AnchorError> {
+        let objects = crate::store::all_versions(self.store.as_ref(), key).await?;
+        let copies = objects.into_iter();
+        Ok(copies.map(|object| Copy { bytes: beginning(object.bytes, id), whence: "the store" }).collect())
     }
 }
 

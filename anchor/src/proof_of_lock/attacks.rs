@@ -189,10 +189,11 @@ impl<'a> Run<'a> {
             Attack::ShortenWithBypass | Attack::DowngradeWithBypass | Attack::RemoveRetention => {
                 worked(Control::Extend) && worked(Control::Bypass)
             }
-            // What was done and did no harm needs no control; neither does putting, which made the canary.
+            // Over versions, what was done made a marker or one more version, and needs no control. Without them "done" is only a word.
             Attack::Overwrite if self.tamper.has_versions() => true,
             Attack::Overwrite => worked(Control::Overwrite),
-            Attack::Delete => answer.is_done() || worked(Control::DeleteUnlocked),
+            Attack::Delete if self.tamper.has_versions() && answer.is_done() => true,
+            Attack::Delete => worked(Control::DeleteUnlocked),
             Attack::SuspendVersioning => worked(Control::SetVersioning),
         }
     }

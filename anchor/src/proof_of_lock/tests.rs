@@ -27,6 +27,10 @@ enum Fault {
     StopsAnswering,
     StaysSuspended,
     LocksEverything,
+    /// Says that every deletion by key was done, and does none.
+    OnlySaysDeleted,
+    /// Says that whatever is tried on a locked key was done, and does none of it.
+    OnlySaysYielded,
 }
 
 #[derive(Default)]
@@ -81,6 +85,9 @@ impl Tamper for Bucket {
         let number = versions.keys().filter(|(known, _)| known == key).count();
         let over = number > 0;
         if self.by_keys {
+            if over && Self::is_canary(key) && self.has(Fault::OnlySaysYielded) {
+                return (ok(), None);
+            }
             if over && Self::is_canary(key) && !self.allows(Attack::Overwrite)
                 || over && self.forbids(Control::Overwrite)
             {
@@ -108,6 +115,9 @@ impl Tamper for Bucket {
         let Some(version) = version else {
             if self.forbids(Control::DeleteUnlocked) {
                 return refused();
+            }
+            if self.has(Fault::OnlySaysDeleted) || (self.has(Fault::OnlySaysYielded) && Self::is_canary(key)) {
+                return Answer::new(204, "");
             }
             if self.allows(Attack::Delete) || (self.by_keys && !Self::is_canary(key)) {
                 versions.retain(|(known, _), _| known != key);
@@ -278,6 +288,24 @@ async fn a_bucket_locked_by_rules_is_tried_by_its_keys() {
         let proof = run(&rules(&[Fault::Forbids(control)])).await;
         assert_eq!((proof.verdict, proof.reason), (Verdict::Unproven, Some(Reason::NoControl)), "{control:?}");
     }
+}
+
+#[tokio::test]
+async fn done_is_only_a_word_where_nothing_shows_that_it_is_more() {
+    let rules = |faults: &[Fault]| Bucket { by_keys: true, ..Bucket::with(faults) };
+    // Deletions do nothing anywhere: that one did nothing to the canary as well proves nothing, whatever was answered.
+    let proof = run(&rules(&[Fault::OnlySaysDeleted])).await;
+    assert_eq!((proof.verdict, proof.reason), (Verdict::Unproven, Some(Reason::NoControl)), "{proof:#?}");
+    let delete = proof.attempts.iter().find(|attempt| attempt.attack == Attack::Delete).unwrap();
+    assert_eq!((delete.status, delete.controlled, delete.harmed), (204, false, false));
+    // Where the same was seen to have its effect beside the canary, what counts is what is seen of the canary.
+    let proof = run(&rules(&[Fault::OnlySaysYielded])).await;
+    assert_eq!((proof.verdict, proof.reason), (Verdict::Proven, None), "{proof:#?}");
+    assert!(proof.attempts.iter().all(|attempt| attempt.status < 300 && attempt.controlled), "{proof:#?}");
+    // Over versions, a deletion by key that was done is a marker.
+    let proof = run(&Bucket::default()).await;
+    let delete = proof.attempts.iter().find(|attempt| attempt.attack == Attack::Delete).unwrap();
+    assert_eq!((delete.status, delete.controlled), (200, true));
 }
 
 #[test]

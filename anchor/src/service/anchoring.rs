@@ -151,7 +151,7 @@ impl Service {
         for _ in 0..SIZES {
             match self.try_anchor().await {
                 Err(AnchorError::Taken(key)) => {
-                    tracing::error!(%key, alarm = true, "somebody took the key of the next anchor: another is taken");
+                    tracing::error!(%key, alarm = true, "somebody took a name that the next anchor needs: another is taken");
                     self.grow().await?;
                 }
                 ended => return ended,

@@ -62,7 +62,7 @@ impl Store for Directory {
                 Created::New => Put::New,
                 Created::Same => Put::Same,
                 Created::Different => {
-                    return Err(AnchorError::Store(format!("{key} holds other bytes than are to be written")));
+                    return Err(AnchorError::OtherBytes(key));
                 }
             };
             if immutable {

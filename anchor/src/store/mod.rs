@@ -165,9 +165,15 @@ pub trait Store: Send + Sync {
     /// make no second version.
     ///
     /// # Errors
-    /// [`AnchorError::Store`] when the key holds other bytes, in any version, or the store did not keep what it was told to;
-    /// [`AnchorError::Unreachable`] when it is not known whether it did.
+    /// [`AnchorError::OtherBytes`] when the key holds others, in any version; [`AnchorError::Store`] when the store did not keep what it was
+    /// told to; [`AnchorError::Unreachable`] when it is not known whether it did.
     async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError>;
+
+    /// The same for what an anchor lists by its hash, and nobody takes for something else: where there are versions, it is written beside
+    /// whatever others put under its name.
+    async fn put_listed(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
+        self.put(key, bytes, retention).await
+    }
 
     /// One version of an object, or the oldest there is: what was written later does not stand for the key. Never more than [`most_bytes`] are
     /// held in memory, whatever the store says or sends.
@@ -207,6 +213,32 @@ pub async fn keys_after(store: &dyn Store, prefix: &str, after: Option<&str>) ->
         versions.into_iter().filter(|version| !version.marker).map(|version| version.key).collect();
     keys.dedup();
     Ok(keys)
+}
+
+/// The version of this key that an anchor lists by its hash; where there is none, the oldest.
+pub async fn get_listed(store: &dyn Store, key: &str, sha256_of_it: Hash) -> Result<Option<Object>, AnchorError> {
+    let oldest = store.get(key, None).await?;
+    let is_it = |object: &Object| sha256(&[&object.bytes]) == sha256_of_it;
+    if oldest.as_ref().is_none_or(is_it) {
+        return Ok(oldest);
+    }
+    // Somebody was there before it.
+    for object in all_versions(store, key).await? {
+        if is_it(&object) {
+            return Ok(Some(object));
+        }
+    }
+    Ok(oldest)
+}
+
+/// Every version of a key that is no marker, the oldest first.
+pub async fn all_versions(store: &dyn Store, key: &str) -> Result<Vec<Object>, AnchorError> {
+    let mut objects = Vec::new();
+    for version in store.versions(key, None).await?.into_iter().filter(|version| version.key == key && !version.marker)
+    {
+        objects.extend(store.get(key, version.version.as_deref()).await?);
+    }
+    Ok(objects)
 }
 
 /// What lies beside an object that nobody here put there: markers that hide it, and versions with other bytes.

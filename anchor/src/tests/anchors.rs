@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chain::Hash;
 use chain::hash::sha256;
 use serde_json::Value;
-use timestamp::{Answered, Fault, Stamp};
+use timestamp::{Answered, Fault, Roots, Stamp};
 use tokio::sync::{Notify, watch};
 
 use super::flaky::{Fails, Flaky};
@@ -192,6 +193,104 @@ async fn nobody_waits_for_the_authority() {
     assert!(!anchoring.is_finished());
     away.go.notify_one();
     assert_eq!(anchoring.await.unwrap().unwrap().seq, 0);
+}
+
+/// Says of everything that it was seen at 2026-11-28T02:56:54Z.
+#[derive(Debug)]
+struct Seeing;
+
+#[async_trait]
+impl Authority for Seeing {
+    fn place(&self) -> String {
+        "http://time.example".to_owned()
+    }
+
+    fn verify(&self, _: &[u8], _: Hash) -> Result<Stamp, Fault> {
+        Err(Fault::Signature)
+    }
+
+    async fn stamp(&self, _: Hash) -> Result<Answered, TimeFailure> {
+        let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("timestamp/vectors");
+        let read = |name: &str| fs::read(vectors.join(name)).unwrap();
+        let (token, roots) = (read("accept/direct.der"), Roots::from_pem(&read("root.pem")).unwrap());
+        let stamp = timestamp::verify(&token, sha256(&[&read("stamped.json")]).as_bytes(), &roots).unwrap();
+        Ok(Answered { token, stamp })
+    }
+}
+
+#[tokio::test]
+async fn a_clock_is_wrong_by_more_than_a_minute_and_an_anchor_held_up_by_the_one_before_it_is_not() {
+    let pen_in = async |clock: fn() -> String, wrong_clock: WrongClock| {
+        let dir = tempfile::tempdir().unwrap();
+        let pen = Pen::open(dir.path()).await;
+        pen.write(5, "a").await;
+        let time = Some(TimeSource { authority: Arc::new(Seeing), required: false, wrong_clock });
+        let config = Config { time, clock, ..Config::new(dir.path()) };
+        let anchored = open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap().anchor_now().await;
+        (anchored.map(|anchored| anchor(dir.path(), &anchored.key).time.is_some()), dir, pen)
+    };
+    let (right, two_minutes) =
+        (|| "2026-11-28T02:57:40.000000Z".to_owned(), || "2026-11-28T02:58:54.000000Z".to_owned());
+    assert!(pen_in(right, WrongClock::Refuse).await.0.unwrap());
+    let refused = pen_in(two_minutes, WrongClock::Refuse).await.0.unwrap_err();
+    assert!(matches!(refused, AnchorError::Clock(_)) && refused.is_alarming(), "{refused}");
+    assert!(pen_in(two_minutes, WrongClock::Warn).await.0.unwrap(), "auditors take it, who allow five");
+
+    // The anchor before it was made by a clock that was six minutes ahead: this one is no older, and has no token.
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    for (seq, clock, asks) in
+        [(0, (|| "2026-11-28T03:02:54.000000Z".to_owned()) as fn() -> String, false), (1, right, true)]
+    {
+        pen.write(5, "a").await;
+        let source = TimeSource { authority: Arc::new(Seeing), required: false, wrong_clock: WrongClock::Refuse };
+        let config = Config { time: asks.then_some(source), clock, ..Config::new(dir.path()) };
+        let service = open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap();
+        let anchored = service.anchor_now().await.unwrap();
+        assert_eq!((anchored.seq, anchor(dir.path(), &anchored.key).time), (seq, None));
+        if let Some(time) = service.time() {
+            assert!(time.trouble.unwrap().contains("the anchor before this one says") && time.wrong_clock.is_none());
+        }
+    }
+}
+
+/// Says that this server's clock is wrong, and then nothing any more.
+#[derive(Debug, Default)]
+struct FallsSilent(AtomicBool);
+
+#[async_trait]
+impl Authority for FallsSilent {
+    fn place(&self) -> String {
+        "http://time.example".to_owned()
+    }
+
+    fn verify(&self, _: &[u8], _: Hash) -> Result<Stamp, Fault> {
+        Err(Fault::Signature)
+    }
+
+    async fn stamp(&self, imprint: Hash) -> Result<Answered, TimeFailure> {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Err(TimeFailure::Unreachable { place: self.place(), what: "away".to_owned() });
+        }
+        Seeing.stamp(imprint).await
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_falls_silent_does_not_take_back_that_the_clock_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    pen.write(5, "a").await;
+    let authority = Arc::new(FallsSilent::default());
+    let time = Some(TimeSource { authority, required: false, wrong_clock: WrongClock::Refuse });
+    let config = Config { time, clock: || "2026-11-30T02:56:54.000000Z".to_owned(), ..Config::new(dir.path()) };
+    let service = open(config, &pen, Arc::new(directory(dir.path()))).await.unwrap();
+    service.anchor_now().await.unwrap_err();
+    let refused = service.anchor_now().await.unwrap_err();
+    assert!(matches!(refused, AnchorError::Clock(_)), "nor does it make an anchor good: {refused}");
+    let time = service.time().unwrap();
+    assert!(time.trouble.unwrap().contains("away"));
+    assert!(time.wrong_clock.is_some_and(|told| told.contains("2026-11-30")));
 }
 
 #[tokio::test]

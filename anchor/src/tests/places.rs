@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use eventlog::{Failure, Log, Recorder};
 use serde_json::{Value, json};
 
+use super::flaky::Flaky;
+use super::shelf::Shelf;
 use super::{Pen, held, published, service};
 use crate::anchor_format::ANCHORED;
-use crate::{AnchorError, Config, Directory, Row, Service, Store as _, Verdict};
+use crate::{AnchorError, Config, Directory, Row, Service, SigningKeys, Store as _, Verdict};
 
 /// Does not record one of the anchors.
-struct Forgetful(Arc<Pen>, AtomicI64);
+pub(super) struct Forgetful(pub Arc<Pen>, pub AtomicI64);
 
 #[async_trait]
 impl Recorder for Forgetful {
@@ -191,6 +193,87 @@ async fn a_copy_of_the_place_does_not_give_a_number_again_that_the_store_has() {
     assert!(matches!(copied.anchor_now().await, Err(AnchorError::Elsewhere)), "the store has an anchor 1 already");
     assert_eq!(copied.adopt().await.unwrap().seq, 2);
     assert_eq!(anchored(&pen.log).await.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn whoever_takes_over_remembers_the_version_that_is_on_record() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pen = Pen::open(dir.path()).await;
+    let shelf = Arc::new(Shelf::default());
+    let open = async |place: &Path, fails: i64| {
+        let recorder = Arc::new(Forgetful(Arc::clone(&pen), AtomicI64::new(fails)));
+        let (store, keys) = (Arc::<Shelf>::clone(&shelf), held(&pen.log).await);
+        let service = Service::open(Config::new(place), pen.log.clone(), keys, store, recorder).await.unwrap();
+        assert_eq!(service.startup_check().await.unwrap(), Verdict::Good);
+        service
+    };
+    pen.write(5, "a").await;
+    let first = open(dir.path(), 1).await;
+    let written = first.anchor_now().await.unwrap();
+    // An earlier attempt left the same bytes, kept for too short a time, so that they were written once more.
+    let before = |key: &str| shelf.lay_before(key, &shelf.bytes(key));
+    assert_ne!(Some(before(&written.key)), written.version);
+    let second = open(other.path(), -1).await;
+    let after = second.adopt().await.unwrap();
+    let previous = shelf.anchor(&after.key).previous.unwrap();
+    assert_eq!((&previous.key, &previous.version), (&written.key, &written.version), "as the log calls it");
+
+    // The same of what this place wrote and the log does not say yet.
+    drop((first, second));
+    let third = open(other.path(), 0).await;
+    third.anchor_now().await.unwrap_err();
+    let wrote = shelf.keys().into_iter().rfind(|key| key.starts_with("anchors/")).unwrap();
+    let version = shelf.oldest(&wrote);
+    before(&wrote);
+    let newest = third.adopt().await.unwrap();
+    let previous = shelf.anchor(&newest.key).previous.unwrap();
+    assert_eq!((previous.key, previous.version.as_deref()), (wrote, Some(version.as_str())));
+}
+
+#[tokio::test]
+async fn a_start_lists_from_the_last_anchor_that_it_knows_and_sees_what_is_newer_or_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let pen = Pen::open(dir.path()).await;
+    let store = Arc::new(Flaky::counting(Directory::new(dir.path().join("store"))));
+    let open = async || {
+        let (store, keys) = (Arc::<Flaky>::clone(&store), held(&pen.log).await);
+        Service::open(Config::new(dir.path()), pen.log.clone(), keys, store, pen.clone()).await.unwrap()
+    };
+    let service = open().await;
+    service.startup_check().await.unwrap();
+    let mut newest = None;
+    for salt in 0..30 {
+        pen.write(2, &salt.to_string()).await;
+        newest = Some(service.anchor_now().await.unwrap());
+    }
+    drop(service);
+    store.forget();
+    let service = open().await;
+    assert_eq!(service.startup_check().await.unwrap(), Verdict::Good);
+    assert_eq!((*store.listed.lock().unwrap(), store.count("get")), (0, 1), "{:?}", store.asked.lock().unwrap());
+    let beside = |keys: Arc<SigningKeys>| {
+        let (config, log, store) = (Config::new(dir.path()), pen.log.clone(), Arc::clone(&store));
+        async move { crate::compare(&config, &log, &keys, store.as_ref()).await.unwrap() }
+    };
+    store.forget();
+    assert_eq!(beside(held(&pen.log).await).await, Verdict::Good);
+    assert_eq!(*store.listed.lock().unwrap(), 0, "nor does a server beside it");
+
+    // What came after it counts: by a key of the log, and not what anybody put there.
+    let place = dir.path().join("store");
+    fs::write(place.join("anchors/zzz"), "{}").unwrap();
+    assert_eq!(service.startup_check().await.unwrap(), Verdict::Good);
+    let (name, bytes) = super::strays::forged(30, 20, &super::key());
+    fs::write(place.join(&name), bytes).unwrap();
+    let refusal = service.startup_check().await.unwrap().refusal();
+    assert!(refusal.is_some_and(|reason| reason.contains(&name)));
+    fs::remove_file(place.join(&name)).unwrap();
+    // And where the last one is gone, the one before it does.
+    fs::remove_file(place.join(&newest.unwrap().key)).unwrap();
+    let (name, bytes) = super::strays::forged(29, 20, &super::key());
+    fs::write(place.join(&name), bytes).unwrap();
+    let refusal = service.startup_check().await.unwrap().refusal();
+    assert!(refusal.is_some_and(|reason| reason.contains(&name)));
 }
 
 fn copy_dir(from: &Path, to: &Path) {

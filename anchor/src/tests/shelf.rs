@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::store::{Kind, Lock, Mode, Object, Page, Put, Retention, Version, Written, most_bytes};
-use crate::{AnchorError, Store};
+use crate::{Anchor, AnchorError, Store};
 
 /// Keys in a page.
 const PAGE: usize = 5;
@@ -41,6 +41,49 @@ impl Shelf {
         self.kept().0.remove(key).unwrap();
     }
 
+    /// An earlier version than all there are.
+    pub fn lay_before(&self, key: &str, bytes: &[u8]) -> String {
+        let name = self.lay(key, Some(bytes));
+        self.kept().0.get_mut(key).unwrap().rotate_right(1);
+        name
+    }
+
+    fn write(&self, key: &str, bytes: Vec<u8>, retention: Retention, alone: bool) -> Result<Written, AnchorError> {
+        let faster = self.faster.lock().unwrap().take_if(|(prefix, _)| key.starts_with(*prefix));
+        if let Some((_, others)) = faster {
+            self.lay(key, Some(&others));
+        }
+        let lock = Some(Lock { mode: Mode::Compliance, until: retention.until });
+        let there = self.kept().0.get(key).cloned().unwrap_or_default();
+        let there: Vec<_> = there.into_iter().filter_map(|(name, there)| Some((name, there?))).collect();
+        if alone && there.iter().any(|(_, there)| *there != bytes) {
+            return Err(AnchorError::OtherBytes(key.to_owned()));
+        }
+        if let Some((name, _)) = there.into_iter().find(|(_, there)| *there == bytes) {
+            return Ok(Written { put: Put::Same, version: Some(name), lock });
+        }
+        Ok(Written { put: Put::New, version: Some(self.lay(key, Some(&bytes))), lock })
+    }
+
+    /// How many versions and markers a key has.
+    pub fn count(&self, key: &str) -> usize {
+        self.kept().0.get(key).map_or(0, Vec::len)
+    }
+
+    /// The name of the oldest of them.
+    pub fn oldest(&self, key: &str) -> String {
+        self.kept().0[key][0].0.clone()
+    }
+
+    /// The bytes of the newest of them that is no marker.
+    pub fn bytes(&self, key: &str) -> Vec<u8> {
+        self.kept().0[key].iter().rev().find_map(|(_, bytes)| bytes.clone()).unwrap()
+    }
+
+    pub fn anchor(&self, key: &str) -> Anchor {
+        serde_json::from_slice(&self.bytes(key)).unwrap()
+    }
+
     pub fn keys(&self) -> Vec<String> {
         self.kept().0.keys().cloned().collect()
     }
@@ -61,20 +104,11 @@ impl Store for Shelf {
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
-        let faster = self.faster.lock().unwrap().take_if(|(prefix, _)| key.starts_with(*prefix));
-        if let Some((_, others)) = faster {
-            self.lay(key, Some(&others));
-        }
-        let lock = Some(Lock { mode: Mode::Compliance, until: retention.until });
-        let there = self.kept().0.get(key).cloned().unwrap_or_default();
-        let there: Vec<_> = there.into_iter().filter_map(|(name, there)| Some((name, there?))).collect();
-        if there.iter().any(|(_, there)| *there != bytes) {
-            return Err(AnchorError::Store(format!("{key} holds other bytes than are to be written")));
-        }
-        if let Some((name, _)) = there.into_iter().next() {
-            return Ok(Written { put: Put::Same, version: Some(name), lock });
-        }
-        Ok(Written { put: Put::New, version: Some(self.lay(key, Some(&bytes))), lock })
+        self.write(key, bytes, retention, true)
+    }
+
+    async fn put_listed(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
+        self.write(key, bytes, retention, false)
     }
 
     async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError> {

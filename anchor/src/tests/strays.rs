@@ -1,17 +1,25 @@
 //! What anybody can do who may write to a store: what no key of the log signed is named, and stops nothing.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
 use chain::note::SigningKey;
 
+use serde_json::Value;
+
+use super::places::Forgetful;
 use super::shelf::Shelf;
-use super::{ORIGIN, Pen, held, key};
-use crate::anchor_format::{self, numbers};
+use super::{ORIGIN, Pen, held, key, policy};
+use crate::anchor_format::{self, new_files, numbers};
+use crate::archive::{Archive, Places, Wanted};
 use crate::{Anchor, AnchorError, Config, Directory, Row, Service, Store, Verdict};
 
-async fn open(dir: &std::path::Path, pen: &Arc<Pen>, store: &Arc<dyn Store>) -> Service {
+async fn open(dir: &Path, pen: &Arc<Pen>, store: &Arc<dyn Store>) -> Service {
     let service =
         Service::open(Config::new(dir), pen.log.clone(), held(&pen.log).await, Arc::clone(store), pen.clone()).await;
     let service = service.unwrap();
@@ -186,10 +194,119 @@ async fn a_number_that_is_missing_is_named_in_the_list_and_in_an_export() {
     }
     let rows = service.list().await.unwrap();
     let second = rows.into_iter().filter_map(Row::anchor).nth(1).unwrap().key;
-    std::fs::remove_file(dir.path().join("store").join(&second)).unwrap();
+    fs::remove_file(dir.path().join("store").join(&second)).unwrap();
     let rows = service.list().await.unwrap();
     assert!(rows.contains(&Row::Missing { seq: 1, missing: true }) && rows.len() == 3, "{rows:?}");
     let exported = service.export(&dir.path().join("out"), true, &mut |_, _| {}).await.unwrap();
     assert_eq!(exported.anchors, 2);
     assert!(exported.missing.len() == 1 && exported.missing[0].contains(&second), "{exported:?}");
+}
+
+/// The names of all files that are new in a log of any of these sizes.
+fn names(old: u64, sizes: std::ops::Range<u64>) -> BTreeSet<String> {
+    sizes.flat_map(|size| new_files(old, size)).collect()
+}
+
+#[tokio::test]
+async fn whoever_was_first_under_a_name_of_the_tree_does_not_hold_up_anchoring_where_there_are_versions() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::default());
+    let store: Arc<dyn Store> = shelf.clone();
+    let pen = Pen::open(dir.path()).await;
+    let service = open(dir.path(), &pen, &store).await;
+    pen.write(20, "a").await;
+    let first = service.anchor_now().await.unwrap();
+    // Unfinished files of the sizes that come next, and full ones.
+    for name in names(first.size, first.size + 1..first.size + 9).into_iter().chain(names(0, 256..257)) {
+        shelf.lay(&name, Some(b"not the city's"));
+    }
+    let second = service.anchor_now().await.unwrap();
+    assert!(second.size <= first.size + 2, "no other size was needed: {second:?}");
+    pen.write(600, "b").await;
+    let third = service.anchor_now().await.unwrap();
+    let survey = service.survey(true).await.unwrap();
+    let taken = |old, new| new_files(old, new).iter().filter(|name| shelf.count(name) > 1).count() as u64;
+    let strays = taken(first.size, second.size) + taken(second.size, third.size);
+    assert!(strays >= 6, "{strays}");
+    assert_eq!((survey.anchors, survey.missing.count, survey.strays.count), (3, 0, strays), "{survey:?}");
+    // It is theirs that is named, and not the city's.
+    assert!(survey.strays.first.iter().all(|stray| stray.contains("holds other bytes")), "{survey:?}");
+    let named = survey.strays.first.iter().find(|stray| stray.starts_with("pack/000: ")).unwrap();
+    assert!(named.contains(&format!("version {} ", shelf.oldest("pack/000"))), "{named}");
+    // And the log comes back from this store alone.
+    let places = Places { store, published: None, notes: Vec::new() };
+    let archive = Archive::open(places, &policy(), Wanted::default()).await.unwrap();
+    let mut pass = archive.verify();
+    let mut entries = 0;
+    while let Some(read) = pass.next().await.unwrap() {
+        entries += read.len() as u64;
+    }
+    pass.finish().await.unwrap();
+    assert_eq!(entries, third.size);
+}
+
+#[tokio::test]
+async fn an_unfinished_file_that_somebody_was_first_with_is_written_at_another_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Directory::new(dir.path().join("store")));
+    let pen = Pen::open(dir.path()).await;
+    let service = open(dir.path(), &pen, &store).await;
+    pen.write(20, "a").await;
+    let first = service.anchor_now().await.unwrap();
+    for name in names(first.size, first.size + 1..first.size + 4) {
+        lay(&store, &name, b"not the city's").await;
+    }
+    let second = service.anchor_now().await.unwrap();
+    assert!(second.seq == 1 && second.size >= first.size + 4, "{second:?}");
+    assert_eq!(service.status().await.unwrap().trouble, None);
+    assert!(service.survey(true).await.unwrap().missing.count == 0);
+}
+
+/// Forgets that the anchor on its way was written, as a process does that dies before it is on disk; answers with its key and its bytes.
+fn unwritten(dir: &Path) -> (String, Vec<u8>) {
+    let path = dir.join("anchoring/staged.json");
+    let mut staged: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let known = (staged["key"].as_str().unwrap().to_owned(), staged["body"].as_str().unwrap().as_bytes().to_vec());
+    staged["written"] = false.into();
+    staged.as_object_mut().unwrap().remove("anchored");
+    fs::write(path, staged.to_string()).unwrap();
+    known
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_when_somebody_took_or_covered_its_key_holds_nothing_up() {
+    for was_written in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Arc::new(Shelf::default());
+        let store: Arc<dyn Store> = shelf.clone();
+        let pen = Pen::open(dir.path()).await;
+        let recorder = Arc::new(Forgetful(Arc::clone(&pen), AtomicI64::new(1)));
+        let config = Config::new(dir.path());
+        let keys = held(&pen.log).await;
+        let service = Service::open(config, pen.log.clone(), keys, Arc::clone(&store), recorder).await.unwrap();
+        service.startup_check().await.unwrap();
+        pen.write(20, "a").await;
+        service.anchor_now().await.unwrap();
+        pen.write(20, "b").await;
+        service.anchor_now().await.unwrap_err();
+        drop(service);
+        let (key, bytes) = unwritten(dir.path());
+        if !was_written {
+            shelf.destroy(&key);
+        }
+        shelf.lay(&key, Some(b"{}"));
+        let service = open(dir.path(), &pen, &store).await;
+        let second = service.anchor_now().await.unwrap();
+        assert_eq!(
+            second.seq,
+            if was_written { 2 } else { 1 },
+            "what was written is finished, what was not is dropped"
+        );
+        assert!(!dir.path().join("anchoring/staged.json").exists());
+        let rows = service.list().await.unwrap().into_iter().filter_map(Row::anchor);
+        let mine = rows.into_iter().find(|row| row.key == key);
+        assert_eq!(mine.map(|row| row.sha256), was_written.then(|| sha256(&[&bytes])));
+        let survey = service.survey(true).await.unwrap();
+        assert_eq!((survey.missing.count, survey.strays.count), (0, 1), "{survey:?}");
+    }
 }

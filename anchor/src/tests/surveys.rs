@@ -168,3 +168,44 @@ async fn what_a_mirror_lost_is_missed_and_carried_there_again() {
     assert_eq!((status.behind, status.trouble), (0, None));
     assert_eq!(status.survey.unwrap().strays.count, 1);
 }
+
+#[tokio::test]
+async fn whoever_lays_thousands_there_is_counted_and_not_read_to_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::default());
+    let (_pen, service) = anchored(dir.path(), shelf.clone()).await;
+    for number in 100..1400 {
+        shelf.lay(&crate::anchor_format::key(number, 99), Some(b"{}"));
+    }
+    shelf.lay("pack/002", Some(b"other bytes"));
+    shelf.gets.lock().unwrap().clear();
+    let survey = service.survey(false).await.unwrap();
+    assert_eq!((survey.missing.count, survey.strays.count), (0, 1301), "{:?}", survey.strays.first.last());
+    assert_eq!(survey.strays.first.len(), 100, "the others are only counted");
+    let read = shelf.gets.lock().unwrap().len();
+    assert!(read <= 1001, "{read} objects were read");
+}
+
+#[tokio::test]
+async fn what_lies_over_an_anchor_in_a_mirror_does_not_keep_its_files_from_being_carried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let place: Arc<dyn Store> = Arc::new(Directory::new(dir.path().join("store")));
+    let (pen, service) = anchored(dir.path(), Arc::clone(&place)).await;
+    let there = Arc::new(Shelf::default());
+    let mirror = Mirror { name: "other-owner".to_owned(), store: there.clone() };
+    let config = Config::new(dir.path());
+    let what = (pen.log.clone(), Layout::within(dir.path()), held(&pen.log).await);
+    let carrier = Carrier::new(mirror, place, what, (config.keep, config.clock));
+    // Somebody was first under a name of the tree, and lays something over an anchor.
+    there.lay("pack/001", Some(b"not the city's"));
+    carrier.mend().await.unwrap();
+    carrier.carry().await.unwrap();
+    there.lay(&key_of(&service, 1).await, Some(b"not the city's"));
+    there.destroy("tile/0/001");
+    carrier.mend().await.unwrap();
+    let survey = carrier.status(Some(3)).survey.unwrap();
+    assert_eq!((survey.missing.count, survey.strays.count), (1, 2), "{survey:?}");
+    carrier.mend().await.unwrap();
+    let survey = carrier.status(Some(3)).survey.unwrap();
+    assert_eq!((survey.missing.count, survey.strays.count), (0, 2), "{survey:?}");
+}

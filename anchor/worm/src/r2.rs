@@ -36,7 +36,7 @@ impl R2BucketLock {
     async fn compare(&self, key: &str, bytes: &[u8]) -> Result<Option<Written>, AnchorError> {
         let Some(there) = self.get(key, None).await? else { return Ok(None) };
         if there.bytes != bytes {
-            return Err(AnchorError::Store(format!("{key} holds other bytes than are to be written")));
+            return Err(AnchorError::OtherBytes(key.to_owned()));
         }
         Ok(Some(Written { put: Put::Same, version: None, lock: None }))
     }

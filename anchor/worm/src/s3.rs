@@ -29,21 +29,58 @@ impl S3ObjectLock {
         Self { bucket, client, prover }
     }
 
-    /// What stands under this key already, if it is what is to be written and is kept for long enough.
-    async fn found(&self, key: &str, bytes: &[u8], retention: Retention) -> Result<Option<Written>, AnchorError> {
+    /// What stands under this key already, if it is what is to be written and is kept for long enough; `alone`, or beside what others put there.
+    async fn found(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        retention: Retention,
+        alone: bool,
+    ) -> Result<Option<Written>, AnchorError> {
         let mut found = None;
         let versions = self.versions(key, None).await?;
         for version in versions.into_iter().filter(|version| version.key == key && !version.marker) {
             let object = self.get(key, version.version.as_deref()).await?;
             let object = object.ok_or_else(|| AnchorError::Store(format!("{key} is listed and cannot be read")))?;
             if object.bytes != bytes {
-                return Err(AnchorError::Store(format!("{key} holds other bytes than are to be written")));
+                if alone {
+                    return Err(AnchorError::OtherBytes(key.to_owned()));
+                }
+                continue;
             }
             if is_kept(object.lock, retention.at_least) {
                 found.get_or_insert(Written { put: Put::Same, version: object.version, lock: object.lock });
             }
         }
         Ok(found)
+    }
+
+    /// Writes one more version.
+    async fn write(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket.name)
+            .key(self.bucket.key(key))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .object_lock_mode(ObjectLockMode::Compliance)
+            .object_lock_retain_until_date(date(retention.until))
+            .body(bytes.clone().into());
+        let put = put.send().await.map_err(|error| failed(&format!("writing {key}"), &error))?;
+        let version = put.version_id.ok_or_else(|| {
+            AnchorError::Store(format!("{key} was written without a version: the bucket has no versioning, so no lock"))
+        })?;
+        // Read back what this very version is: a store that says yes and keeps nothing is found out now, not in seven years. Some do not
+        // even compare the checksum they are sent.
+        let back = self.get(key, Some(&version)).await?;
+        let lock = back.as_ref().and_then(|back| back.lock);
+        if back.is_none_or(|back| back.bytes != bytes) {
+            return Err(AnchorError::Store(format!("{key} does not read back")));
+        }
+        if !is_kept(lock, retention.until) {
+            return Err(AnchorError::Store(format!("{key} is not locked as was asked: {lock:?}")));
+        }
+        Ok(Written { put: Put::New, version: Some(version), lock })
     }
 }
 
@@ -77,33 +114,17 @@ impl Store for S3ObjectLock {
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
-        if let Some(written) = self.found(key, &bytes, retention).await? {
-            return Ok(written);
+        match self.found(key, &bytes, retention, true).await? {
+            Some(written) => Ok(written),
+            None => self.write(key, bytes, retention).await,
         }
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.bucket.name)
-            .key(self.bucket.key(key))
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .object_lock_mode(ObjectLockMode::Compliance)
-            .object_lock_retain_until_date(date(retention.until))
-            .body(bytes.clone().into());
-        let put = put.send().await.map_err(|error| failed(&format!("writing {key}"), &error))?;
-        let version = put.version_id.ok_or_else(|| {
-            AnchorError::Store(format!("{key} was written without a version: the bucket has no versioning, so no lock"))
-        })?;
-        // Read back what this very version is: a store that says yes and keeps nothing is found out now, not in seven years. Some do not
-        // even compare the checksum they are sent.
-        let back = self.get(key, Some(&version)).await?;
-        let lock = back.as_ref().and_then(|back| back.lock);
-        if back.is_none_or(|back| back.bytes != bytes) {
-            return Err(AnchorError::Store(format!("{key} does not read back")));
+    }
+
+    async fn put_listed(&self, key: &str, bytes: Vec<u8>, retention: Retention) -> Result<Written, AnchorError> {
+        match self.found(key, &bytes, retention, false).await? {
+            Some(written) => Ok(written),
+            None => self.write(key, bytes, retention).await,
         }
-        if !is_kept(lock, retention.until) {
-            return Err(AnchorError::Store(format!("{key} is not locked as was asked: {lock:?}")));
-        }
-        Ok(Written { put: Put::New, version: Some(version), lock })
     }
 
     async fn get(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, AnchorError> {

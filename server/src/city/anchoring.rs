@@ -304,6 +304,11 @@ impl Anchoring {
         self.blocking(move |layout| Prover::new(layout.clone()).receipt(position)).await
     }
 
+    /// What the time authority said about this server's clock, when it was wrong the last time it was asked.
+    pub fn wrong_clock(&self) -> Option<String> {
+        self.opened().and_then(|service| service.time()).and_then(|time| time.wrong_clock)
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Layout) -> Result<T, AnchorError> + Send + 'static,

@@ -37,6 +37,8 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
         "read_only": read_only,
         "writing": writing,
         "stopping": stopping,
+        // It takes commands all the same, and they are dated by it.
+        "wrong_clock": city.anchoring.wrong_clock(),
         "uptime_seconds": app.started.elapsed().as_secs(),
     });
     (readiness(ready), Json(body)).into_response()

@@ -175,7 +175,7 @@ pub const ASSERTIONS: &[QuestionRoute] = &[QuestionRoute {
 /// Addresses that ask for no credential, and why none is needed.
 pub const OPEN: &[(&str, &str)] = &[
     ("/healthz", "says only that the process answers"),
-    ("/readyz", "says only whether this server takes commands"),
+    ("/readyz", "says only whether this server takes commands, and whether its clock is known to be wrong"),
     ("/metrics", "loopback only, or with admin.metrics; numbers, never names"),
     ("/checkpoint", "a signed tree head: public by design"),
     ("/tile/{*path}", "hashes: public by design"),

@@ -166,7 +166,7 @@ impl LockTried {
                 self.worked(Extend) && self.worked(Bypass)
             }
             Attack::Overwrite => self.store == Store::S3 || self.worked(Overwrite),
-            Attack::Delete => is_done(attempt.status) || self.worked(DeleteUnlocked),
+            Attack::Delete => self.store == Store::S3 && is_done(attempt.status) || self.worked(DeleteUnlocked),
             Attack::SuspendVersioning => self.worked(SetVersioning),
         }
     }

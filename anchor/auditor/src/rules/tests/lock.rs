@@ -117,7 +117,13 @@ fn the_verdict_about_a_lock_is_the_one_that_follows_from_what_was_tried() {
     (0..2).for_each(|attack| cut["attempts"][attack]["controlled"] = false.into());
     cut["attempts"][8]["controlled"] = false.into();
     assert_eq!(verdicts(&cut), ["yielded left_suspended", "unproven no_control"]);
-    // A plain delete that was done and did no harm needs no control.
+    // Where there are no versions, one that was done made no marker: without its control it is only a word.
+    let mut word = on_keys();
+    (word["controls"][1]["worked"], word["attempts"][1]["status"]) = (false.into(), 204.into());
+    assert!(verdicts(&word).is_empty());
+    word["attempts"][1]["controlled"] = false.into();
+    assert_eq!(verdicts(&word), ["unproven no_control"]);
+    // Over versions, a plain delete that was done and did no harm needs no control.
     (cut["attempts"][8]["controlled"], cut["attempts"][8]["status"]) = (true.into(), 204.into());
     assert_eq!(verdicts(&cut), ["yielded left_suspended", "unproven no_control"]);
 }
