@@ -279,7 +279,7 @@ async fn rotated() -> (tempfile::TempDir, Arc<Pen>) {
     service.rotate_key(signer(8)).await.unwrap();
     pen.write(300, "b").await;
     service.anchor_now().await.unwrap();
-    service.retire_key(&key().vkey()).await.unwrap();
+    service.retire_key(&key().vkey(), pen.as_ref()).await.unwrap();
     pen.write(10, "c").await;
     service.anchor_now().await.unwrap();
     (dir, pen)
