@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use chain::checkpoint::{self, Checkpoint};
+use chain::key::SigningKey;
 use chain::pack::PackId;
 use eventlog::testing::ORIGIN;
 use guildhall_tests::courier::Courier as _;
@@ -16,7 +18,7 @@ use guildhall_tests::programs::{self, auditor};
 use guildhall_tests::s3::ceph;
 use guildhall_tests::server::{Home, copy_dir};
 use guildhall_tests::{Engine, block_on};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Everything of the city is destroyed but the store of its anchors, and it goes on.
 async fn the_city_goes_on_when_only_the_store_is_left(mut city: City) {
@@ -237,6 +239,42 @@ async fn a_log_that_changed_its_key_is_made_again(engine: Engine) {
         ["verify", export.to_str().unwrap(), "--policy", both.to_str().unwrap(), "--continues", &worm, "--json"];
     let report = programs::run(&auditor(), &verify).expect(0).json();
     assert!(report["continues"]["signature_checked"] == true && report["continues"]["compared"] == true, "{report:#}");
+    from_before_a_rotation(engine, &city, (&stale, new)).await;
+}
+
+/// Of a size at which the older key was in force, that key signs: the policy has to give it, and the newer one is still an old log's.
+async fn from_before_a_rotation(engine: Engine, city: &City, (stale, new): (&str, &str)) {
+    let dir = city.dir.path().join("from before");
+    fs::create_dir(&dir).unwrap();
+    let home = successor(engine, &dir, &city.settings).await;
+    let first = kept::anchors(Path::new(&city.kept())).remove(0);
+    let size = first.file_stem().unwrap().to_str().unwrap()[21..].trim_start_matches('0').to_owned();
+    let (worm, newest, older) = (city.kept(), city.policy(), dir.join("older.policy"));
+    fs::write(&older, stale).unwrap();
+    let older = older.to_str().unwrap();
+    let ask = ["recover", "--new-origin", SUCCESSOR, "--from", &worm, "--at", &size, "--yes", "--json", "--policy"];
+    let refused = home.run(&[&ask[..], &[&newest]].concat()).expect(1).stderr;
+    assert!(refused.contains("the one that was in force at that size"), "{refused}");
+    let (_, id) = new.split_once('+').unwrap();
+    let seed = city.place.home.dir.join(format!("signing.{}.key", &id[..8]));
+    let seed = fs::read_to_string(seed).unwrap().trim().to_owned();
+    let with_old_key = [&home.settings[..], &[("GUILDHALL_SIGNING_KEY", seed)]].concat();
+    let refused = Home { settings: with_old_key, ..home.clone() }.run(&[&ask[..], &[older]].concat()).expect(2).stderr;
+    assert!(refused.contains("is one that test/log had"), "{refused}");
+    assert_eq!(kept::size(&home).await, 0);
+    let told = home.run(&[&ask[..], &[older]].concat()).expect(0).json();
+    assert_eq!((told["size"].to_string(), &told["policy"]), (size, &json!(older)), "{told:#}");
+    let mut server = home.serve();
+    home.run(&["anchor", "now"]).expect(0);
+    let export = dir.join("export");
+    home.run(&["export", "--out", export.to_str().unwrap()]).expect(0);
+    server.stop();
+    let both = dir.join("both.policy");
+    fs::write(&both, format!("log {}\n{stale}", told["new_key"].as_str().unwrap())).unwrap();
+    let verify =
+        ["verify", export.to_str().unwrap(), "--policy", both.to_str().unwrap(), "--continues", &worm, "--json"];
+    let report = programs::run(&auditor(), &verify).expect(0).json();
+    assert!(report["continues"]["signature_checked"] == true && report["continues"]["compared"] == true, "{report:#}");
 }
 
 #[test]
@@ -389,76 +427,73 @@ fn a_database_that_has_something_else_is_refused_on_postgres() {
 }
 
 #[test]
-fn after_a_theft_the_city_goes_on_from_what_was_witnessed_last() {
+fn what_lies_beside_the_anchors_stops_no_recovery() {
     block_on(async {
-        let scratch = tempfile::tempdir().unwrap();
-        let (mut city, witness) = City::witnessed(30).await;
-        let good = city.rest(false).await;
-        let witnessed = fs::read_to_string(city.place.home.dir.join("public/witnessed")).unwrap();
-        let size: u64 = witnessed.lines().nth(1).unwrap().parse().unwrap();
-        let note = scratch.path().join("witnessed");
-        fs::write(&note, &witnessed).unwrap();
-        let policy = scratch.path().join("policy");
-        fs::copy(city.place.home.dir.join("public/policy"), &policy).unwrap();
-        // The thief has a copy of everything but the witness's word, and goes on with it, anchors included.
-        let stolen = scratch.path().join("stolen");
-        copy_dir(&city.place.home.dir, &stolen);
-        let honest_audit = scratch.path().join("memory");
-        city.start();
-        city.fund(5).await;
-        let export = scratch.path().join("honest");
-        city.place.home.run(&["export", "--out", export.to_str().unwrap()]).expect(0);
-        let trusts = policy.to_str().unwrap();
-        let remember = ["--policy", trusts, "--remember", honest_audit.to_str().unwrap(), "--json"];
-        programs::run(&auditor(), &[&["verify", export.to_str().unwrap()], &remember[..]].concat()).expect(0);
-        city.stop();
-        drop(witness);
-        let thief = Home {
-            settings: city.settings.iter().filter(|(name, _)| !name.contains("WITNESS")).cloned().collect(),
-            ..Home::new(stolen, None)
-        };
-        let mut server = thief.serve();
-        for number in 0..9 {
-            city.town.fund(&city.http.at(&server.base), &format!("to the thief {number}"), "1000").await;
-        }
-        thief.run(&["anchor", "now"]).expect(0);
-        let forged = scratch.path().join("forged");
-        thief.run(&["export", "--out", forged.to_str().unwrap()]).expect(0);
-        server.stop();
-
-        // Whoever audited the honest log sees the fork.
-        let report = programs::run(&auditor(), &[&["verify", forged.to_str().unwrap()], &remember[..]].concat())
-            .expect(1)
-            .json();
-        assert!(report["findings"].to_string().contains("the remembered checkpoint says "), "{report:#}");
-
-        // The store holds what the thief anchored; without a quorum over it, it is not taken.
-        let home = successor(Engine::Sqlite, city.dir.path(), &[]).await;
-        let (at, kept) = (size.to_string(), city.kept());
-        let ask = [
-            "recover",
-            "--new-origin",
-            SUCCESSOR,
-            "--from",
-            &kept,
-            "--policy",
-            trusts,
-            "--at",
-            &at,
-            "--checkpoint",
-            note.to_str().unwrap(),
+        let mut city = City::in_folder(Engine::Sqlite, 40).await;
+        let before = city.rest(true).await;
+        let worm = city.kept();
+        let newest = kept::anchors(Path::new(&worm)).pop().unwrap();
+        let moved = newest.with_file_name("00000000000000000009-00000000000000000050.json");
+        fs::copy(&newest, &moved).unwrap();
+        let stranger = SigningKey::from_seed(ORIGIN, [9; 32]);
+        let other = SigningKey::from_seed("another/log", [9; 32]);
+        let strays = [
+            moved,
+            kept::forge_anchor(Path::new(&worm), &stranger, 3, 9_000),
+            kept::forge_anchor(Path::new(&worm), &stranger, 1, 7),
+            kept::forge_anchor(Path::new(&worm), &other, 2, 8),
         ];
-        // The thief has the key: nothing new is signed with it, wherever it is still lying about.
-        let seed = fs::read_to_string(city.place.home.dir.join("signing.key")).unwrap().trim().to_owned();
-        let keeping = Home { settings: vec![("GUILDHALL_SIGNING_KEY", seed.clone())], ..home.clone() };
-        let refused = keeping.run(&[&ask[..], &["--yes"]].concat()).expect(2).stderr;
-        assert!(refused.contains("is one that test/log had") && !refused.contains(&seed), "{refused}");
-        assert!(!home.dir.join("log.db").exists(), "nothing was made with it");
-        let told = home.run(&[&ask[..], &["--yes", "--json"]].concat()).expect(0).json();
-        assert!(told["witnessed"] == true && told["size"] == size, "{told:#}");
-        assert!(told["remarks"].to_string().contains("left behind"), "{told:#}");
-        let ledger = Ledger::read(&home.log().await).await;
-        assert_eq!(ledger.purses, good.ledger.purses, "without what the thief paid in");
-        assert_eq!(guards(&home).await, good.guards);
+        let named = |told: &Value| {
+            let remarks = told["remarks"].to_string();
+            strays.iter().all(|stray| remarks.contains(stray.file_name().unwrap().to_str().unwrap()))
+        };
+        let home = city.nothing("empty").await;
+        let told = home.run(&["recover", "--yes", "--json"]).expect(0).json();
+        assert!(named(&told) && told["unbroken"] == true, "{told:#}");
+        assert_eq!(Ledger::read(&home.log().await).await.hashes, before.ledger.hashes);
+        let home = successor(Engine::Sqlite, city.dir.path(), &city.settings).await;
+        let ask = ["recover", "--new-origin", SUCCESSOR, "--from", &worm, "--yes", "--json"];
+        // Whoever wrote there does not say whose log it is.
+        fs::copy(city.policy(), Path::new(&worm).join("policy")).unwrap();
+        let refused = home.run(&ask).expect(2).stderr;
+        assert!(refused.contains("--policy FILE"), "{refused}");
+        let of_the_city = ["recover", "--new-origin", SUCCESSOR, "--from", city.place.home.dir.to_str().unwrap()];
+        assert!(home.run(&of_the_city).expect(2).stderr.contains("--policy FILE"));
+        let told = home.run(&[&ask[..], &["--policy", &city.policy()]].concat()).expect(0).json();
+        assert!(named(&told), "{told:#}");
+        assert_eq!(guards(&home).await, before.guards);
+    });
+}
+
+#[test]
+fn an_export_is_made_again_up_to_its_own_checkpoint_or_not_at_all() {
+    block_on(async {
+        let mut city = City::in_folder(Engine::Sqlite, 20).await;
+        city.place.home.run(&["anchor", "now"]).expect(0);
+        city.fund(5).await;
+        let out = city.dir.path().join("export");
+        city.place.home.run(&["export", "--out", out.to_str().unwrap()]).expect(0);
+        let before = city.rest(false).await;
+        let note = fs::read_to_string(out.join("checkpoint")).unwrap();
+        let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+        let home = city.nothing("empty").await;
+        let ask = ["recover", "--yes", "--json", "--from", out.to_str().unwrap()];
+        let seed = fs::read_to_string(city.place.home.dir.join("signing.key")).unwrap();
+        let key = SigningKey::from_seed(ORIGIN, chain::hex::decode(seed.trim()).unwrap());
+        let root = chain::Hash([5; 32]);
+        let forked = |size| checkpoint::sign(&Checkpoint { origin: ORIGIN.to_owned(), size, root }, &key);
+        let stranger = SigningKey::from_seed(ORIGIN, [9; 32]);
+        let by_nobody = chain::note::sign(&chain::note::Note::parse(&note).unwrap().text, &stranger);
+        for bad in [forked(size), forked(size - 3), by_nobody, "nothing".to_owned()] {
+            fs::write(out.join("checkpoint"), &bad).unwrap();
+            let refused = home.run(&ask).expect(1).stderr;
+            assert!(refused.contains("the checkpoint of the export"), "{bad}: {refused}");
+            assert!(!home.dir.join("log.db").exists(), "nothing was written");
+        }
+        fs::write(out.join("checkpoint"), &note).unwrap();
+        let told = home.run(&ask).expect(0).json();
+        assert!(told["size"] == size && told["checkpoint"] == "the checkpoint of the export", "{told:#}");
+        let hashes = Ledger::read(&home.log().await).await.hashes;
+        assert_eq!(hashes[..], before.ledger.hashes[..hashes.len()]);
     });
 }

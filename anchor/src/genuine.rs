@@ -4,6 +4,7 @@
 //! by the signature of a key of this log and by nothing else: the rest is named as a stray, and stops nothing.
 
 use chain::checkpoint::Checkpoint;
+use chain::note::Note;
 use futures::stream::{self, StreamExt as _};
 
 use crate::AnchorError;
@@ -58,16 +59,25 @@ pub(crate) fn sort(key: &str, object: Object, of: &SigningKeys) -> Sort {
     if let Some(what) = object.too_large(key) {
         return Sort::Stray(format!("{key}: {what}"));
     }
-    let judged =
-        anchor_format::parse(key, &object.bytes).map_err(|_| "it is no anchor at all".to_owned()).and_then(|anchor| {
-            let checkpoint = of.open_note(&anchor.checkpoint)?;
-            let is_named = anchor_format::key(anchor.seq, checkpoint.size) == key && anchor.origin == checkpoint.origin;
-            if is_named { Ok((anchor, checkpoint)) } else { Err("it is an anchor of another name".to_owned()) }
-        });
+    let judged = read(key, &object.bytes).and_then(|(anchor, _)| Ok((of.open_note(&anchor.checkpoint)?, anchor)));
     match judged {
-        Ok((anchor, checkpoint)) => Sort::Anchor(Box::new(Genuine { key: key.to_owned(), anchor, checkpoint, object })),
-        Err(why) => Sort::Stray(format!("{key}: {why}: it was not put there for this log")),
+        Ok((checkpoint, anchor)) => Sort::Anchor(Box::new(Genuine { key: key.to_owned(), anchor, checkpoint, object })),
+        Err(why) => Sort::Stray(stray(key, &why)),
     }
+}
+
+/// The anchor that these bytes are under its own name, and what its checkpoint says, whoever signed that.
+pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<(Anchor, Checkpoint), String> {
+    let anchor = anchor_format::parse(key, bytes).map_err(|_| "it is no anchor at all".to_owned())?;
+    let note = Note::parse(&anchor.checkpoint).map_err(|error| error.to_string())?;
+    let checkpoint = Checkpoint::parse_text(&note.text).map_err(|error| error.to_string())?;
+    let is_named = anchor_format::key(anchor.seq, checkpoint.size) == key && anchor.origin == checkpoint.origin;
+    if is_named { Ok((anchor, checkpoint)) } else { Err("it is an anchor of another name".to_owned()) }
+}
+
+/// What is said of an object that counts for nothing.
+pub(crate) fn stray(key: &str, why: &str) -> String {
+    format!("{key}: {why}: it was not put there for this log")
 }
 
 /// The newest anchor of this log that the store has, and what was found above it that is none.

@@ -18,7 +18,7 @@ use crate::keys::policy_text;
 use crate::signer::{SignFailure, Signer, id_of};
 
 /// The stream in which the log speaks of itself.
-const STREAM: &str = "log";
+pub(crate) const STREAM: &str = "log";
 /// The type of the entry that names the first key.
 pub const NAMED: &str = "log.secrets_named.v1";
 const PAGE: usize = 1000;

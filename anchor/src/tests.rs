@@ -6,6 +6,7 @@ mod anchors;
 mod archive;
 mod flaky;
 mod heads;
+mod intruders;
 mod keys;
 mod mirrors;
 mod patience;

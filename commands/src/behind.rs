@@ -70,7 +70,12 @@ mod tests {
     fn behind(count: usize) -> Behind {
         let (sender, receiver) = mpsc::channel(64);
         for _ in 0..count {
-            let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::Value::Null };
+            let work = Work::Record {
+                stream: "log",
+                kind: "log.tested.v1".to_owned(),
+                data: serde_json::Value::Null,
+                despite: None,
+            };
             let id = domain::ids::CommandId::from_bits(1);
             let (reply, _) = tokio::sync::oneshot::channel();
             let queued = std::time::Instant::now();

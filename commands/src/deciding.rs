@@ -363,7 +363,7 @@ impl Core {
         now: Time,
         settled: &mut Settled,
     ) -> Result<Answer, Failure> {
-        let Work::Record { stream, kind, data } = &job.work else {
+        let Work::Record { stream, kind, data, .. } = &job.work else {
             unreachable!("only facts have no candidate");
         };
         let tip = match self.infra_tips.get(*stream) {

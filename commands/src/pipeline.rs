@@ -76,7 +76,16 @@ pub(crate) enum Work {
         stream: &'static str,
         kind: String,
         data: Value,
+        /// The reason for only reading that this is recorded despite.
+        despite: Option<String>,
     },
+}
+
+impl Work {
+    /// Whether this is written while the server only reads for this reason.
+    pub(crate) fn is_despite(&self, reason: &str) -> bool {
+        matches!(self, Self::Record { despite: Some(known), .. } if known == reason)
+    }
 }
 
 pub(crate) struct Job {
@@ -178,6 +187,20 @@ impl Pipeline {
         self.read_only.borrow().clone()
     }
 
+    /// Records although the server only reads, as long as it does so for exactly this reason.
+    pub fn despite(&self, reason: String) -> impl Recorder + use<> {
+        Despite { pipeline: self.clone(), reason }
+    }
+
+    async fn fact(&self, kind: &str, data: Value, despite: Option<String>) -> Result<u64, Failure> {
+        let work = Work::Record { stream: "log", kind: kind.to_owned(), data, despite };
+        match self.push(&self.jobs, work).await {
+            Ok(answer) => Ok(answer.position().expect("a recorded fact has an entry")),
+            Err(SubmitError::Failure(failure)) => Err(failure),
+            Err(other) => Err(Failure::Unavailable(other.to_string())),
+        }
+    }
+
     /// Whether there is still a writer behind the queue, and it could write when it last tried.
     pub fn is_writing(&self) -> bool {
         !self.jobs.is_closed() && !self.failing.load(Ordering::Relaxed)
@@ -194,7 +217,7 @@ impl Pipeline {
     }
 
     async fn push(&self, queue: &mpsc::Sender<Job>, work: Work) -> Result<Answer, SubmitError> {
-        if let Some(reason) = self.read_only() {
+        if let Some(reason) = self.read_only().filter(|reason| !work.is_despite(reason)) {
             return Err(SubmitError::ReadOnly(reason));
         }
         let (reply, answer) = oneshot::channel();
@@ -257,12 +280,19 @@ impl Drop for Weight {
 #[async_trait]
 impl Recorder for Pipeline {
     async fn record(&self, kind: &str, data: Value) -> Result<u64, Failure> {
-        let work = Work::Record { stream: "log", kind: kind.to_owned(), data };
-        match self.push(&self.jobs, work).await {
-            Ok(answer) => Ok(answer.position().expect("a recorded fact has an entry")),
-            Err(SubmitError::Failure(failure)) => Err(failure),
-            Err(other) => Err(Failure::Unavailable(other.to_string())),
-        }
+        self.fact(kind, data, None).await
+    }
+}
+
+struct Despite {
+    pipeline: Pipeline,
+    reason: String,
+}
+
+#[async_trait]
+impl Recorder for Despite {
+    async fn record(&self, kind: &str, data: Value) -> Result<u64, Failure> {
+        self.pipeline.fact(kind, data, Some(self.reason.clone())).await
     }
 }
 

@@ -170,7 +170,7 @@ impl Writing {
             // Nothing of a refusal's entry needs the seed but its command id, which need not be secret.
             let _ = getrandom::fill(&mut seed);
             let id = u128::from_be_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
-            let work = Work::Record { stream: "refusals", kind: "refusal.denied.v1".to_owned(), data };
+            let work = Work::Record { stream: "refusals", kind: "refusal.denied.v1".to_owned(), data, despite: None };
             Job {
                 weight: Weight::default(),
                 work,
@@ -190,15 +190,21 @@ impl Writing {
     async fn settle(&mut self, jobs: Vec<Job>, mut queue: Queue<'_>) {
         let mut stack = vec![Next { jobs, decided: None }];
         let mut in_a_row = 0;
-        while let Some(Next { mut jobs, decided }) = stack.pop() {
+        while let Some(Next { mut jobs, mut decided }) = stack.pop() {
             if jobs.is_empty() {
                 continue;
             }
             // Also what was queued before.
             if let Some(reason) = self.gates.read_only() {
-                let endings = jobs.iter().map(|_| Err(SubmitError::ReadOnly(reason.clone()))).collect();
-                answer(&self.waiting, jobs, endings);
-                continue;
+                let (despite, refused): (Vec<_>, Vec<_>) =
+                    jobs.into_iter().partition(|job| job.work.is_despite(&reason));
+                let endings = refused.iter().map(|_| Err(SubmitError::ReadOnly(reason.clone()))).collect();
+                decided = decided.filter(|_| refused.is_empty());
+                answer(&self.waiting, refused, endings);
+                if despite.is_empty() {
+                    continue;
+                }
+                jobs = despite;
             }
             in_a_row += 1;
             let queue = Some(&mut queue).filter(|_| stack.is_empty() && in_a_row < IN_A_ROW);
@@ -443,7 +449,12 @@ mod tests {
         // Again and again: a refusal does not make it forget why.
         for _ in 0..2 {
             let (reply, answer) = tokio::sync::oneshot::channel();
-            let work = Work::Record { stream: "log", kind: "log.tested.v1".to_owned(), data: serde_json::json!({}) };
+            let work = Work::Record {
+                stream: "log",
+                kind: "log.tested.v1".to_owned(),
+                data: serde_json::json!({}),
+                despite: None,
+            };
             let id = domain::ids::CommandId::from_bits(1);
             writing.waiting.fetch_add(1, Ordering::Relaxed);
             writing

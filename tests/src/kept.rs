@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use chain::checkpoint::{self, Checkpoint};
+use chain::key::SigningKey;
 use eventlog::Login;
 use eventlog::sql::{self, Row};
 use eventlog::testing::{ROLE, TestDatabase};
@@ -380,6 +382,19 @@ pub fn anchors(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(folder.join("anchors")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort_unstable();
     paths
+}
+
+/// Lays an anchor of this number and size there, signed by this key, with a root that its log never had; answers where.
+pub fn forge_anchor(folder: &Path, key: &SigningKey, seq: u64, size: u64) -> PathBuf {
+    let like = fs::read(&anchors(folder)[0]).unwrap();
+    let mut anchor: Value = serde_json::from_slice(&like).unwrap();
+    let checkpoint = Checkpoint { origin: key.name().to_owned(), size, root: chain::Hash([5; 32]) };
+    anchor["checkpoint"] = json!(checkpoint::sign(&checkpoint, key));
+    (anchor["seq"], anchor["origin"]) = (json!(seq), json!(key.name()));
+    let path = folder.join(format!("anchors/{seq:020}-{size:020}.json"));
+    assert!(!path.exists(), "it is there: {}", path.display());
+    fs::write(&path, anchor.to_string()).unwrap();
+    path
 }
 
 /// Changes one digit of an amount in the first pack, the lengths staying as they are.

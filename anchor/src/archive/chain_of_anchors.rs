@@ -1,6 +1,6 @@
-//! The anchors of a store: every version looked at, the chain followed from the first, and whose of the policy's keys signed each.
+//! What lies under `anchors/` of a store, every version looked at: what may be an anchor of this log, and which of it is one chain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chain::Hash;
 use chain::hash::sha256;
@@ -13,7 +13,7 @@ use crate::anchor_format::{self, Anchor};
 use crate::genuine::{self, FOLDER};
 use crate::store::{self, Mode, Object, Store};
 
-/// One anchor, as far as the next one and the entries need it.
+/// An anchor under its own name. Whether it is one of this log, signatures and entries say.
 #[derive(Debug, Clone)]
 pub struct Link {
     pub key: String,
@@ -21,71 +21,82 @@ pub struct Link {
     pub origin: String,
     pub size: u64,
     pub root: Hash,
-    pub at: String,
     /// Fingerprints of the policy's keys that signed its checkpoint.
     pub by: Vec<Hash>,
+    /// Whether the quorum that the policy asks for cosigned it.
+    pub(super) proven: bool,
+    /// Key and SHA-256 of the anchor that it names as the one before.
+    previous: Option<(String, Hash)>,
     sha256: Hash,
 }
 
-/// What the anchors say.
+/// What was found.
 #[derive(Default)]
-pub(super) struct Chain {
+pub(super) struct Found {
+    /// In the order of their keys.
     pub links: Vec<Link>,
-    /// Of those that a key of the policy signed: the newest checkpoint, and the newest witnessed one.
-    pub newest: Vec<Signed>,
+    /// SHA-256 of every pack as any of them lists it. Somebody else's may say anything, so this is a help to find a good copy.
+    pub packs: HashMap<String, Vec<Hash>>,
+    /// Of those that a key of the policy signed: the longest checkpoint of each log, and the longest that the quorum cosigned.
+    pub signed: Vec<Signed>,
     pub remarks: Vec<String>,
 }
 
-/// Reads the chain; with `at`, only as far as that size: what comes after it may be somebody else's.
-pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) -> Result<Chain, AnchorError> {
-    let mut chain = Chain::default();
-    let (mut newest, mut witnessed) = (None, None);
+/// Reads what is there; with `at`, only as far as that size: what comes after it may be somebody else's.
+pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) -> Result<Found, AnchorError> {
+    let mut found = Found::default();
+    let mut longest: BTreeMap<(String, bool), Signed> = BTreeMap::new();
     let ask = |key: String| async move {
         let object = store.get(&key, None).await;
         (key, object)
     };
-    let mut objects = stream::iter(keys(store, at, &mut chain.remarks).await?).map(ask).buffered(AHEAD);
+    let mut objects = stream::iter(keys(store, at, &mut found.remarks).await?).map(ask).buffered(AHEAD);
     while let Some((key, object)) = objects.next().await {
         let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
         if let Some(what) = object.too_large(&key) {
-            chain.remarks.push(format!("{key}: {what}"));
+            found.remarks.push(format!("{key}: {what}"));
             continue;
         }
-        look_at_lock(store, &key, &object, &mut chain.remarks);
-        let Ok(anchor) = anchor_format::parse(&key, &object.bytes) else {
-            // If it stands in the place of an anchor, the next one misses it.
-            chain.remarks.push(format!("{key}: it is no anchor at all, and is passed over"));
-            continue;
+        let read = genuine::read(&key, &object.bytes).and_then(|(anchor, _)| {
+            let read = signatures::read(&anchor.checkpoint, &format!("the anchor {key}"), policy);
+            read.map(|(checkpoint, signed)| (anchor, checkpoint, signed)).map_err(|error| error.to_string())
+        });
+        let (anchor, checkpoint, signed) = match read {
+            Ok(read) => read,
+            Err(why) => {
+                // If it stands in the place of an anchor, the next one misses it.
+                found.remarks.push(genuine::stray(&key, &why));
+                continue;
+            }
         };
-        let (checkpoint, signed) = signatures::read(&anchor.checkpoint, &format!("the anchor {key}"), policy)
-            .map_err(|error| AnchorError::unreadable(&key, error))?;
-        let link = Link {
+        look_at_lock(store, &key, &object, &mut found.remarks);
+        for (path, digest) in anchor.files.iter().filter(|(path, _)| path.starts_with("pack/")) {
+            let listed = found.packs.entry(path.clone()).or_default();
+            if !listed.contains(digest) {
+                listed.push(*digest);
+            }
+        }
+        found.links.push(Link {
             seq: anchor.seq,
-            origin: checkpoint.origin,
             size: checkpoint.size,
             root: checkpoint.root,
-            at: anchor.at.clone(),
             by: signed.as_ref().map(|signed| signed.by.clone()).unwrap_or_default(),
+            proven: signed.as_ref().is_some_and(|signed| signed.proven),
+            previous: anchor.previous.map(|previous| (previous.key, previous.sha256)),
             sha256: sha256(&[&object.bytes]),
+            origin: checkpoint.origin,
             key,
-        };
-        follows(&anchor, &link, chain.links.last())?;
-        if let Some(signed) = signed {
-            if signed.witnessed {
-                witnessed = Some(signed.clone());
+        });
+        let Some(signed) = signed else { continue };
+        for witnessed in [false, true].into_iter().take(1 + usize::from(signed.witnessed)) {
+            let known = longest.entry((signed.checkpoint.origin.clone(), witnessed)).or_insert_with(|| signed.clone());
+            if known.checkpoint.size < signed.checkpoint.size {
+                *known = signed.clone();
             }
-            newest = Some(signed);
         }
-        chain.links.push(link);
     }
-    chain.newest = witnessed.into_iter().chain(newest).collect();
-    Ok(chain)
-}
-
-/// SHA-256 of every pack that this anchor lists.
-pub(super) async fn packs_of(store: &dyn Store, link: &Link) -> Result<BTreeMap<String, Hash>, AnchorError> {
-    let anchor = again(store, link).await?;
-    Ok(anchor.files.into_iter().filter(|(path, _)| path.starts_with("pack/")).collect())
+    found.signed = longest.into_values().collect();
+    Ok(found)
 }
 
 /// Reads an anchor once more.
@@ -97,7 +108,68 @@ pub(super) async fn again(store: &dyn Store, link: &Link) -> Result<Anchor, Anch
     anchor_format::parse(&link.key, &bytes)
 }
 
-/// The keys of the anchors in their order. A marker hides nothing, and is named; so is whatever lies beside an anchor.
+/// The chain that the longest of these anchors ends, which are in the order of their keys: how many there are in it, and those that are not.
+/// Of several that are as long one counts that has all others before it: whoever can write to the store can put a true checkpoint into an
+/// anchor of their own.
+///
+/// # Errors
+/// In words, with the anchor at which it breaks.
+pub(super) fn chain<'a>(genuine: &[&'a Link], all: &[Link]) -> Result<(usize, Vec<&'a Link>), AnchorError> {
+    let mut reached: HashMap<&str, Result<&Link, (&str, String)>> = HashMap::new();
+    for link in genuine {
+        let before = link.previous.as_ref().and_then(|(key, _)| reached.get(key.as_str()));
+        let follows = match before {
+            Some(Err(broken)) => Err(broken.clone()),
+            Some(Ok(before)) => follows(link, Some(*before), all),
+            None => follows(link, None, all),
+        };
+        reached.insert(&link.key, follows.map(|()| *link));
+    }
+    let tip = genuine.iter().max_by_key(|link| (link.size, reached[link.key.as_str()].is_ok(), link.seq));
+    let mut members = HashSet::new();
+    let mut next = match tip.map(|tip| &reached[tip.key.as_str()]) {
+        Some(Err((key, what))) => return Err(AnchorError::unreadable(*key, what)),
+        Some(Ok(tip)) => Some(*tip),
+        None => None,
+    };
+    while let Some(link) = next {
+        members.insert(link.key.as_str());
+        let before = link.previous.as_ref().and_then(|(key, _)| reached.get(key.as_str()));
+        next = before.and_then(|before| before.as_ref().ok()).copied();
+    }
+    let beside = genuine.iter().filter(|link| !members.contains(link.key.as_str())).copied().collect();
+    Ok((members.len(), beside))
+}
+
+/// Holds an anchor against the one that it names as the one before it, where that is one of this log.
+fn follows<'a>(link: &'a Link, before: Option<&Link>, all: &[Link]) -> Result<(), (&'a str, String)> {
+    let wrong = |what: String| Err((link.key.as_str(), what));
+    let Some((key, sha256)) = &link.previous else {
+        return match link.seq {
+            0 => Ok(()),
+            seq => wrong(format!("the anchor before it, number {}, is missing", seq - 1)),
+        };
+    };
+    let counts = before.is_some();
+    let Some(before) = before.or_else(|| all.iter().find(|other| other.key == *key)) else {
+        return wrong(format!("the anchor before it, number {}, is missing", link.seq.saturating_sub(1)));
+    };
+    if before.sha256 != *sha256 || before.seq.checked_add(1) != Some(link.seq) {
+        return wrong("it does not name the anchor before it as that one is".to_owned());
+    }
+    if link.size < before.size {
+        return wrong("it covers less than the anchor before it".to_owned());
+    }
+    if !counts {
+        return wrong(format!(
+            "the anchor before it does not count: no key that was in force at size {} signed it, or it contradicts what is proved",
+            before.size
+        ));
+    }
+    Ok(())
+}
+
+/// The keys of what may be anchors, in their order. A marker hides nothing, and is named; so is whatever lies beside an anchor.
 async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> Result<Vec<String>, AnchorError> {
     let mut versions: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for version in store.versions(FOLDER, None).await? {
@@ -110,14 +182,13 @@ async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> 
             remarks.push(genuine::no_name(&key));
             continue;
         };
-        if objects == 0 {
-            return Err(AnchorError::unreadable(
-                key,
-                "only markers are left of it: somebody destroyed the anchor itself",
-            ));
-        }
         if at.is_some_and(|at| size > at) {
             beyond.push(key);
+            continue;
+        }
+        if objects == 0 {
+            // Of one that was an anchor the next one says that it is missing.
+            remarks.push(format!("{key}: only markers are left of it: if it was an anchor, somebody destroyed it"));
             continue;
         }
         if markers > 0 || objects > 1 {
@@ -133,29 +204,6 @@ async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> 
         ));
     }
     Ok(keys)
-}
-
-/// Holds an anchor against its name and the one before it.
-fn follows(anchor: &Anchor, link: &Link, last: Option<&Link>) -> Result<(), AnchorError> {
-    let wrong = |what: String| Err(AnchorError::unreadable(&link.key, what));
-    if anchor_format::key(anchor.seq, link.size) != link.key || anchor.origin != link.origin {
-        return wrong("it is not the anchor that its name says".to_owned());
-    }
-    let expected = last.map_or(0, |last| last.seq + 1);
-    if link.seq > expected {
-        return wrong(format!("the anchor before it, number {}, is missing", link.seq - 1));
-    }
-    if link.seq < expected {
-        return wrong(format!("there is another anchor number {}", link.seq));
-    }
-    let named = anchor.previous.as_ref().map(|previous| (previous.key.as_str(), previous.sha256));
-    if named != last.map(|last| (last.key.as_str(), last.sha256)) {
-        return wrong("it does not name the anchor before it as that one is".to_owned());
-    }
-    if last.is_some_and(|last| link.size < last.size) {
-        return wrong("it covers less than the anchor before it".to_owned());
-    }
-    Ok(())
 }
 
 fn look_at_lock(store: &dyn Store, key: &str, object: &Object, remarks: &mut Vec<String>) {

@@ -1,11 +1,12 @@
 //! The entries of a log, pack by pack: read from wherever a good copy is, and checked up to the root that was signed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 
 use chain::Hash;
 use chain::entry::EntryView;
 use chain::hash::sha256;
+use chain::key::VerifierKey;
 use chain::pack::{self, PackId};
 use chain::rotation::History;
 use chain::tile::FULL_WIDTH;
@@ -13,7 +14,7 @@ use chain::tree::{Frontier, leaf_hash};
 use eventlog::Stored;
 use futures::stream::{self, Stream, StreamExt as _};
 
-use super::{AHEAD, Archive, Places, chain_of_anchors, keys};
+use super::{AHEAD, Archive, Places, judgement};
 use crate::AnchorError;
 use crate::error::blocking;
 use crate::signing_keys;
@@ -28,37 +29,53 @@ struct Copy {
 
 type Copies<'a> = Pin<Box<dyn Stream<Item = Result<(PackId, Option<Copy>), AnchorError>> + Send + 'a>>;
 
+/// Which copies are looked at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// Those in the store that the anchors list and nothing contradicts.
+    Store,
+    /// Those that were published, whatever the anchors say: a thief may have anchored packs of their own.
+    Published,
+}
+
 /// The pack of this index in a log of `size` entries.
 fn id(index: u64, size: u64) -> PackId {
     PackId { index, width: u16::try_from((size - index * FULL).min(FULL)).unwrap_or(FULL_WIDTH) }
 }
 
-fn copies(archive: &Archive, from: u64) -> Copies<'_> {
+fn copies(archive: &Archive, from: u64, first: First) -> Copies<'_> {
     let size = archive.size();
     let ask = move |index| async move {
         let id = id(index, size);
-        Ok((id, archive.places.first_copy(&id).await?))
+        Ok((id, archive.places.first_copy(&id, first).await?))
     };
     Box::pin(stream::iter(from / FULL..size.div_ceil(FULL)).map(ask).buffered(AHEAD))
 }
 
 impl Places {
     /// The nearest copy; nothing when there is none.
-    async fn first_copy(&self, id: &PackId) -> Result<Option<Copy>, AnchorError> {
-        if let Some(copy) = self.in_store(&id.path(), id).await? {
-            return Ok(Some(copy));
+    async fn first_copy(&self, id: &PackId, first: First) -> Result<Option<Copy>, AnchorError> {
+        let nearest = match first {
+            First::Store => self.in_store(&id.path(), id).await?,
+            First::Published => self.in_layout(id).await?,
+        };
+        if nearest.is_some() {
+            return Ok(nearest);
         }
         Ok(self.every_copy(id).await?.into_iter().next())
+    }
+
+    async fn in_layout(&self, id: &PackId) -> Result<Option<Copy>, AnchorError> {
+        let Some(layout) = self.published.clone() else { return Ok(None) };
+        let path = id.path();
+        let bytes = blocking(move || Ok(layout.read(&path).ok().flatten())).await?;
+        Ok(bytes.map(|bytes| Copy { bytes, whence: "what was published" }))
     }
 
     /// Every copy there is: of this width, published beside the store, and as the beginning of a wider one.
     async fn every_copy(&self, id: &PackId) -> Result<Vec<Copy>, AnchorError> {
         let mut copies = self.all_in_store(&id.path(), id).await?;
-        if let Some(layout) = self.published.clone() {
-            let path = id.path();
-            let bytes = blocking(move || Ok(layout.read(&path).ok().flatten())).await?;
-            copies.extend(bytes.map(|bytes| Copy { bytes, whence: "what was published" }));
-        }
+        copies.extend(self.in_layout(id).await?);
         let full = PackId { width: FULL_WIDTH, ..*id }.path();
         if id.width < FULL_WIDTH {
             for key in crate::store::keys(self.store.as_ref(), &format!("{full}.p/")).await? {
@@ -116,13 +133,15 @@ fn entries(id: &PackId, bytes: &[u8], origin: &str) -> Result<Vec<Stored>, Ancho
 /// The first reading, in which everything is checked. Memory grows with streams, and by 32 bytes for each pack.
 pub struct Pass<'a> {
     archive: &'a Archive,
+    first: First,
     copies: Copies<'a>,
     frontier: Frontier,
-    /// The next anchor whose root is to be compared.
-    next_root: usize,
-    /// The first anchor that is long enough to list the pack that is next, and what it lists.
-    lister: usize,
-    listed: Option<BTreeMap<String, Hash>>,
+    /// The next mark whose root is to be compared.
+    next_mark: usize,
+    /// Those of the marks whose root is another.
+    contradicted: BTreeSet<usize>,
+    /// What spoke against the first pack that was taken all the same: should a later one not fit, this is where it began.
+    suspicion: Option<AnchorError>,
     /// How many entries each stream has, and the hash of the last.
     streams: HashMap<String, (u64, Hash)>,
     /// What the entries say about the keys.
@@ -138,17 +157,23 @@ pub struct Verified {
     pub remarks: Vec<String>,
     /// The keys that the log had.
     pub history: History,
+    /// Keys that it rotated to later.
+    pub later: Vec<VerifierKey>,
+    /// How many anchors there are up to the aim, one leading to the next, and whether none is missing among them.
+    pub anchors: usize,
+    pub unbroken: bool,
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(archive: &'a Archive) -> Self {
+    pub(super) fn new(archive: &'a Archive, first: First) -> Self {
         Self {
             archive,
-            copies: copies(archive, 0),
+            first,
+            copies: copies(archive, 0, first),
             frontier: Frontier::new(),
-            next_root: 0,
-            lister: 0,
-            listed: None,
+            next_mark: 0,
+            contradicted: BTreeSet::new(),
+            suspicion: None,
             streams: HashMap::new(),
             history: History::default(),
             digests: Vec::new(),
@@ -160,77 +185,111 @@ impl<'a> Pass<'a> {
     /// out after the root was found to be the signed one.
     ///
     /// # Errors
-    /// [`AnchorError::Unreadable`] names the pack or the anchor that does not fit.
+    /// [`AnchorError::Unreadable`] names the pack that does not fit.
     pub async fn next(&mut self) -> Result<Option<Vec<Stored>>, AnchorError> {
         let Some(next) = self.copies.next().await else { return Ok(None) };
         let (id, first) = next?;
-        let listed = self.listed(&id).await?;
         let mut tried = Vec::new();
-        let mut reason = None;
-        if let Some(copy) = first {
-            match self.fits(&id, &copy.bytes, listed.as_ref()) {
-                Ok(taken) => return self.take(&copy.bytes, taken).map(Some),
-                Err(error) => reason = Some((copy.whence, error)),
-            }
-            tried.push(sha256(&[&copy.bytes]));
-        }
-        for copy in self.archive.places.every_copy(&id).await? {
+        let mut doubts: Vec<(&'static str, AnchorError)> = Vec::new();
+        let mut doubtful = None;
+        let (mut waiting, mut is_every) = (VecDeque::from_iter(first), false);
+        loop {
+            let Some(copy) = waiting.pop_front() else {
+                // The others are looked at only where the nearest one is not as it should be.
+                if is_every {
+                    break;
+                }
+                is_every = true;
+                waiting.extend(self.archive.places.every_copy(&id).await?);
+                continue;
+            };
             let digest = sha256(&[&copy.bytes]);
             if tried.contains(&digest) {
                 continue;
             }
             tried.push(digest);
-            match self.fits(&id, &copy.bytes, listed.as_ref()) {
-                Ok(taken) => {
-                    if let Some((whence, error)) = reason {
-                        self.remarks
-                            .push(format!("{error}: the copy in {whence} is not used, that in {} is", copy.whence));
-                    }
-                    return self.take(&copy.bytes, taken).map(Some);
-                }
+            let unlisted = self.unlisted(&id, digest);
+            let taken = match self.fits(&id, &copy.bytes) {
+                Ok(taken) => taken,
                 Err(error) => {
-                    reason.get_or_insert((copy.whence, error));
+                    doubts.push((copy.whence, unlisted.unwrap_or(error)));
+                    continue;
+                }
+            };
+            let doubt = unlisted.or_else(|| self.contradiction(&taken)).filter(|_| self.first == First::Store);
+            match doubt {
+                None => {
+                    if let Some((whence, error)) = doubts.into_iter().next() {
+                        let remark = format!("{error}: the copy in {whence} is not used, that in {} is", copy.whence);
+                        self.remarks.push(remark);
+                    }
+                    return self.take(digest, taken).map(Some);
+                }
+                Some(doubt) => {
+                    doubts.push((copy.whence, doubt));
+                    doubtful.get_or_insert((digest, taken));
                 }
             }
         }
-        Err(reason.map_or_else(|| AnchorError::unreadable(id.path(), "the pack is missing"), |(_, error)| error))
+        let doubt = doubts.into_iter().next().map(|(_, error)| error);
+        let Some((digest, taken)) = doubtful else {
+            let began = self.suspicion.take().or(doubt);
+            return Err(began.unwrap_or_else(|| AnchorError::unreadable(id.path(), "the pack is missing")));
+        };
+        // Whoever can write to the store can list anything: the last root says whether the pack or the list is wrong.
+        if let Some(unlisted) = self.unlisted(&id, digest) {
+            self.remarks.push(format!("{unlisted}; it gives the root that was signed, and is used"));
+        }
+        self.suspicion = self.suspicion.take().or(doubt);
+        self.take(digest, taken).map(Some)
+    }
+
+    /// How many entries were given out.
+    pub fn reached(&self) -> u64 {
+        self.frontier.size()
     }
 
     /// Everything was read: what was signed is judged by the keys that the log had.
     ///
     /// # Errors
-    /// [`AnchorError::Unreadable`] names what no key signed that was in force then.
-    pub async fn finish(self) -> Result<Verified, AnchorError> {
-        keys::judge(self.archive, &self.history).await?;
-        Ok(Verified { digests: self.digests, remarks: self.remarks, history: self.history })
+    /// [`AnchorError::Unreadable`] names what no key signed that was in force then, what the entries contradict, and what is missing.
+    pub async fn finish(mut self) -> Result<Verified, AnchorError> {
+        let judged = judgement::judge(self.archive, &self.history, &self.contradicted).await?;
+        self.remarks.extend(judged.remarks);
+        Ok(Verified {
+            digests: self.digests,
+            remarks: self.remarks,
+            history: self.history,
+            later: judged.later,
+            anchors: judged.anchors,
+            unbroken: judged.unbroken,
+        })
     }
 
-    /// What the anchors say the bytes of this pack hash to, if one of them lists it: the first that is long enough.
-    async fn listed(&mut self, id: &PackId) -> Result<Option<Hash>, AnchorError> {
-        let end = id.first_position() + u64::from(id.width);
-        let (archive, before) = (self.archive, self.lister);
-        while archive.anchors.get(self.lister).is_some_and(|anchor| anchor.size < end) {
-            self.lister += 1;
-        }
-        let Some(anchor) = archive.anchors.get(self.lister) else { return Ok(None) };
-        if self.lister != before || self.listed.is_none() {
-            self.listed = Some(chain_of_anchors::packs_of(archive.places.store.as_ref(), anchor).await?);
-        }
-        Ok(self.listed.as_ref().and_then(|listed| listed.get(&id.path())).copied())
+    /// Why a file of this digest may not be the pack, if there are anchors that list it and none lists this.
+    fn unlisted(&self, id: &PackId, digest: Hash) -> Option<AnchorError> {
+        let listed = self.archive.listed.get(&id.path())?;
+        let is_listed = listed.contains(&digest);
+        (!is_listed).then(|| AnchorError::unreadable(id.path(), "it is not the file that the anchors list"))
     }
 
-    /// Whether these bytes are this pack: as an anchor lists it, with streams that go on, and, of the last one, with the signed root.
-    fn fits(&self, id: &PackId, bytes: &[u8], listed: Option<&Hash>) -> Result<Taken, AnchorError> {
+    /// The first checkpoint by a key of the policy, short of the one that is aimed at, that says another root than these entries give.
+    fn contradiction(&self, taken: &Taken) -> Option<AnchorError> {
+        let mut marks = taken.contradicted.iter().filter_map(|index| self.archive.marks.get(*index));
+        let mark = marks.find(|mark| mark.is_known && mark.size < self.archive.size())?;
+        Some(AnchorError::unreadable(&mark.whence, mark.wrong()))
+    }
+
+    /// Whether these bytes are a pack that goes on every stream and, of the last one, gives the signed root.
+    fn fits(&self, id: &PackId, bytes: &[u8]) -> Result<Taken, AnchorError> {
         let wrong = |what: String| AnchorError::unreadable(id.path(), what);
-        if listed.is_some_and(|listed| *listed != sha256(&[bytes])) {
-            return Err(wrong("it is not the file that the anchors list".to_owned()));
-        }
         let entries = entries(id, bytes, self.archive.origin())?;
         let mut taken = Taken {
             entries: Vec::new(),
             streams: HashMap::new(),
             frontier: self.frontier.clone(),
-            next_root: self.next_root,
+            next_mark: self.next_mark,
+            contradicted: Vec::new(),
         };
         for entry in &entries {
             let known = taken.streams.get(&entry.stream).or_else(|| self.streams.get(&entry.stream)).copied();
@@ -239,32 +298,34 @@ impl<'a> Pass<'a> {
             }
             taken.streams.insert(entry.stream.clone(), (entry.version + 1, entry.hash));
             taken.frontier.push(leaf_hash(&entry.hash.0));
-            self.compare_root(&mut taken)?;
+            self.compare_roots(&mut taken);
         }
         if taken.frontier.size() == self.archive.size() && taken.frontier.root() != self.archive.root() {
+            if let Some(contradiction) = self.contradiction(&taken) {
+                return Err(contradiction);
+            }
             let whence = &self.archive.aim.whence;
             return Err(wrong(format!("with it the root is not the one that was signed ({whence})")));
         }
         Ok(Taken { entries, ..taken })
     }
 
-    fn compare_root(&self, taken: &mut Taken) -> Result<(), AnchorError> {
-        let (size, anchors) = (taken.frontier.size(), &self.archive.anchors);
-        while let Some(anchor) = anchors.get(taken.next_root).filter(|anchor| anchor.size <= size) {
-            if anchor.size == size && anchor.root != taken.frontier.root() {
-                let what = format!("the first {size} entries are not those that it covers");
-                return Err(AnchorError::unreadable(&anchor.key, what));
+    fn compare_roots(&self, taken: &mut Taken) {
+        let (size, marks) = (taken.frontier.size(), &self.archive.marks);
+        while let Some(mark) = marks.get(taken.next_mark).filter(|mark| mark.size <= size) {
+            if mark.size == size && mark.root != taken.frontier.root() {
+                taken.contradicted.push(taken.next_mark);
             }
-            taken.next_root += 1;
+            taken.next_mark += 1;
         }
-        Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8], taken: Taken) -> Result<Vec<Stored>, AnchorError> {
+    fn take(&mut self, digest: Hash, taken: Taken) -> Result<Vec<Stored>, AnchorError> {
         self.frontier = taken.frontier;
-        self.next_root = taken.next_root;
+        self.next_mark = taken.next_mark;
+        self.contradicted.extend(taken.contradicted);
         self.streams.extend(taken.streams);
-        self.digests.push(sha256(&[bytes]));
+        self.digests.push(digest);
         for entry in &taken.entries {
             if let Some(why) = signing_keys::tell(&mut self.history, self.archive.origin(), entry)? {
                 self.remarks.push(format!("position {}: {why}", entry.position));
@@ -279,7 +340,8 @@ struct Taken {
     entries: Vec<Stored>,
     streams: HashMap<String, (u64, Hash)>,
     frontier: Frontier,
-    next_root: usize,
+    next_mark: usize,
+    contradicted: Vec<usize>,
 }
 
 /// A later reading: each pack is the one that was verified, or it is refused.
@@ -292,7 +354,7 @@ pub struct Again<'a> {
 
 impl<'a> Again<'a> {
     pub(super) fn new(archive: &'a Archive, digests: &'a [Hash], from: u64) -> Self {
-        Self { archive, digests, copies: copies(archive, from), from }
+        Self { archive, digests, copies: copies(archive, from, First::Store), from }
     }
 
     /// The entries of the next pack; nothing after the last.

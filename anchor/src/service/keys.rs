@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventlog::Recorder;
 use serde::Serialize;
 
 use super::Service;
@@ -50,15 +51,15 @@ impl Service {
         Ok(position)
     }
 
-    /// Ends the overlap: the older key, of this vkey or key id, signs no more.
-    pub async fn retire_key(&self, name: &str) -> Result<u64, AnchorError> {
+    /// Ends the overlap: the older key, of this vkey or key id, signs no more. `recorder` writes it down.
+    pub async fn retire_key(&self, name: &str, recorder: &dyn Recorder) -> Result<u64, AnchorError> {
         // With both lines, and covering the rotation: whoever follows the older key has seen the newer one.
         self.publish(true).await?;
         let position = {
             let mut seat = self.seat.lock().await;
             let mut held = self.sit(&mut seat).await?;
             held.check().await?;
-            let retired = self.keys.retire(self.recorder.as_ref(), name).await;
+            let retired = self.keys.retire(recorder, name).await;
             *seat = Some(held);
             retired?
         };

@@ -64,9 +64,9 @@ async fn checkpoints_carry_both_lines_from_the_rotation_to_the_retirement() {
     for seed in [7, 8] {
         checkpoint::open(&note, &crate::keys::policy(&[of(seed)], None).unwrap()).unwrap();
     }
-    let newer = service.retire_key(&id_of(&of(8))).await.unwrap_err().to_string();
+    let newer = service.retire_key(&id_of(&of(8)), pen.as_ref()).await.unwrap_err().to_string();
     assert!(newer.contains("not the older one"), "{newer}");
-    service.retire_key(&of(7).vkey()).await.unwrap();
+    service.retire_key(&of(7).vkey(), pen.as_ref()).await.unwrap();
     assert_eq!(lines(dir.path()), [8]);
     assert_eq!(published_policy(dir.path()), [of(8)]);
     pen.write(10, "b").await;
@@ -96,7 +96,7 @@ async fn a_mirror_is_carried_on_by_whoever_began_before_the_rotation() {
     service.anchor_now().await.unwrap();
     carrier.carry().await.unwrap();
     service.rotate_key(signer(8)).await.unwrap();
-    service.retire_key(&of(7).vkey()).await.unwrap();
+    service.retire_key(&of(7).vkey(), pen.as_ref()).await.unwrap();
     pen.write(5, "b").await;
     service.anchor_now().await.unwrap();
     assert_eq!(lines(dir.path()), [8]);
@@ -129,7 +129,7 @@ async fn a_start_follows_the_rotations_and_needs_the_keys_in_force() {
         keys.hold(vec![signer(8)]).unwrap();
         assert!(service.publish(false).await.unwrap(), "the alarm ends when the key is there");
         assert_eq!(lines(dir.path()), [7, 8]);
-        service.retire_key(&of(7).vkey()).await.unwrap();
+        service.retire_key(&of(7).vkey(), pen.as_ref()).await.unwrap();
     }
     assert!(!held_by(&pen.log, &[7], None).await.has_one(), "a retired key is none in force");
     let service = service(dir.path(), &pen, held_by(&pen.log, &[8], None).await).await;
@@ -206,7 +206,7 @@ async fn a_retired_key_signs_nothing_that_counts() {
     service.publish(false).await.unwrap();
     let before = fs::read_to_string(dir.path().join("public/checkpoint")).unwrap();
     service.rotate_key(signer(8)).await.unwrap();
-    service.retire_key(&of(7).vkey()).await.unwrap();
+    service.retire_key(&of(7).vkey(), pen.as_ref()).await.unwrap();
     let forged = Checkpoint { origin: ORIGIN.to_owned(), size: 100, root: chain::Hash::ZERO };
     let refused = keys.open_note(&checkpoint::sign(&forged, &key())).unwrap_err();
     assert!(refused.contains("no key that was in force at its size"), "{refused}");

@@ -59,7 +59,7 @@ impl Village {
         for (number, manner) in manners.into_iter().enumerate() {
             let place = dir.join(format!("w{number}"));
             let vkey = new_key(&place.join("key"), &format!("witness.example/w{number}")).unwrap();
-            let witness = Witness::open(&place, &place.join("key"), &log, || 1000).unwrap();
+            let witness = Witness::open(&place, &place.join("key"), &log.logs, || 1000).unwrap();
             self.0.lock().unwrap().insert(format!("http://w{number}"), (manner, Arc::new(witness)));
             policy.push_str(&format!("witness w{number} {vkey} http://w{number}\n"));
         }

@@ -104,7 +104,8 @@ impl Memory {
     }
 }
 
-fn registered(register: &Path) -> Result<Vec<String>, AnchorError> {
+/// The logs that the key of this register has cosigned.
+pub fn registered(register: &Path) -> Result<Vec<String>, AnchorError> {
     match fs::read_to_string(register) {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),

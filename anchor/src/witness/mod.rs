@@ -4,6 +4,7 @@
 //! - Nothing is cosigned that does not continue what was cosigned before: compare, swap and cosign are one step under the log's lock.
 //! - The new memory is durable before the answer leaves.
 //! - A key whose memory is gone cosigns no more: it could be led to say yes to a second history.
+//! - What was cosigned is shown for as long as the memory is there, also of a log that is watched no more.
 
 mod key;
 mod memory;
@@ -12,7 +13,6 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use chain::key::{CosigningKey, VerifierKey};
-use chain::policy::Policy;
 use chain::witness::{Refusal, Request, judge, monitoring_path, origin};
 
 use crate::{AnchorError, files};
@@ -46,33 +46,35 @@ pub struct Witness {
     _lock: File,
 }
 
-/// A log that is watched, under its origin.
+/// A log that is watched, or was.
 struct Watched {
     origin: String,
+    /// None of one that is watched no more: nothing of it is cosigned, whoever signed it.
     keys: Vec<VerifierKey>,
     memory: std::sync::Mutex<Memory>,
 }
 
 impl Witness {
-    /// Opens the witness of the key in `key_file`, whose memory is in `dir`, for the logs of `policy`.
+    /// Opens the witness of the key in `key_file`, whose memory is in `dir`, for the logs that have these keys.
     ///
     /// # Errors
     /// [`AnchorError::Locked`] when another process runs it; [`AnchorError::Unreadable`] when the memory of a log that this key has
     /// cosigned is missing or is not what this key signed.
-    pub fn open(dir: &Path, key_file: &Path, policy: &Policy, clock: fn() -> u64) -> Result<Self, AnchorError> {
+    pub fn open(dir: &Path, key_file: &Path, watched: &[VerifierKey], clock: fn() -> u64) -> Result<Self, AnchorError> {
         files::make_folder(dir)?;
         let lock = lock(dir)?;
         let key = key::read(key_file)?;
-        let mut origins: Vec<&str> = policy.logs.iter().map(VerifierKey::name).collect();
+        let register = memory::register(key_file);
+        memory::all_there(dir, &register, &key)?;
+        let mut origins = memory::registered(&register)?;
+        origins.extend(watched.iter().map(|key| key.name().to_owned()));
         // Keys of one log stand on several lines while it changes them.
         origins.sort_unstable();
         origins.dedup();
-        let register = memory::register(key_file);
-        memory::all_there(dir, &register, &key)?;
         let logs = origins.into_iter().map(|origin| {
-            let keys = policy.logs.iter().filter(|key| key.name() == origin).cloned().collect();
-            let memory = Memory::open(place(dir, origin), register.clone(), origin, &key)?;
-            Ok(Watched { origin: origin.to_owned(), keys, memory: std::sync::Mutex::new(memory) })
+            let keys = watched.iter().filter(|key| key.name() == origin).cloned().collect();
+            let memory = Memory::open(place(dir, &origin), register.clone(), &origin, &key)?;
+            Ok(Watched { origin, keys, memory: std::sync::Mutex::new(memory) })
         });
         let logs = logs.collect::<Result<_, AnchorError>>()?;
         Ok(Self { key, logs, clock, _lock: lock })

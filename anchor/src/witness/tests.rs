@@ -8,6 +8,7 @@ use std::path::Path;
 
 use chain::checkpoint::{self, Checkpoint};
 use chain::key::SigningKey;
+use chain::policy::Policy;
 use chain::tree::{Frontier, leaf_hash};
 
 use super::*;
@@ -26,12 +27,12 @@ fn log() -> SigningKey {
     SigningKey::from_seed(ORIGIN, [7; 32])
 }
 
-fn policy() -> Policy {
-    Policy::parse(&format!("log {}\nquorum none\n", log().vkey())).unwrap()
+fn open(dir: &Path) -> Result<Witness, AnchorError> {
+    open_for(dir, &[log().verifier()])
 }
 
-fn open(dir: &Path) -> Result<Witness, AnchorError> {
-    Witness::open(&dir.join("memory"), &dir.join("key"), &policy(), now)
+fn open_for(dir: &Path, logs: &[VerifierKey]) -> Result<Witness, AnchorError> {
+    Witness::open(&dir.join("memory"), &dir.join("key"), logs, now)
 }
 
 /// A request for the tree of one leaf, whatever the witness holds.
@@ -64,6 +65,22 @@ fn it_remembers_over_a_restart_and_shows_what_it_cosigned() {
     let trusts = Policy::parse(&format!("log {}\nwitness w {vkey}\nquorum w\n", log().vkey())).unwrap();
     assert!(checkpoint::examine(&note, &trusts).unwrap().witnessed);
     assert_eq!(witness.cosigned(&monitoring_path("another")).unwrap(), None);
+}
+
+#[test]
+fn of_a_log_that_is_watched_no_more_nothing_is_cosigned_and_all_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = new(dir.path()).cosigned(&monitoring_path(ORIGIN)).unwrap();
+    for logs in [&[][..], &[SigningKey::from_seed("guildhall.example/two", [8; 32]).verifier()]] {
+        let witness = open_for(dir.path(), logs).unwrap();
+        for old in [0, 1] {
+            let unknown = Answer::Refused(Refusal::UnknownLog(ORIGIN.to_owned()));
+            assert_eq!(witness.add_checkpoint(&first(b"a", old)).unwrap(), unknown);
+        }
+        assert!(shown.is_some() && witness.cosigned(&monitoring_path(ORIGIN)).unwrap() == shown);
+    }
+    // Whoever takes it in again goes on where it was.
+    assert_eq!(open(dir.path()).unwrap().add_checkpoint(&first(b"b", 0)).unwrap(), Answer::Refused(Refusal::Holds(1)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use anchor::{AnchorError, Config, EntryReceipt, Keep, Layout, Proved, Prover, Se
 use anyhow::Context as _;
 use chain::proof::TlogProof;
 use commands::Pipeline;
-use eventlog::{Location, Log};
+use eventlog::{Location, Log, Recorder};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -213,8 +213,8 @@ impl Anchoring {
     }
 
     /// Retires the older of two keys; where that is on record.
-    pub async fn retire_key(&self, key: &str) -> anyhow::Result<u64> {
-        Ok(self.service()?.retire_key(key).await?)
+    pub async fn retire_key(&self, key: &str, recorder: &dyn Recorder) -> anyhow::Result<u64> {
+        Ok(self.service()?.retire_key(key, recorder).await?)
     }
 
     /// The newest witnessed checkpoint, and what each witness holds.

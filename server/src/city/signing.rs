@@ -11,7 +11,7 @@ use chain::receipt::{ReceiptEntry, SignedReceipt};
 use eventlog::Log;
 use serde_json::{Value, json};
 
-use super::{City, DataDir, signers};
+use super::{City, DataDir, frozen, signers};
 use crate::config::Settings;
 
 /// What is held, and what the log says about it.
@@ -75,7 +75,7 @@ impl Keys {
 pub fn list(city: &City) -> anyhow::Result<Value> {
     Ok(json!({
         "keys": city.keys.status(),
-        "frozen": super::frozen::reason(&DataDir::existing(&city.settings.data_dir)?)?,
+        "frozen": frozen::reason(&DataDir::existing(&city.settings.data_dir)?)?,
     }))
 }
 
@@ -107,7 +107,13 @@ pub async fn rotate(city: &City, to: Option<&str>) -> anyhow::Result<Value> {
 }
 
 pub async fn retire(city: &City, key: &str) -> anyhow::Result<Value> {
-    let position = city.anchoring.retire_key(key).await?;
+    // A freeze is there for commands. That an older key ends is what it may have been frozen for; a log that is not the one that was
+    // published takes nothing, frozen or not.
+    let frozen = city.pipeline.read_only().filter(|reason| reason.starts_with(frozen::FROZEN));
+    let position = match frozen {
+        Some(reason) => city.anchoring.retire_key(key, &city.pipeline.despite(reason)).await?,
+        None => city.anchoring.retire_key(key, &city.pipeline).await?,
+    };
     Ok(json!({ "position": position, "in_force": vkeys(city) }))
 }
 

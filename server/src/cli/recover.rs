@@ -41,7 +41,8 @@ pub struct RecoverArgs {
     /// A folder, or a settings file that names a store [default: the configured store]
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// The policy by which what was kept is believed, with the newest key of the log [default: the one that the data directory keeps]
+    /// The policy by which what was kept is believed, with the newest key of the log; with --at the one in force at that size. With
+    /// --new-origin it is required: none that lies beside what was kept is taken [default: the keys of the data directory]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Exactly so many entries; a checkpoint of that size must be there
@@ -91,7 +92,9 @@ fn show(told: &Value) {
         Some(true) => "cosigned by the quorum of the policy",
         Some(false) => "UNWITNESSED",
     };
-    println!("signed by    {} ({witnessed}); {} anchors, a chain without a gap", text("checkpoint"), told["anchors"]);
+    let chain = if told["unbroken"] == true { "a chain without a gap" } else { "a chain with a GAP" };
+    println!("signed by    {} ({witnessed}); {} anchors, {chain}", text("checkpoint"), told["anchors"]);
+    println!("believed by  {}", text("policy"));
     for remark in list("remarks") {
         println!("LOOK AT      {remark}");
     }

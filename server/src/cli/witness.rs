@@ -45,7 +45,8 @@ Examples:
   guildhall witness run --policy logs.policy --dir /var/lib/witness --listen 0.0.0.0:7118
 
 The policy's log lines say whose checkpoints are cosigned; `GET /policy` of a city is one that serves. The folder holds what was
-cosigned last: never restore it from an older copy. Without it the key cosigns no more.")]
+cosigned last: never restore it from an older copy. Without it the key cosigns no more. Of a log whose line was taken out nothing is cosigned any
+more, and what was is still shown.")]
 pub struct RunArgs {
     /// Policy file whose logs are watched
     #[arg(long, value_name = "FILE")]

@@ -76,9 +76,12 @@ async fn first(log: &Log) -> anyhow::Result<Option<Continued>> {
 
 pub(super) async fn run(settings: &Settings, asked: &Asked, name: &str, on_stage: OnStage<'_>) -> anyhow::Result<Told> {
     ensure!(chain::entry::is_valid_origin(name), "--new-origin: 1 to 128 characters of a-z 0-9 . / -");
-    let policy = kept::policy(settings, asked)?.context(
-        "whose log it is must be known from elsewhere: --policy FILE, with the old log's key as auditors and witnesses have it",
+    // What lies beside the entries was written by whoever could write there, and would name their own keys and witnesses.
+    let path = asked.policy.as_deref().context(
+        "whose log it is must be known from elsewhere: --policy FILE, with the old log's key as auditors and witnesses have it; a policy \
+         that lies beside what was kept is not taken",
     )?;
+    let policy = kept::policy_of(path)?;
     let places = kept::places(settings, asked)?;
     ensure_free(settings).await?;
     let wanted = Wanted { size: asked.size, witnessed: policy.quorum.is_some() };
@@ -86,11 +89,14 @@ pub(super) async fn run(settings: &Settings, asked: &Asked, name: &str, on_stage
     ensure!(archive.origin() != name, "the new log takes another name than the old one: {name} is taken for ever");
     let mut found = Found::default();
     let verified = kept::verify(&archive, on_stage, async |entries| {
+        if entries.first().is_some_and(|first| first.position == 0) {
+            found = Found::default();
+        }
         entries.iter().for_each(|entry| found.see(entry));
         Ok(())
     })
     .await?;
-    let mut told = kept::told(&archive, &policy, &verified);
+    let mut told = kept::told(&archive, &policy, path.display().to_string(), &verified);
     let had = had(settings, name).await?;
     let Some(at) = found.first_at else {
         return Err(No::differs("the kept log holds no entry that could be carried").into());
@@ -111,7 +117,8 @@ pub(super) async fn run(settings: &Settings, asked: &Asked, name: &str, on_stage
     if asked.go {
         let given = policy.logs.iter().filter(|log| log.name() == continued.origin);
         let had = verified.history.eras().iter().filter_map(|era| era.key.as_ref());
-        let old_keys: Vec<Vec<u8>> = given.chain(had).map(|key| key.public_key().to_vec()).collect();
+        let all = given.chain(had).chain(&verified.later);
+        let old_keys: Vec<Vec<u8>> = all.map(|key| key.public_key().to_vec()).collect();
         told.new_key = Some(make(settings, name, &archive, &verified, (&continued, &old_keys), &at, on_stage).await?);
         told.done = true;
     }

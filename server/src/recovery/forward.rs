@@ -28,15 +28,22 @@ pub(super) async fn run(settings: &Settings, asked: &Asked, on_stage: OnStage<'_
         "rolling a log forward takes the city's keys; where they are lost or stolen, --new-origin makes a log that continues this one",
     )?;
     let places = kept::places(settings, asked)?;
-    let policy = match &asked.policy {
-        Some(path) => kept::policy_of(path)?,
-        None => keys.policy(settings)?,
+    let (mut policy, whose) = match &asked.policy {
+        Some(path) => (kept::policy_of(path)?, path.display().to_string()),
+        None => (keys.policy(settings)?, format!("the keys of {}", settings.data_dir.display())),
     };
+    let origin = dir.origin(settings)?;
+    policy.logs.retain(|log| log.name() == origin);
+    ensure!(!policy.logs.is_empty(), "{whose}: it gives no key of {origin}, which is the log of this data directory");
     let archive = kept::open(places, &policy, Wanted { size: asked.size, witnessed: false }).await?;
     let log = existing(settings, archive.origin()).await?;
     let mut database = Database::of(log.as_ref()).await?;
     let mut sealed = 0;
     let verified = kept::verify(&archive, on_stage, async |entries| {
+        if entries.first().is_some_and(|first| first.position == 0) {
+            database = Database::of(log.as_ref()).await?;
+            sealed = 0;
+        }
         for entry in entries {
             if !database.has(entry).await? {
                 sealed += u64::from(kept::is_sealed(entry));
@@ -47,7 +54,7 @@ pub(super) async fn run(settings: &Settings, asked: &Asked, on_stage: OnStage<'_
     .await?;
     database.ends_by(&archive)?;
     keys.ensure_in_force(&verified.history)?;
-    let mut told = kept::told(&archive, &policy, &verified);
+    let mut told = kept::told(&archive, &policy, whose, &verified);
     told.had = database.size;
     told.restored = archive.size() - database.size;
     told.sealed = sealed;
@@ -133,6 +140,8 @@ struct Database<'a> {
     log: Option<&'a Log>,
     size: u64,
     hashes: VecDeque<Hash>,
+    /// The first position at which it is another one.
+    differs_at: Option<u64>,
 }
 
 impl<'a> Database<'a> {
@@ -141,26 +150,30 @@ impl<'a> Database<'a> {
             Some(log) => log.head().await?.size,
             None => 0,
         };
-        Ok(Self { log, size, hashes: VecDeque::new() })
+        Ok(Self { log, size, hashes: VecDeque::new(), differs_at: None })
     }
 
-    /// Whether the database has this entry, which is the next one.
+    /// Whether the database has this entry, which is the next one. What differs is said once it is known that what was kept holds.
     async fn has(&mut self, entry: &Stored) -> anyhow::Result<bool> {
-        let Some(log) = self.log.filter(|_| entry.position < self.size) else { return Ok(false) };
+        let log = self.log.filter(|_| entry.position < self.size && self.differs_at.is_none());
+        let Some(log) = log else { return Ok(false) };
         if self.hashes.is_empty() {
             self.hashes = log.hashes(entry.position, PAGE).await?.into();
         }
-        if self.hashes.pop_front() == Some(entry.hash) {
-            return Ok(true);
+        let is_same = self.hashes.pop_front() == Some(entry.hash);
+        if !is_same {
+            self.differs_at = Some(entry.position);
         }
-        Err(No::differs(format!(
-            "position {} of the database is another entry than the one that was kept: it is not a beginning of that log",
-            entry.position
-        ))
-        .into())
+        Ok(is_same)
     }
 
     fn ends_by(&self, archive: &Archive) -> anyhow::Result<()> {
+        if let Some(position) = self.differs_at {
+            return Err(No::differs(format!(
+                "position {position} of the database is another entry than the one that was kept: it is not a beginning of that log"
+            ))
+            .into());
+        }
         if self.size <= archive.size() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anchor::archive::{Archive, Places, Verified, Wanted};
 use anchor::store::Store;
-use anchor::{Directory, Layout};
+use anchor::{AnchorError, Directory, Layout};
 use anyhow::{Context as _, bail};
 use chain::policy::Policy;
 use eventlog::Stored;
@@ -32,7 +32,10 @@ pub(super) fn places(settings: &Settings, asked: &Asked) -> anyhow::Result<Place
             path.display()
         ),
     };
-    Ok(Places { store, published, notes })
+    // An export says itself what it holds; a data directory has its checkpoint among what it published.
+    let exported = asked.from.as_deref().filter(|_| published.is_none()).map(|path| path.join("checkpoint"));
+    let checkpoint = exported.filter(|path| path.is_file()).map(|path| read(&path)).transpose()?;
+    Ok(Places { store, published, checkpoint, notes })
 }
 
 fn folder(path: &Path) -> (Arc<dyn Store>, Option<Layout>) {
@@ -46,18 +49,6 @@ fn folder(path: &Path) -> (Arc<dyn Store>, Option<Layout>) {
 fn layout(dir: &Path) -> Option<Layout> {
     let layout = Layout::within(dir);
     layout.place("checkpoint").is_file().then_some(layout)
-}
-
-/// The policy that was given, or else the one that the data directory keeps.
-pub(super) fn policy(settings: &Settings, asked: &Asked) -> anyhow::Result<Option<Policy>> {
-    match &asked.policy {
-        Some(path) => policy_of(path).map(Some),
-        None => {
-            let from = asked.from.as_deref().map(published_policy).transpose()?.flatten();
-            let text = from.map_or_else(|| published_policy(&settings.data_dir), |text| Ok(Some(text)))?;
-            text.map(|text| Policy::parse(&text).context("the published policy")).transpose()
-        }
-    }
 }
 
 pub(super) fn policy_of(path: &Path) -> anyhow::Result<Policy> {
@@ -77,29 +68,44 @@ pub(super) async fn open(places: Places, policy: &Policy, wanted: Wanted) -> any
     Ok(Archive::open(places, policy, wanted).await?)
 }
 
-/// Reads and checks everything; `see` is shown the entries of each pack in order.
+/// Reads and checks everything; `see` is shown the entries of each pack in order, and from position 0 on once more where the first copies
+/// did not come to the signed root.
 pub(super) async fn verify(
     archive: &Archive,
     on_stage: OnStage<'_>,
     mut see: impl AsyncFnMut(&[Stored]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Verified> {
-    let mut pass = archive.verify();
-    while let Some(entries) = pass.next().await? {
-        see(&entries).await?;
-        on_stage("verify", entries.last().map_or(0, |last| last.position + 1), archive.size());
+    let mut first_error = None;
+    for order in archive.orders() {
+        let mut pass = archive.verify(*order);
+        let ended = loop {
+            match pass.next().await {
+                Ok(Some(entries)) => see(&entries).await?,
+                Ok(None) => break pass.finish().await,
+                Err(error) => break Err(error),
+            }
+            on_stage("verify", pass.reached(), archive.size());
+        };
+        match ended {
+            Ok(verified) => return Ok(verified),
+            Err(error @ AnchorError::Unreadable { .. }) => first_error = first_error.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(pass.finish().await?)
+    Err(first_error.context("there is no place to read from")?.into())
 }
 
 /// What can be told before anything is written.
-pub(super) fn told(archive: &Archive, policy: &Policy, verified: &Verified) -> Told {
+pub(super) fn told(archive: &Archive, policy: &Policy, whose: String, verified: &Verified) -> Told {
     Told {
+        policy: whose,
         origin: archive.origin().to_owned(),
         size: archive.size(),
         root: archive.root().to_string(),
         checkpoint: archive.aim.whence.clone(),
         witnessed: policy.quorum.map(|_| archive.aim.witnessed),
-        anchors: archive.anchors.len(),
+        anchors: verified.anchors,
+        unbroken: verified.unbroken,
         remarks: archive.remarks.iter().chain(&verified.remarks).cloned().collect(),
         ..Told::default()
     }

@@ -27,6 +27,7 @@ use crate::control::Ending;
 pub struct Asked {
     /// A folder, or a settings file that names a store; otherwise the store of these settings, and what was published here.
     pub from: Option<PathBuf>,
+    /// By whose keys what was kept is believed. Only a city that has its keys can do without.
     pub policy: Option<PathBuf>,
     pub size: Option<u64>,
     /// A file with a checkpoint that somebody else kept.
@@ -47,7 +48,11 @@ pub struct Told {
     pub checkpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witnessed: Option<bool>,
+    /// By whose keys all of it is believed: a file, or what this data directory holds.
+    pub policy: String,
+    /// The anchors, each of which leads to the next; whether none is missing among them.
     pub anchors: usize,
+    pub unbroken: bool,
     /// What should be looked at.
     pub remarks: Vec<String>,
     /// Entries that the database had already.

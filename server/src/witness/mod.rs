@@ -12,7 +12,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use chain::policy::Policy;
+use chain::policy::{Policy, PolicyRule};
 use chain::witness::{MAX_REQUEST_BYTES, Refusal, SIZE_TYPE};
 use tokio::net::TcpListener;
 use tower_http::timeout::TimeoutLayer;
@@ -36,13 +36,21 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let Setup { policy, dir, key, listen } = setup;
     let text = std::fs::read_to_string(&policy).with_context(|| format!("reading {}", policy.display()))?;
-    let policy = Policy::parse(&text).with_context(|| format!("the policy {}", policy.display()))?;
-    let witness = Witness::open(&dir, &key, &policy, unix_time)?;
+    let logs = match Policy::parse(&text) {
+        Ok(policy) => policy.logs,
+        // The only log that it watched is one to be watched no more: what was cosigned of it is still shown.
+        Err(error) if error.rule == PolicyRule::NoLog => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("the policy {}", policy.display())),
+    };
+    let witness = Witness::open(&dir, &key, &logs, unix_time)?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let stop = told_to_stop()?;
     println!("witness {}", witness.vkey());
-    for log in &policy.logs {
+    for log in &logs {
         println!("for {}", log.name());
+    }
+    if logs.is_empty() {
+        println!("for no log: nothing is cosigned, and what was is shown");
     }
     println!("http://{}", listener.local_addr()?);
     listener::serve(listener, router(Arc::new(witness)), CONNECTIONS, stop).await;
