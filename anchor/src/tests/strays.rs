@@ -16,7 +16,7 @@ use super::places::Forgetful;
 use super::shelf::Shelf;
 use super::{ORIGIN, Pen, held, key, policy};
 use crate::anchor_format::{self, new_files, numbers};
-use crate::archive::{Archive, Places, Wanted};
+use crate::archive::{Archive, First, Places, Wanted};
 use crate::{Anchor, AnchorError, Config, Directory, Row, Service, Store, Verdict};
 
 async fn open(dir: &Path, pen: &Arc<Pen>, store: &Arc<dyn Store>) -> Service {
@@ -234,9 +234,9 @@ async fn whoever_was_first_under_a_name_of_the_tree_does_not_hold_up_anchoring_w
     let named = survey.strays.first.iter().find(|stray| stray.starts_with("pack/000: ")).unwrap();
     assert!(named.contains(&format!("version {} ", shelf.oldest("pack/000"))), "{named}");
     // And the log comes back from this store alone.
-    let places = Places { store, published: None, notes: Vec::new() };
+    let places = Places { store, published: None, checkpoint: None, notes: Vec::new() };
     let archive = Archive::open(places, &policy(), Wanted::default()).await.unwrap();
-    let mut pass = archive.verify();
+    let mut pass = archive.verify(First::Store);
     let mut entries = 0;
     while let Some(read) = pass.next().await.unwrap() {
         entries += read.len() as u64;
