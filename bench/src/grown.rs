@@ -82,11 +82,14 @@ pub async fn throughput(entries: u64, audit: bool, rebuild: bool) {
         let export = export.to_str().unwrap();
         programs::run(&guildhall(), &home.arguments(&["anchor", "now"])).expect(0);
         programs::run(&guildhall(), &home.arguments(&["export", "--out", export])).expect(0);
-        let started = Instant::now();
-        let ended =
-            programs::run(&auditor(), &["verify", export, "--policy", &format!("{export}/policy"), "--json"]).expect(0);
-        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-        per_second("audit", report["entries"].as_u64().unwrap(), started.elapsed());
+        // The first time the disk is still busy with what was just exported.
+        for _ in 0..3 {
+            let started = Instant::now();
+            let policy = format!("{export}/policy");
+            let ended = programs::run(&auditor(), &["verify", export, "--policy", &policy, "--json"]).expect(0);
+            let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+            per_second("audit", report["entries"].as_u64().unwrap(), started.elapsed());
+        }
         one_more_anchor(&grown).await;
     }
 }
