@@ -1,7 +1,8 @@
 //! What one listing comes to for each capability: one rule for whoever imports and whoever verifies.
 //!
 //! Of several rows for one capability of one holder the first counts, and the others are to be reported. Only that it ended counts in
-//! every row: nobody has what any row of the listing says was taken away or is over, in whatever order the rows stand.
+//! every row: nobody has what any row of the listing says was taken away or is over, in whatever order the rows stand. Where two things
+//! stand under one ref, nobody knows which of them a grant is: neither counts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +17,16 @@ use crate::{About, Life, Listed};
 
 /// What stands for a capability of a holder, or for a ref: 16 bytes of a hash, so that memory does not depend on how long names are.
 pub type Key = u128;
+
+/// What tells two things under one ref apart: of a token its hash. Two exports may well number their tokens alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity(Key);
+
+impl Identity {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(short_hash(text))
+    }
+}
 
 /// A row among those of the same capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +52,9 @@ pub struct Account {
     unread: HashSet<Key>,
     /// Refs of which a row says that they ended: nobody's any more.
     ended: HashMap<Key, End>,
+    /// What stands under each ref, and refs under which there is more than one thing: nothing is known of these.
+    identities: HashMap<Key, Identity>,
+    twice: HashSet<Key>,
     /// There were rows that may have been anything.
     blind: bool,
     broken_off: Option<FailureKind>,
@@ -49,11 +63,23 @@ pub struct Account {
 impl Account {
     pub fn new(now: Time) -> Self {
         let (met, unread, ended) = (HashSet::new(), HashSet::new(), HashMap::new());
-        Self { now, met, unread, ended, blind: false, broken_off: None }
+        let (identities, twice) = (HashMap::new(), HashSet::new());
+        Self { now, met, unread, ended, identities, twice, blind: false, broken_off: None }
     }
 
     pub fn key(holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Key {
         short_hash(&format!("{holder}\n{kind}\n{reference}"))
+    }
+
+    /// Whether the source has listed something else under this ref. Asked of every row before anything else: neither counts then.
+    pub fn is_another(&mut self, listed: &Listed) -> bool {
+        let Some(identity) = listed.identity else { return false };
+        let short = short_hash(listed.reference.as_str());
+        let is_another = *self.identities.entry(short).or_insert(identity) != identity;
+        if is_another {
+            self.twice.insert(short);
+        }
+        is_another
     }
 
     pub fn meet(&mut self, holder: HolderId, listed: &Listed) -> Met {
@@ -78,6 +104,7 @@ impl Account {
             About::Refs(refs) | About::Over(refs, _) => {
                 self.unread.extend(refs.iter().map(|reference| short_hash(reference.as_str())));
             }
+            About::Twice(refs) => self.twice.extend(refs.iter().map(|reference| short_hash(reference.as_str()))),
             About::Anything => self.blind = true,
         }
     }
@@ -105,6 +132,9 @@ impl Account {
     /// not the listing came to its own end.
     pub fn verdict(&self, holder: HolderId, kind: CapabilityKind, reference: &CapabilityRef) -> Verdict {
         let short = short_hash(reference.as_str());
+        if self.twice.contains(&short) {
+            return Verdict::Unknown(FailureKind::Malformed);
+        }
         match self.ended.get(&short) {
             Some(End::Revoked) => return Verdict::Revoked,
             Some(End::Expired) => return Verdict::Expired,
@@ -150,6 +180,7 @@ mod tests {
             whose: None,
             kind: CapabilityKind::Credential,
             reference: reference.parse().unwrap(),
+            identity: None,
             life,
             expires_at: None,
             read_only: false,
@@ -179,6 +210,28 @@ mod tests {
         let expired = row("a", Life::Expired);
         assert_eq!(met([(ANN, &revoked), (ANN, &expired)]), (twice, both), "taken away is more than over");
         assert_eq!(met([(ANN, &expired), (BEN, &living)]).1, [Verdict::Expired; 2]);
+    }
+
+    #[test]
+    fn of_two_things_under_one_ref_neither_counts() {
+        let token = |hash: &str, life| Listed { identity: Some(Identity::of(hash)), ..row("1", life) };
+        let unknown = Verdict::Unknown(FailureKind::Malformed);
+        for rows in [
+            [(ANN, token("a", Life::Living)), (BEN, token("b", Life::Revoked))],
+            [(BEN, token("b", Life::Revoked)), (ANN, token("a", Life::Living))],
+        ] {
+            let mut account = Account::new(Time::from_micros(1_000_000));
+            let [first, second] = &rows;
+            assert!(!account.is_another(&first.1));
+            account.meet(first.0, &first.1);
+            assert!(!account.is_another(&first.1), "the same once more");
+            assert!(account.is_another(&second.1));
+            assert_eq!([ANN, BEN].map(|holder| says(&account, holder, "1")), [unknown; 2]);
+        }
+        let mut account = Account::new(Time::from_micros(1_000_000));
+        account.meet(ANN, &row("weld", Life::Living));
+        account.misses(&About::Twice(vec!["weld".parse().unwrap()]));
+        assert_eq!(says(&account, ANN, "weld"), unknown);
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn connection(mut row: ForeignRow, keyed: &KeyedHash, place: &str) -> Result<Lis
         names: vec![profile],
         kind: CapabilityKind::OauthConnection,
         reference: reference(&id)?,
+        identity: None,
         life: if revoked { Life::Revoked } else { life },
         expires_at,
         read_only: false,

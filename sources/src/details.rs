@@ -1,5 +1,6 @@
 //! What else a source says: kept as one document, without what is a secret by its name, by its looks, or because the row itself says so.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -243,8 +244,18 @@ fn is_secret(name: &str, value: &Value, secrets: &Secrets) -> bool {
     looks_like_secret(name) || !secrets.parts(name).is_empty() || (is_secret_name(name) && may_be_secret(value))
 }
 
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
 /// A text for people's eyes: what is wrong with a row may repeat a part of it, and a part of it may be a secret.
 pub fn shown(text: &str) -> String {
+    // Names of files and rows are foreign: none of them begins a line of its own, or speaks to a terminal.
+    let text = &*printable(text);
     if text.len() <= MOST_SHOWN {
         return without_secrets(text).into_owned();
     }
@@ -263,6 +274,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_people_read_speaks_to_no_terminal_and_begins_no_line() {
+        assert_eq!(shown("x\n+ added \u{1b}[31m\u{9b}1m"), r"x\n+ added \u{1b}[31m\u{9b}1m");
+    }
 
     fn kept(fields: Value) -> Option<String> {
         let Value::Object(fields) = fields else { unreachable!() };

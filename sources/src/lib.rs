@@ -28,7 +28,7 @@ use domain::ids::{CitizenId, Slug};
 use domain::time::Time;
 use tokio::sync::mpsc;
 
-pub use account::{Account, Met, is_too_much};
+pub use account::{Account, Identity, Met, is_too_much};
 pub use details::shown;
 pub use map::{Map, MapError, Place};
 pub use told::toml_error;
@@ -62,6 +62,8 @@ pub struct Listed {
     pub whose: Option<Whose>,
     pub kind: CapabilityKind,
     pub reference: CapabilityRef,
+    /// What tells it from something else under the same ref, where the source has that.
+    pub identity: Option<Identity>,
     pub life: Life,
     pub expires_at: Option<Time>,
     pub read_only: bool,
@@ -101,6 +103,8 @@ pub enum About {
     Ended(Vec<CapabilityRef>),
     /// These refs; and that they end at this time.
     Over(Vec<CapabilityRef>, Time),
+    /// These refs, under which the source lists more than one thing: nobody knows which is meant.
+    Twice(Vec<CapabilityRef>),
     /// Anything that is not listed elsewhere.
     Anything,
 }

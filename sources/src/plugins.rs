@@ -99,6 +99,7 @@ fn manifest(path: &Path, each: Each<'_>) -> Result<Result<(), Unlisted>, (u64, S
             whose: whose.clone(),
             kind,
             reference,
+            identity: None,
             life: Life::Living,
             expires_at: None,
             read_only: false,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use domain::grant::kind::CapabilityKind;
+use domain::grant::kind::{CapabilityKind, CapabilityRef};
 use serde_json::{Map as Fields, Value};
 
 use crate::details::{self, Secrets};
@@ -35,7 +35,7 @@ pub(crate) async fn list(map: &Map, sink: &Sink) -> Result<(), Unlisted> {
 }
 
 /// `seen`: names of skills, and where they were met.
-fn list_tree(root: &Path, seen: &mut HashMap<String, String>, sink: &Sink) -> Result<(), Unlisted> {
+fn list_tree(root: &Path, seen: &mut HashMap<String, (String, CapabilityRef)>, sink: &Sink) -> Result<(), Unlisted> {
     let found = files::find(root, |name| name == SKILL || name.ends_with(".json"), About::named, sink)?;
     let folders: HashSet<&Path> = found
         .iter()
@@ -58,9 +58,13 @@ fn list_tree(root: &Path, seen: &mut HashMap<String, String>, sink: &Sink) -> Re
         };
         match read {
             Ok((name, listed)) => match seen.get(&name) {
-                Some(first) => wrong(1, format!("a second skill named {name:?}, the first is {first}")),
+                Some((first, reference)) => {
+                    let what = format!("a second skill named {name:?}, the first is {first}: neither counts");
+                    let both = About::Twice(vec![listed.reference, reference.clone()]);
+                    sink.blocking_wrong(format!("{}:1", path.display()), what, both);
+                }
                 None => {
-                    seen.insert(name, listed.place.clone());
+                    seen.insert(name, (listed.place.clone(), listed.reference.clone()));
                     sink.blocking(listed);
                 }
             },
@@ -135,6 +139,7 @@ fn listed(
         whose: None,
         kind: CapabilityKind::Template,
         reference: reference(reference_text).map_err(|what| (1, what))?,
+        identity: None,
         life: Life::Living,
         expires_at: None,
         read_only: false,
@@ -241,7 +246,7 @@ mod tests {
             })
             .collect();
         for (place, says) in [
-            ("/b/again/SKILL.md:1", "/a/review/SKILL.md; Refs([again])"),
+            ("/b/again/SKILL.md:1", "/a/review/SKILL.md: neither counts; Twice([again, review])"),
             ("/c/open/SKILL.md:1", "no end; Refs([open])"),
             ("/d/none/SKILL.md:1", "three dashes; Refs([none])"),
             ("/e/nameless/SKILL.md:1", "name is missing; Refs([nameless])"),

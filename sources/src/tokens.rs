@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{Column as _, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
+use crate::account::Identity;
 use crate::details::{self, Secrets};
 use crate::shape::{self, Shape};
 use crate::table::ForeignRow;
@@ -147,6 +148,7 @@ fn element(value: Value, keyed: &KeyedHash, place: &str) -> Result<Listed, Strin
         whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&hash[..16])?,
+        identity: Some(Identity::of(&hash)),
         life: if active { Life::Living } else { Life::Revoked },
         expires_at: None,
         read_only: false,
@@ -283,6 +285,7 @@ fn token(mut row: ForeignRow, told: &Told<'_>, place: &str) -> Result<Listed, St
         whose: None,
         kind: CapabilityKind::Credential,
         reference: reference(&id)?,
+        identity: Some(Identity::of(&hash)),
         life: if revoked { Life::Revoked } else { Life::Living },
         expires_at: None,
         read_only: kind == "readonly",

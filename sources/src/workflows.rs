@@ -238,6 +238,7 @@ fn read(workflow: &Value, location: &str, place: &str) -> Result<Listed, String>
         whose: None,
         kind: CapabilityKind::Automation,
         reference: reference(id)?,
+        identity: None,
         life,
         expires_at: None,
         read_only: false,

@@ -100,3 +100,36 @@ fn what_is_not_to_come_back_is_shown_so() {
         assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "withheld"), 0);
     });
 }
+
+#[test]
+fn a_token_ends_by_no_row_about_another_one_of_the_same_number() {
+    block_on(async {
+        let yard = Yard::open(Engine::Sqlite).await;
+        let (ann, _) = town::human(&yard.http, "observer", "Ann").await;
+        let (ben, _) = town::human(&yard.http, "observer", "Ben").await;
+        let export = async |name: &str, token: &str, workspace: &str, revoked: &str| {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(yard.path(name));
+            let mut edge = sqlx::SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+            let table =
+                "create table tokens (id integer, workspace text, token_type text, token_hash text, revoked_at)";
+            edge.execute(table).await.unwrap();
+            let row = format!("insert into tokens values (1, '{workspace}', 'agent', '{}', {revoked})", hash(token));
+            edge.execute(sqlx::AssertSqlSafe(row)).await.unwrap();
+        };
+        export("one.sqlite", "a", "one", "null").await;
+        export("two.sqlite", "b", "two", "1775120400").await;
+        let map = |paths: &str| {
+            let holders = format!("'workspace:one' = '{ann}'\n'workspace:two' = '{ben}'\n");
+            yard.write("map.toml", &format!("paths = [{paths}]\n[holders]\n{holders}"));
+        };
+        map("'one.sqlite'");
+        assert_eq!(number(&yard.import("d1:tokens", "map.toml", &[], 0), "added"), 1);
+        for paths in ["'one.sqlite', 'two.sqlite'", "'two.sqlite', 'one.sqlite'"] {
+            map(paths);
+            let report = yard.import("d1:tokens", "map.toml", &[], 1);
+            assert_eq!((number(&report, "ended"), number(&report, "wrong")), (0, 1), "{report}");
+            assert!(report["rows"][0]["what"].as_str().unwrap().contains("neither counts"), "{report}");
+            assert_eq!(yard.held(&ann, "d1:tokens").await.len(), 1);
+        }
+    });
+}

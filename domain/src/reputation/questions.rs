@@ -138,13 +138,23 @@ pub fn overall(known: &[Evidence], as_of: Time) -> Rating {
     rating(known, as_of)
 }
 
-/// Every piece with what it is worth, the last recorded first: ids begin with their time.
-pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explained> {
-    let shares = shares(figure, known, as_of);
-    let counted = known.iter().zip(shares).filter(|(piece, _)| figure.counts(piece.kind));
+/// Every piece that was recorded by then with what it is worth, the last recorded first: ids begin with their time. One that was taken
+/// back is worth nothing any more; `scope` absent = all.
+pub fn explained<'a>(
+    evidence: impl IntoIterator<Item = &'a Evidence>,
+    scope: Option<GuildId>,
+    figure: Figure,
+    as_of: Time,
+) -> Vec<Explained> {
+    let recorded = |piece: &&Evidence| piece.recorded_at <= as_of && scope.is_none_or(|scope| piece.scope == scope);
+    let recorded: Vec<Evidence> = evidence.into_iter().filter(recorded).copied().collect();
+    let known = known(&recorded, None, as_of);
+    let shares = shares(figure, &known, as_of);
+    let reversed = recorded.iter().filter(|piece| !piece.counts_at(as_of)).map(|piece| (piece, 0.0));
+    let all = known.iter().zip(shares).chain(reversed).filter(|(piece, _)| figure.counts(piece.kind));
     let explain = |(piece, moved): (&Evidence, f64)| {
         #[expect(clippy::cast_precision_loss, reason = "at most a million thousandths")]
-        let weight = piece.weight.0 as f64 / 1000.0;
+        let weight = if piece.counts_at(as_of) { piece.weight.0 as f64 / 1000.0 } else { 0.0 };
         Explained {
             evidence: piece.id,
             kind: piece.kind,
@@ -160,7 +170,7 @@ pub fn explained(known: &[Evidence], figure: Figure, as_of: Time) -> Vec<Explain
             reversed_at: piece.reversed_at.filter(|at| *at <= as_of),
         }
     };
-    let mut explained: Vec<Explained> = counted.map(explain).collect();
+    let mut explained: Vec<Explained> = all.map(explain).collect();
     explained.sort_by_key(|piece| std::cmp::Reverse(piece.evidence));
     explained
 }

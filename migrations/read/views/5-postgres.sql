@@ -8,15 +8,22 @@ create table withholdings (
     primary key (holder, kind, reference, source)
 );
 
--- Of what was withheld before this table, only what nobody gave again since.
-update inventory as ended set withheld = 0 where ended.withheld = 1 and exists (
-    select 1 from inventory as again
-    where again.holder = ended.holder and again.kind = ended.kind and again.reference = ended.reference
-        and again.source = ended.source and again.granted_by is not null and again.parent is null
-        and again.position > (
-            select max(said.position) from grant_history as said
-            where said.grant_id = ended.grant_id and said.event = 'grant.withheld.v1'
-        )
-);
+-- From what happened, since the grant itself may have been pruned; but not what whoever has the source's authority gave again.
+with granted as (
+    select grant_id, position, data::jsonb as said from grant_history where event = 'grant.granted.v1'
+), withheld as (
+    select grant_id, max(position) as position from grant_history where event = 'grant.withheld.v1' group by grant_id
+)
 insert into withholdings (holder, kind, reference, source, grant_id)
-    select holder, kind, reference, source, grant_id from inventory where withheld = 1;
+select distinct on (ended.said->>'holder', ended.said->>'kind', ended.said->>'ref', ended.said->>'source')
+    ended.said->>'holder', ended.said->>'kind', ended.said->>'ref', ended.said->>'source', ended.grant_id
+from withheld join granted as ended on ended.grant_id = withheld.grant_id
+where not exists (
+    select 1 from granted as again
+    where again.said->>'holder' = ended.said->>'holder' and again.said->>'kind' = ended.said->>'kind'
+        and again.said->>'ref' = ended.said->>'ref' and again.said->>'source' = ended.said->>'source'
+        and again.said->>'granted_by' is not null and again.said->>'parent' is null and again.position > withheld.position
+)
+order by ended.said->>'holder', ended.said->>'kind', ended.said->>'ref', ended.said->>'source', withheld.position desc;
+
+update inventory set withheld = 0 where withheld = 1 and grant_id not in (select grant_id from withholdings);

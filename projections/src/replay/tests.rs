@@ -172,3 +172,27 @@ async fn a_loaded_city_can_be_checked_and_rebuilt_on_sqlite() {
 async fn a_loaded_city_can_be_checked_and_rebuilt_on_postgres() {
     a_loaded_city_can_be_checked_and_rebuilt(Town::postgres().await).await;
 }
+
+/// What was withheld before there was a table for it is found in the history, also of grants that were pruned since.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_what_is_withheld_is_made_from_what_happened_on_postgres() {
+    let mut town = Town::postgres().await;
+    live(&mut town, 31, 6_000).await;
+    town.catch_up().await;
+    let mut tables = town.views.writer().await.unwrap();
+    let pruned = "select count(*) from withholdings where grant_id not in (select grant_id from inventory)";
+    let pruned = sql::query(&mut tables, pruned, &[sql::Kind::Int], &[]).await.unwrap();
+    assert!(matches!(pruned[0][0], Cell::Int(count) if count > 0), "{pruned:?}");
+    for before in [
+        "update inventory set withheld = 1 where grant_id in (select grant_id from grant_history where event = 'grant.withheld.v1')",
+        "delete from withholdings",
+    ] {
+        assert!(sql::execute(&mut tables, before, &[]).await.unwrap() > 0, "{before}");
+    }
+    let migration = include_str!("../../../migrations/read/views/5-postgres.sql");
+    for statement in migration.split(";\n").skip(1).filter(|statement| !statement.trim().is_empty()) {
+        assert!(sql::execute(&mut tables, statement, &[]).await.unwrap() > 0, "{statement}");
+    }
+    drop(tables);
+    assert_eq!(differences(&town).await, []);
+}

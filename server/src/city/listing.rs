@@ -68,6 +68,7 @@ impl Listing {
                     self.wrong += 1;
                     self.account.misses(&wrong.about);
                 }
+                Item::Listed(listed) if self.account.is_another(&listed) => self.wrong += 1,
                 Item::Listed(listed) => match holders.of(&map, &listed, &mut Tables(city)).await? {
                     Some(holder) => self.wrong += u64::from(self.account.meet(holder, &listed) == Met::Again),
                     None => self.account.misses(&About::unheld(&listed)),

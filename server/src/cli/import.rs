@@ -46,7 +46,8 @@ is read, in a dry run as well. A principal makes somebody a source's owner (city
 finds out is recorded by the city on behalf of whoever imports.
 
 A second run adds nothing. Terms that got narrower at the source get narrower here, never wider. What somebody revoked here is withheld. Of
-several rows for one capability the first counts, and the others are listed; but one that ends it ends it, wherever it stands. A row that is
+several rows for one capability the first counts, and the others are listed; but one that ends it ends it, wherever it stands. Of two skills
+of one name, and of two tokens under one id, neither counts. A row that is
 wrong costs itself: its capability is neither confirmed nor gone, and if nobody can say which one it is, nothing is gone. What it says of an
 end counts even so: what was revoked, switched off or is over ends, whatever else is wrong with its row. A source that is not listed within
 sources.listing_seconds (600) is not listed to its end. When more than a fifth of a domain is missing, the source is not believed.
@@ -143,6 +144,9 @@ fn show(report: &Report) {
     }
     for row in &report.rows {
         println!("? {}: {}", row.place, row.what);
+    }
+    if report.left_out > 0 {
+        println!("! {} further lines are not shown; the numbers count them", report.left_out);
     }
     if let Some(unlisted) = &report.unlisted {
         println!("! the source could not be listed to its end: {unlisted}");

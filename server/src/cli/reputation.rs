@@ -63,13 +63,13 @@ pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Res
     let as_of = now();
     let evidence = known(reputation.evidence(), None, as_of);
     let rows: Vec<_> = figures(&evidence, as_of).into_values().collect();
-    let pieces = explained(&evidence, Figure::Overall, as_of);
+    let pieces = explained(reputation.evidence(), None, Figure::Overall, as_of);
     if json {
         let body = json!({ "holder": citizen, "as_of": as_of, "shown": shown(&evidence, as_of), "figures": rows, "evidence": pieces });
         print_json(&body)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if evidence.is_empty() {
+    if pieces.is_empty() {
         println!("nothing was attested about {citizen}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -90,9 +90,13 @@ pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Res
     println!("{:<22} {:>8} {:>14}  attested by", "evidence", "weight", "worth now");
     for piece in pieces.iter().take(MOST_PIECES) {
         let kind = serde_json::to_value(piece.kind)?;
-        let disputed = if piece.disputed { "  disputed" } else { "" };
+        let fate = match (piece.reversed_at, piece.disputed) {
+            (Some(_), _) => "  reversed",
+            (None, true) => "  disputed",
+            (None, false) => "",
+        };
         println!(
-            "{:<22} {:>8} {:>14}  {}{disputed}",
+            "{:<22} {:>8} {:>14}  {}{fate}",
             kind.as_str().unwrap_or_default(),
             piece.weight,
             piece.effective,

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use chain::receipt::{ReceiptEntry, SignedReceipt};
 use commands::{Answer, Request, Verdict};
 use domain::ids::Stream;
+use domain::secrets::without_secrets;
 use futures::StreamExt as _;
 use identity::{ApiKey, Credential};
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub async fn settle(
 pub async fn read_fields(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
     let limits = &app.city.settings.limits;
     let bytes = read_body(headers, body, limits.body_bytes).await?;
-    json::read(&bytes, limits.json_depth).map_err(|error| Problem::new(MALFORMED_JSON).detail(error))
+    json::read(&bytes, limits.json_depth).map_err(|error| Problem::new(MALFORMED_JSON).detail(without_secrets(&error)))
 }
 
 /// A command as it was asked for, wherever from.
@@ -164,8 +165,10 @@ fn parse(credential: Credential, action: &str, body: Value) -> Result<Request, P
         Err(unreadable) => unreadable,
     };
     let object_to = |body: &Value| Request::parse(credential, action, body.clone()).err().map(|error| error.message);
-    let mut problem = Problem::new(INVALID_FIELD).detail(&unreadable.message);
-    problem.field = json::culprit(&body, &unreadable.message, &object_to);
+    // What was sent may be a secret that stands in the wrong place.
+    let mut problem = Problem::new(INVALID_FIELD).detail(without_secrets(&unreadable.message));
+    problem.field =
+        json::culprit(&body, &unreadable.message, &object_to).map(|field| without_secrets(&field).into_owned());
     Err(problem)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::{Answer, SubmitError, Verdict};
+use domain::secrets::without_secrets;
 use domain::{Code, Rejection};
 use eventlog::Failure;
 use serde::Serialize;
@@ -123,7 +124,7 @@ impl Problem {
 
     /// A path or query parameter that cannot be read.
     pub fn invalid(field: &str, detail: impl std::fmt::Display) -> Self {
-        Self::new(INVALID_FIELD).field(field).detail(detail)
+        Self::new(INVALID_FIELD).field(field).detail(without_secrets(&detail.to_string()))
     }
 
     /// What was presented is no key at all.

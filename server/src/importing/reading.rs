@@ -81,6 +81,12 @@ impl Reading {
     }
 
     async fn meet(&mut self, listed: Listed, map: &Map, guilds: &mut impl Guilds) -> anyhow::Result<()> {
+        if self.account.is_another(&listed) {
+            self.report.wrong += 1;
+            let what = format!("another {} stands under {} already: neither counts", listed.kind, listed.reference);
+            self.report.row(listed.place, what);
+            return Ok(());
+        }
         let Some(holder) = self.holders.of(map, &listed, guilds).await? else {
             self.account.misses(&About::unheld(&listed));
             self.report.unmapped += 1;

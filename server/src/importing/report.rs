@@ -9,8 +9,8 @@ use sources::shown;
 
 use super::work::Named;
 
-/// Most lines of one kind that a report keeps; the numbers count all.
-const MOST_LINES: usize = 10_000;
+/// Most lines of one kind that a report keeps, beside those of what is held here: of that all are kept. The numbers count all.
+const MOST_LINES: usize = 250_000;
 
 /// One line of the difference that an import makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,6 +63,9 @@ pub struct Report {
     pub dry_run: bool,
     pub changes: Vec<Change>,
     pub rows: Vec<Row>,
+    /// Lines that were too many to be kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
 }
 
 impl Report {
@@ -72,7 +75,10 @@ impl Report {
     }
 
     pub(super) fn change(&mut self, what: &'static str, import: &Named, because: Option<String>) {
-        if self.changes.len() < MOST_LINES {
+        let is_new = matches!(what, "added" | "withheld" | "refused");
+        if is_new && self.changes.len() >= MOST_LINES {
+            self.left_out += 1;
+        } else {
             let Named { holder, kind, reference } = import.clone();
             self.changes.push(Change { what, holder, kind, reference, because });
         }
@@ -81,6 +87,36 @@ impl Report {
     pub(super) fn row(&mut self, place: String, what: String) {
         if self.rows.len() < MOST_LINES {
             self.rows.push(Row { place: shown(&place), what: shown(&what) });
+        } else {
+            self.left_out += 1;
         }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use domain::ids::CitizenId;
+
+    use super::*;
+
+    #[test]
+    fn what_would_end_is_listed_however_much_is_new_and_what_is_not_listed_is_counted() {
+        let named = Named {
+            holder: CitizenId::from_bits(1).into(),
+            kind: CapabilityKind::Credential,
+            reference: "t1".parse().unwrap(),
+        };
+        let mut report = Report::default();
+        (0..MOST_LINES + 3).for_each(|_| report.change("added", &named, None));
+        report.change("gone", &named, None);
+        (0..MOST_LINES + 2).for_each(|row| report.row(row.to_string(), "is wrong".to_owned()));
+        assert_eq!((report.changes.len(), report.rows.len(), report.left_out), (MOST_LINES + 1, MOST_LINES, 5));
+        assert_eq!(report.changes.last().unwrap().what, "gone");
     }
 }

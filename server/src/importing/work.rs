@@ -96,6 +96,8 @@ impl Work {
                 self.bytes += import.details.as_ref().map_or(0, String::len) + 300;
                 self.imports.push(Pending { import, narrows: false });
             }
+            // Its row is among the wrong ones.
+            (Verdict::Unknown(_), None) => {}
             (ended, Some(held)) => self.find(named(&import), held.grant, ended),
             (_, None) => self.report.ignored += 1,
         }

@@ -42,7 +42,12 @@ impl<R: BufRead> Elements<R> {
     pub(super) fn next(&mut self) -> Result<Option<Element>, String> {
         let is_first = self.at == At::Start;
         if is_first {
-            match self.visible()? {
+            let first = match self.visible()? {
+                // Some editors write a byte order mark.
+                Some(0xEF) if self.byte()? == Some(0xBB) && self.byte()? == Some(0xBF) => self.visible()?,
+                first => first,
+            };
+            match first {
                 Some(b'[') => {}
                 Some(_) => return Err(self.wrong(NO_LIST)),
                 None => return Err(self.wrong(NO_JSON)),

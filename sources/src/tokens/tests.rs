@@ -276,3 +276,17 @@ async fn a_view_without_an_end_is_left_when_nobody_listens_any_more() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(20), listing).await;
     assert!(ended.unwrap().unwrap().is_err());
 }
+
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.json");
+    let hash = hex(&Sha256::digest(b"t"));
+    let text = format!("\u{feff} [{{\"token_hash\":\"{hash}\",\"agent\":\"loom\",\"active\":true}}]");
+    std::fs::write(&path, text).unwrap();
+    let (listed, found) = items(&path).await;
+    listed.unwrap();
+    assert_eq!(told(&found), [format!("loom {} Living", &hash[..16])]);
+    std::fs::write(&path, b"\xEF[]").unwrap();
+    assert!(items(&path).await.0.is_err(), "half a mark is none");
+}

@@ -227,11 +227,13 @@ fn what_happened_to_a_piece_later_was_not_known_then() {
         ..piece("task_completed", 1000, 1, START)
     };
     let at = |day| {
-        explained(&[told], Figure::Overall, days(day)).into_iter().map(|piece| (piece.disputed, piece.reversed_at))
+        explained(&[told], None, Figure::Overall, days(day))
+            .into_iter()
+            .map(|piece| (piece.disputed, piece.reversed_at, piece.effective == nine(0.0) && piece.moved == nine(0.0)))
     };
-    assert_eq!(at(10).collect::<Vec<_>>(), [(false, None)]);
-    assert_eq!(at(20).collect::<Vec<_>>(), [(true, None)]);
-    assert_eq!(at(30).collect::<Vec<_>>(), [(true, Some(days(30)))]);
+    assert_eq!(at(10).collect::<Vec<_>>(), [(false, None, false)]);
+    assert_eq!(at(20).collect::<Vec<_>>(), [(true, None, false)]);
+    assert_eq!(at(30).collect::<Vec<_>>(), [(true, Some(days(30)), true)], "it is told, and is worth nothing");
 }
 
 proptest! {
@@ -244,7 +246,7 @@ proptest! {
             let sum: f64 = shares(figure, &evidence, days(50)).iter().sum();
             prop_assert!((sum - score(figure, &evidence, days(50))).abs() < 1e-9);
         }
-        let listed = explained(&evidence, Figure::Overall, days(50));
+        let listed = explained(&evidence, None, Figure::Overall, days(50));
         prop_assert_eq!(listed.len(), evidence.len());
     }
 

@@ -72,7 +72,7 @@ pub async fn evidence(mut asked: Asked) -> Result<Response, Problem> {
     let (holder, reputation, _) = of(&asked).await?;
     must_see(&asked, holder, scope).await?;
     let answer = worked_out(move || {
-        let explained = explained(&known(reputation.evidence(), scope, as_of), figure, as_of);
+        let explained = explained(reputation.evidence(), scope, figure, as_of);
         let rest = explained.into_iter().skip_while(|piece| after.is_some_and(|after| piece.evidence >= after));
         let mut items: Vec<Explained> = rest.take(limit + 1).collect();
         let more = items.len() > limit;
