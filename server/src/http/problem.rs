@@ -274,6 +274,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_stands_in_the_wrong_place_is_not_repeated_when_it_looks_like_a_secret() {
+        let told =
+            |sent: &str| Problem::invalid("kind", format!("{sent:?} is no kind")).detail.clone().unwrap_or_default();
+        assert_eq!(told("toool"), "\"toool\" is no kind");
+        let secret = "sk-loom-c0ffeec0ffeec0ffee";
+        assert!(told(secret).contains("is no kind") && !told(secret).contains("c0ffee"), "{}", told(secret));
+    }
+
+    #[test]
     fn codes_of_transport_and_rules_do_not_mix() {
         for (code, _, _) in TRANSPORT {
             assert!(Code::ALL.iter().all(|rule| rule.as_str() != *code), "{code} is a rule's code too");
