@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chain::hash::sha256;
 use guildhall_tests::authority::{Answer, Authority, serve};
 use guildhall_tests::http::Http;
+use guildhall_tests::kept;
 use guildhall_tests::programs::{self, Ended, auditor};
 use guildhall_tests::server::{Place, Server, copy_dir};
 use guildhall_tests::town::Town;
@@ -103,6 +104,8 @@ impl City {
                 anchor["previous"] = previous;
             }
             edit(seq, &mut anchor);
+            let key = kept::signing_key(&self.place.home.dir, anchor["origin"].as_str().unwrap());
+            kept::sign_anchor(&mut anchor, &key);
             let bytes = chain::canonical::to_bytes(&anchor).unwrap();
             let key = format!("anchors/{}", path.file_name().unwrap().to_str().unwrap());
             previous = Some(json!({"key": key, "sha256": sha256(&[&bytes])}));
@@ -117,7 +120,9 @@ impl City {
         let made: Timestamp = anchor["at"].as_str().unwrap().parse().unwrap();
         let at = made + SignedDuration::from_secs(later);
         anchor["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string().into();
-        anchor.as_object_mut().unwrap().remove("time");
+        for added in ["time", "signature"] {
+            anchor.as_object_mut().unwrap().remove(added);
+        }
         let bytes = chain::canonical::to_bytes(anchor).unwrap();
         let honest = self.authority.token(&bytes, "authority", &[]);
         let seen = (made + SignedDuration::from_secs(seen_later)).strftime("%Y%m%d%H%M%S").to_string();

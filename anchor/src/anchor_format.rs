@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chain::Hash;
+use chain::anchor::signers;
 use chain::checkpoint::{self, Checkpoint};
 use chain::hash::sha256;
 use chain::heads::Commitment;
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::AnchorError;
 use crate::store::Mode;
 
-/// The version that is written. Those of version 1 have no `heads`, no `time`, and no `version` of the one before.
-pub(crate) const V: u64 = 2;
+/// The version that is written. Those before it were not signed, and are not read any more.
+pub(crate) const V: u64 = 3;
 
 /// The content of an anchor (FORMAT.md section 9.2), written as canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Anchor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
     pub seq: u64,
+    /// Signature lines, as a note has them, of the log's keys over all of it but these.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
     pub software: String,
     /// What an authority with another clock says about everything above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,24 +73,26 @@ impl Anchor {
         String::from_utf8(bytes).map_err(|error| unreadable(&error))
     }
 
-    /// What an authority is asked to stamp: all of it but the token.
+    /// What an authority is asked to stamp: all of it but the token, and the signature that is over both.
     pub(crate) fn imprint(&self) -> Result<Hash, AnchorError> {
-        let unstamped = Self { time: None, ..self.clone() };
-        Ok(sha256(&[unstamped.to_bytes()?.as_bytes()]))
+        Self { time: None, ..self.clone() }.unsigned()
+    }
+
+    /// What the log signs: all of it but the signature.
+    pub(crate) fn unsigned(&self) -> Result<Hash, AnchorError> {
+        let unsigned = Self { signature: String::new(), ..self.clone() };
+        Ok(sha256(&[unsigned.to_bytes()?.as_bytes()]))
+    }
+
+    /// The signed note that its signature lines make.
+    pub(crate) fn note(&self) -> Result<Note, AnchorError> {
+        chain::anchor::note(&self.origin, &self.unsigned()?, &self.signature)
+            .map_err(|error| AnchorError::unreadable("the signature of an anchor", error))
     }
 
     /// The DER of its token.
     pub(crate) fn token(&self) -> Option<Vec<u8>> {
         self.time.as_ref().and_then(|time| chain::text::from_base64(&time.token))
-    }
-
-    fn is_of_its_version(&self) -> bool {
-        let versioned = self.previous.as_ref().is_some_and(|previous| previous.version.is_some());
-        match self.v {
-            1 => self.heads.is_none() && self.time.is_none() && !versioned,
-            V => true,
-            _ => false,
-        }
     }
 }
 
@@ -192,23 +198,32 @@ pub fn new_files(old: u64, new: u64) -> Vec<String> {
     [tiles, bundles, packs].concat()
 }
 
-/// Reads an anchor, whoever signed its checkpoint.
+/// Reads an anchor, whoever signed it: only its one spelling, so that nobody makes another object of the same content.
 pub fn parse(key: &str, bytes: &[u8]) -> Result<Anchor, AnchorError> {
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| AnchorError::unreadable(key, error))?;
-    if anchor.is_of_its_version() {
-        Ok(anchor)
-    } else {
-        Err(AnchorError::unreadable(key, format!("it is no anchor of version {}", anchor.v)))
+    if anchor.v != V {
+        return Err(AnchorError::unreadable(key, format!("it is an anchor of version {}, and {V} is known", anchor.v)));
     }
+    if anchor.signature.is_empty() {
+        return Err(AnchorError::unreadable(key, "it is not signed"));
+    }
+    if anchor.to_bytes()?.as_bytes() != bytes {
+        return Err(AnchorError::unreadable(key, "it is not canonical JSON"));
+    }
+    Ok(anchor)
 }
 
-/// Reads an anchor and opens its checkpoint.
+/// Reads an anchor that a key of the policy signed, and opens its checkpoint.
 pub fn read(key: &str, bytes: &[u8], policy: &Policy) -> Result<(Anchor, Checkpoint), AnchorError> {
     let anchor = parse(key, bytes)?;
-    let checkpoint =
-        checkpoint::open(&anchor.checkpoint, policy).map_err(|error| AnchorError::unreadable(key, error))?;
-    Ok((anchor, checkpoint))
+    let unreadable = |error: &dyn std::fmt::Display| AnchorError::unreadable(key, error);
+    let checkpoint = checkpoint::open(&anchor.checkpoint, policy).map_err(|error| unreadable(&error))?;
+    let by = signers(&anchor.note()?, &anchor.origin, policy).map_err(|error| unreadable(&error))?;
+    if by.is_empty() { Err(unreadable(&NOT_SIGNED)) } else { Ok((anchor, checkpoint)) }
 }
+
+/// Why something around a true checkpoint is none.
+pub(crate) const NOT_SIGNED: &str = "no key of this log signed more of it than its checkpoint, which anybody can copy";
 
 /// The checkpoint that an anchor of this log speaks of, whoever signed it.
 pub fn checkpoint_of(key: &str, bytes: &[u8], origin: &str) -> Result<Checkpoint, AnchorError> {

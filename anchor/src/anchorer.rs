@@ -37,7 +37,8 @@ struct Staged {
     anchored: Option<Anchored>,
 }
 
-/// An anchor that lacks only what others say about it: it was not staged yet, and whoever asks about it may take their time.
+/// An anchor that lacks only what others say about it, and the log's signature: it was not staged yet, and whoever asks about it may take their
+/// time.
 #[derive(Debug, Clone)]
 pub struct Draft {
     pub anchor: Anchor,
@@ -186,6 +187,7 @@ impl Anchorer {
             origin: checkpoint.origin,
             previous: self.previous(),
             seq,
+            signature: String::new(),
             software: self.software.clone(),
             time: None,
             v: V,
@@ -201,6 +203,7 @@ impl Anchorer {
             return Err(AnchorError::Elsewhere);
         }
         anchor.time = token.map(|token| Time { token: chain::text::to_base64(&token) });
+        let anchor = self.keys.sign_anchor(size, anchor).await?;
         // Stage: sequence number, key and complete bytes are durable before the first write. A crash before this leaves
         // nothing, and a token that nobody needs; a crash after it makes the next run write exactly these bytes under exactly this key.
         let staged = Staged { key: key(anchor.seq, size), body: anchor.to_bytes()?, written: false, anchored: None };

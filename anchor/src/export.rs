@@ -7,10 +7,11 @@ use chain::hash::sha256;
 use chain::policy::Policy;
 use serde::Serialize;
 
-use crate::anchor_format::{self, Previous, new_files};
+use crate::anchor_format::{self, Anchor, Anchored, Previous, new_files};
 use crate::files::{self, Pending};
 use crate::genuine::FOLDER;
 use crate::layout::Layout;
+use crate::on_record;
 use crate::signing_keys::SigningKeys;
 use crate::store::{self, Store};
 use crate::{AnchorError, error::blocking};
@@ -37,8 +38,8 @@ pub struct Exported {
 }
 
 /// Writes policy, checkpoint, tiles, bundles, packs and anchors to `out`, which must be empty or a former export of the
-/// same log. The anchors are those of the store; with the keys of the log, also when none that the published policy gives has signed one of
-/// them yet. Without packs the folder shows no entry, only that there are so many. `progress` hears how many of how many
+/// same log. The anchors are those of the store; without the keys of the log, those that a key of the published policy signed, or that the
+/// published entries speak of, and all before them. Without packs the folder shows no entry, only that there are so many. `progress` hears how many of how many
 /// files are written.
 pub async fn export(
     layout: &Layout,
@@ -80,24 +81,47 @@ pub async fn export(
         progress(exported.files, total);
     }
     if let Some((store, keys)) = store {
-        let is_signed = |note: &str| match keys {
-            Some(keys) => keys.open_note(note).is_ok(),
-            None => checkpoint::open(note, &policy).is_ok(),
+        let newest = match keys {
+            Some(keys) => Newest::Signed(keys),
+            None => {
+                let (layout, size) = (layout.clone(), checkpoint.size);
+                Newest::Published(&policy, blocking(move || on_record::published(&layout, size)).await?)
+            }
         };
-        anchors(store, out, &checkpoint, &is_signed, &mut exported).await?;
+        anchors(store, out, &checkpoint, &newest, &mut exported).await?;
     }
     // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
     files::replace(&out.join("checkpoint"), note.as_bytes())?;
     Ok(exported)
 }
 
-/// Writes the chain of anchors, from the newest that is signed back to the first: each names the one before by its hash, so
+/// How the newest anchor is known.
+enum Newest<'a> {
+    /// A key of the log signed it.
+    Signed(&'a SigningKeys),
+    /// A key that is published did, or the published entries speak of it: all of them may be from before the published keys.
+    Published(&'a Policy, Option<Anchored>),
+}
+
+impl Newest<'_> {
+    fn is(&self, key: &str, anchor: &Anchor, bytes: &[u8]) -> bool {
+        match self {
+            Self::Signed(keys) => keys.open_anchor(anchor).is_ok(),
+            Self::Published(policy, recorded) => {
+                recorded.as_ref().is_some_and(|recorded| recorded.key == key && recorded.sha256 == sha256(&[bytes]))
+                    || anchor_format::read(key, bytes, policy).is_ok()
+            }
+        }
+    }
+}
+
+/// Writes the chain of anchors, from the newest back to the first: each names the one before by its hash, so
 /// that what anybody else put between them is told from them, and keys that are retired by now need not be known.
 async fn anchors(
     store: &dyn Store,
     out: &Path,
     checkpoint: &Checkpoint,
-    is_signed: &(dyn Fn(&str) -> bool + Sync),
+    newest: &Newest<'_>,
     exported: &mut Exported,
 ) -> Result<(), AnchorError> {
     let mut keys = store::keys(store, FOLDER).await?;
@@ -115,7 +139,7 @@ async fn anchors(
             .and_then(|anchor| Ok((anchor_format::checkpoint_of(&key, &bytes, &checkpoint.origin)?, anchor)));
         let said = said.ok().filter(|(covers, anchor)| anchor_format::key(anchor.seq, covers.size) == key);
         let belongs = said.as_ref().is_some_and(|(_, anchor)| match &named {
-            Before::Unknown => is_signed(&anchor.checkpoint),
+            Before::Unknown => newest.is(&key, anchor, &bytes),
             Before::Is(previous) => previous.key == key && previous.sha256 == sha256(&[&bytes]),
             // Whose word it is, the auditor judges with the entries at hand.
             Before::Gone => true,

@@ -1,7 +1,8 @@
 //! What lies under `anchors/`: the anchors of this log, and whatever else somebody put there.
 //!
 //! Whoever can write to a store can put anything under any name that is still free, and the lock then keeps it for years. So an object counts
-//! by the signature of a key of this log and by nothing else: the rest is named as a stray, and stops nothing.
+//! by the signature of a key of this log over all of it, and by nothing else: a checkpoint in it proves nothing, because checkpoints are there
+//! for everybody to have. The rest is named as a stray, and stops nothing.
 
 use chain::checkpoint::Checkpoint;
 use chain::note::Note;
@@ -59,7 +60,7 @@ pub(crate) fn sort(key: &str, object: Object, of: &SigningKeys) -> Sort {
     if let Some(what) = object.too_large(key) {
         return Sort::Stray(format!("{key}: {what}"));
     }
-    let judged = read(key, &object.bytes).and_then(|(anchor, _)| Ok((of.open_note(&anchor.checkpoint)?, anchor)));
+    let judged = read(key, &object.bytes).and_then(|(anchor, _)| Ok((of.open_anchor(&anchor)?, anchor)));
     match judged {
         Ok((checkpoint, anchor)) => Sort::Anchor(Box::new(Genuine { key: key.to_owned(), anchor, checkpoint, object })),
         Err(why) => Sort::Stray(stray(key, &why)),

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 
+use chain::entry::EntryView;
+use chain::pack::packs_for;
 use eventlog::Log;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::AnchorError;
 use crate::anchor_format::{ANCHORED, ANCHORED_V1, Anchored};
 use crate::anchorer;
+use crate::layout::Layout;
+use crate::signing_keys::STREAM;
 use crate::store::Store;
 
 /// Entries read at a time.
@@ -96,15 +99,34 @@ async fn read(log: &Log, from: &mut u64) -> Result<Option<Vec<(Anchored, Option<
     let Some(last) = entries.last() else { return Ok(None) };
     let mut said = Vec::new();
     for entry in &entries {
-        let entry: Value = serde_json::from_slice(&entry.bytes).map_err(|_| AnchorError::Damaged(entry.position))?;
-        if entry["type"] == ANCHORED || entry["type"] == ANCHORED_V1 {
-            let anchored = serde_json::from_value(entry["data"].clone());
-            let anchored = anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?;
-            said.push((anchored, entry["at"].as_str().and_then(|at| at.parse().ok())));
-        }
+        said.extend(said_by(entry.position, &entry.bytes)?);
     }
     *from = last.version + 1;
     Ok(Some(said))
+}
+
+/// The anchor that an entry speaks of, if it is one that does, and when.
+fn said_by(position: u64, bytes: &[u8]) -> Result<Option<(Anchored, Option<Timestamp>)>, AnchorError> {
+    let entry = EntryView::parse(bytes).map_err(|_| AnchorError::Damaged(position))?;
+    if entry.stream != STREAM || (entry.kind != ANCHORED && entry.kind != ANCHORED_V1) {
+        return Ok(None);
+    }
+    let anchored = serde_json::from_str(entry.data.get());
+    let anchored = anchored.map_err(|error| AnchorError::unreadable(ANCHORED, error))?;
+    Ok(Some((anchored, entry.at.parse().ok())))
+}
+
+/// The newest anchor that the published entries below this size speak of. Reads from the end, a pack at a time.
+pub(crate) fn published(layout: &Layout, size: u64) -> Result<Option<Anchored>, AnchorError> {
+    for id in packs_for(size).iter().rev() {
+        let records = layout.pack(id)?;
+        for record in records.iter().rev() {
+            if let Some((anchored, _)) = said_by(record.position, &record.bytes)? {
+                return Ok(Some(anchored));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether this store has the newest anchor that the log speaks of; answers with it.

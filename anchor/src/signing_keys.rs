@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chain::Hash;
+use chain::anchor::signers;
 use chain::checkpoint::{self, Checkpoint};
 use chain::key::VerifierKey;
 use chain::policy::Policy;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use crate::AnchorError;
+use crate::anchor_format::{Anchor, NOT_SIGNED};
 use crate::keys::policy_text;
 use crate::signer::{SignFailure, Signer, id_of};
 
@@ -211,6 +213,17 @@ impl SigningKeys {
         Ok(note)
     }
 
+    /// The anchor with a signature line of every key in force at the size that it covers.
+    pub async fn sign_anchor(&self, size: u64, mut anchor: Anchor) -> Result<Anchor, AnchorError> {
+        self.catch_up().await?;
+        let text = chain::anchor::text(self.origin(), &anchor.unsigned()?);
+        anchor.signature.clear();
+        for signer in self.signers_at(size)? {
+            anchor.signature.push_str(&signer.key().line(&signer.sign(text.as_bytes()).await?));
+        }
+        Ok(anchor)
+    }
+
     /// The signed promise for entries that were written: by the newest key in force, or by the older one while that does not sign.
     pub async fn sign_receipt(&self, entries: Vec<ReceiptEntry>) -> Result<SignedReceipt, SignFailure> {
         let history = self.history();
@@ -239,18 +252,33 @@ impl SigningKeys {
     /// In words. A key that was retired proves nothing about what came later.
     pub fn open_note(&self, note: &str) -> Result<Checkpoint, String> {
         let examined = checkpoint::examine(note, &self.policy()).map_err(|error| error.to_string())?;
-        let history = self.history();
-        let counts = |key: &VerifierKey| {
-            let print = fingerprint(&key.vkey());
-            // What is held here and not known to this log is of a log that was more than this one.
-            let known = history.eras().iter().find(|era| era.fingerprint == print);
-            known.is_none_or(|era| era.covers(examined.checkpoint.size))
-        };
-        if examined.signed.iter().any(counts) {
+        if self.counts(&examined.signed, examined.checkpoint.size) {
             Ok(examined.checkpoint)
         } else {
             Err("no key that was in force at its size signed it".to_owned())
         }
+    }
+
+    /// The checkpoint of an anchor of this log: both are signed by keys that were in force at its size.
+    ///
+    /// # Errors
+    /// In words. Checkpoints are public: only whoever has a key of the log makes an anchor of one.
+    pub fn open_anchor(&self, anchor: &Anchor) -> Result<Checkpoint, String> {
+        let checkpoint = self.open_note(&anchor.checkpoint)?;
+        let note = anchor.note().map_err(|error| error.to_string())?;
+        let by = signers(&note, self.origin(), &self.policy()).map_err(|error| error.to_string())?;
+        if self.counts(&by, checkpoint.size) { Ok(checkpoint) } else { Err(NOT_SIGNED.to_owned()) }
+    }
+
+    /// Whether one of these keys was in force at this size.
+    fn counts(&self, by: &[VerifierKey], size: u64) -> bool {
+        let history = self.history();
+        by.iter().any(|key| {
+            let print = fingerprint(&key.vkey());
+            // What is held here and not known to this log is of a log that was more than this one.
+            let known = history.eras().iter().find(|era| era.fingerprint == print);
+            known.is_none_or(|era| era.covers(size))
+        })
     }
 
     /// Rotates to `to`, which both keys sign, and which is recorded. `newest` is the newest signed checkpoint. Only for who has the seat:

@@ -4,7 +4,7 @@
     attacks.py                                        on logs that it writes and signs
     attacks.py EXPORT --key POLICY [--auditor BIN]    on copies of a real export; names what the auditor says otherwise
 """
-import argparse, base64, contextlib, io, os, random, re, shutil, subprocess, sys, tempfile
+import argparse, base64, contextlib, io, json, os, random, re, shutil, subprocess, sys, tempfile
 import verify
 from verify import entry_hash, files_of, leaf, path_of, sha, tree, write
 from writer import ORIGIN, Log, Signer, b64
@@ -236,7 +236,7 @@ def tamper(run, files):
             )
     for path in anchors[:1] + anchors[-1:]:
         text = files[path].decode()
-        for key in ("at", "checkpoint", "files", "origin", "previous", "seq", "software", "v"):
+        for key in ("at", "checkpoint", "files", "origin", "previous", "seq", "signature", "software", "v"):
             if f'"{key}":' in text:
                 at = len(text[:text.rindex(f'"{key}":')].encode())
                 run.expect(
@@ -497,8 +497,8 @@ def forge(folder):
         )
     run.expect("signed: a kind of entry that is not known", recorded("log.lock_tried.v1"), "^ok: ", code=0)
 
-    def anchor(name, seq, spoil, place="", rule="", v=1):
-        log = Log(600, anchors, spoil_anchor={seq: spoil}, v=v)
+    def anchor(name, seq, spoil, place="", rule="", whole=False):
+        log = Log(600, anchors, spoil_anchor={seq: spoil}, whole=whole)
         run.expect(f"signed: {name}", log.files, f"^refused: {place or f'anchors/{seq:020}-'}.*{rule}")
     def keys(**changed): return lambda a, log: a.update(changed)
     anchor(
@@ -522,15 +522,15 @@ def forge(folder):
     anchor("anchor with another seq", 1, keys(seq=2), rule="seq")
     anchor("anchor's time goes back", 1, keys(at="2026-01-01T00:00:00.000000Z"), rule="goes back")
     anchor("anchor of another origin", 1, keys(origin="x"), rule="origin")
-    run.expect("signed: anchors of v 2", Log(600, anchors, v=2).files, "^ok: ", code=0)
-    anchor("anchor of v 3", 1, keys(v=3), rule="value of v")
+    run.expect("signed: anchors with all they may have", Log(600, anchors, whole=True).files, "^ok: ", code=0)
+    for v in 0, 1, 2, 4:
+        anchor(f"anchor of v {v}", 1, keys(v=v), rule="value of v")
     for name in "heads", "time":
-        anchor(f"anchor of v 1 with {name}", 1, keys(**{name: {}}), rule=name)
-        anchor(f"anchor of v 2 with other {name}", 1, keys(**{name: {"x": 1}}), rule=name, v=2)
+        anchor(f"anchor with other {name}", 1, keys(**{name: {"x": 1}}), rule=name, whole=True)
     def previous(**changed): return lambda a, log: a["previous"].update(changed)
-    anchor("anchor of v 1, previous with a version", 1, previous(version="x"), rule="previous")
-    anchor("anchor of v 2, chained to another", 1, previous(sha256="0" * 64), rule="previous", v=2)
-    anchor("anchor of v 2, token not base64", 1, keys(time={"token": "x"}), v=2)
+    anchor("anchor, previous with a key more", 1, previous(x="x"), rule="previous")
+    anchor("anchor with a version, chained to another", 1, previous(sha256="0" * 64), rule="previous", whole=True)
+    anchor("anchor, token not base64", 1, keys(time={"token": "x"}), whole=True)
     anchor("anchor with a key more", 1, keys(x=1), rule="x")
 
     # Of 500 entries the last is of 09:08:19.000499; clocks may be 300 s apart.
@@ -542,7 +542,7 @@ def forge(folder):
         def spoil(e, prev, n):
             e.update(type="log.anchored.v2", data=dict(sorted((e["data"] | {"version": version}).items())))
             return None, prev, n
-        return Log(600, anchors, spoil={3: spoil}, v=2).files
+        return Log(600, anchors, spoil={3: spoil}, whole=True).files
     run.expect("signed: both name the same version of an anchor", versions("version0"), "^ok: ", code=0)
     run.expect(
         "signed: the record names another version of an anchor",
@@ -563,6 +563,22 @@ def forge(folder):
     )
     anchor("anchor under another name", 1, lambda a, log: a and "anchors/%020d-%020d.json" % (1, 281), rule="name")
     good = Log(600, anchors).files
+    # Checkpoints are public: whoever may write can put one into an anchor of their own, and signs it with no key of the log.
+    second = sorted(path for path in good if path.startswith("anchors/"))[1]
+    def remade(name, rule, by=signer, **changed):
+        made = json.loads(good[second]) | changed
+        old = made.pop("signature")
+        made = by.anchor(made) if by else write(dict(sorted((made | {"signature": old}).items())))
+        run.expect(f"copied: {name}", good | {second: made.encode()}, f"^refused: {second}: .*{rule}")
+    remade("another key's signature", "signature", by=Signer(8))
+    remade("another log's signature", "no signature of it by the log's key", by=Signer(8, "foreign.example/other"))
+    for name, value in {"software": "x", "files": {}, "at": "2026-07-04T09:59:59.000000Z"}.items():
+        remade(f"signed before {name} was changed", "does not verify", by=None, **{name: value})
+    for name, signature in {"none": None, "an empty one": "", "no line": "x\n", "a checkpoint's": good["checkpoint"].decode().split("\n\n")[1]}.items():
+        made = json.loads(good[second]) | {"signature": signature}
+        made = {key: value for key, value in made.items() if value is not None}
+        files = good | {second: write(dict(sorted(made.items()))).encode()}
+        run.expect(f"copied: signature, {name}", files, f"^refused: {second}: ")
     def checkpoint(name, text, rule, code=1, place="checkpoint"):
         run.expect(
             f"signed: {name}",

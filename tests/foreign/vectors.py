@@ -127,19 +127,22 @@ def vectors():
 
     files = {path: sha(content).hex() for path, content in sorted(contents.items())}
     anchor = {"at": "2026-07-04T09:10:00.000000Z", "checkpoint": log.note(text), "files": files, "origin": ORIGIN,
-              "seq": 0, "software": "guildhall/0.1.0", "v": 1}
-    body = write(anchor)
+              "seq": 0, "software": "guildhall/0.1.0", "v": 3}
+    rest = f"guildhall/anchor/v1\n{ORIGIN}\n{sha(write(anchor).encode()).hex()}\n"
+    for line in rest.splitlines():
+        yield "9.2", f"    {line}"
+    body = log.anchor(anchor)
     yield "9.2", f"    {body}"
     yield "9.2", sha(body.encode()).hex()
     link = {"key": f"anchors/{0:020}-{2:020}.json", "sha256": sha(body.encode()).hex()}
     anchor |= {"at": "2026-07-04T10:10:00.000000Z", "files": {}, "previous": link, "seq": 1}
-    next_ = write(dict(sorted(anchor.items())))
+    next_ = log.anchor(anchor)
     yield "9.2", f"    {next_}"
     yield "9.2", sha(next_.encode()).hex()
     link = {"key": f"anchors/{1:020}-{2:020}.json", "sha256": sha(next_.encode()).hex(), "version": "Kq3.x"}
     heads = {"as_of": 1, "root": sha(b"heads").hex()}
-    anchor |= {"at": "2026-07-04T11:10:00.000000Z", "heads": heads, "previous": link, "seq": 2, "v": 2}
-    second = write(dict(sorted(anchor.items())))
+    anchor |= {"at": "2026-07-04T11:10:00.000000Z", "heads": heads, "previous": link, "seq": 2}
+    second = log.anchor(anchor)
     yield "9.2", f"    {second}"
     yield "9.2", sha(second.encode()).hex()
 

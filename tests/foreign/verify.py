@@ -10,15 +10,14 @@ What entries mean (8, 13, 14), a quorum of witnesses, and tokens of time (9.5) a
 Exit code: 0 everything holds, 1 something does not (the first place is named), 2 it could not be checked.
 """
 import argparse, base64, datetime, hashlib, json, os, re, stat, struct, sys, unicodedata
-from collections import Counter, namedtuple
+from collections import namedtuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MIB = 1 << 20
 LARGEST = 256 * (44 + MIB)
 class Refused(Exception):
-    def __init__(self, rule, file=None, position=None):
-        self.rule, self.file, self.position = rule, file, position
+    def __init__(self, rule, file=None, position=None): self.rule, self.file, self.position = rule, file, position
     def __str__(self):
         return f"{self.file}{'' if self.position is None else f', position {self.position}'}: {self.rule}"
 
@@ -38,7 +37,6 @@ def sha(*parts): return hashlib.sha256(b"".join(parts)).digest()
 def leaf(hash_): return sha(b"\0", hash_)
 def node(left, right): return sha(b"\1", left, right)
 def entry_hash(origin, prev, raw): return sha(b"guildhall/entry/v1\n", origin.encode(), b"\n", prev, raw)
-
 def is_object(v): return isinstance(v, dict)
 def is_text(v): return isinstance(v, str) and v != ""
 def is_count(v): return type(v) is int and v >= 0
@@ -75,7 +73,6 @@ def canonical(raw):
     need(depth(value) <= 16, "nested more than 16 deep (2.1)")
     need(write(value) == raw.decode(), "not the canonical form (2.1)")
     return value
-
 def check_keys(value, required, optional, section):
     need(is_object(value), f"not an object ({section})")
     for key in required: need(key in value, f"the key {key} is missing ({section})")
@@ -160,8 +157,8 @@ def log_keys(raw):
     need(keys and all(is_origin(key.name) for key in keys), "no log, or one whose name is no origin (7)")
     return keys
 
-def open_checkpoint(raw, keys):
-    """Origin, size, root, and those of the keys that signed."""
+def open_note(raw, keys):
+    """The text, and those of the keys that signed."""
     need(len(raw) <= MIB, "a note of more than 1 MiB (5.1)")
     note = raw.decode()
     need(not re.search("[\0-\x09\x0b-\x1f]", note), "a control character in a note (5.1)")
@@ -178,11 +175,15 @@ def open_checkpoint(raw, keys):
             if (key.name, key.id) == (name, field[:4]):
                 message, signature = text, field[4:]
                 if key.type == 4:
-                    time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
-                    need(time < 2**63, "a time beyond 2^63-1 (5.3)")
+                    need((time := int.from_bytes(signature[:8], "big")) < 2**63, "a time beyond 2^63-1 (5.3)")
+                    signature = signature[8:]
                     message = f"cosignature/v1\ntime {time}\n{text}"
                 need(key.verifies(signature, message.encode()), f"the signature of {name} does not verify (5.1)")
                 signers.add(key)
+    return text, signers
+def open_checkpoint(raw, keys):
+    """Origin, size, root, and those of the keys that signed."""
+    text, signers = open_note(raw, keys)
     lines = text.split("\n")
     need(len(lines) == 4 and is_origin(lines[0]), "a checkpoint is three lines (5.2)")
     size, top = decimal(lines[1], 2**53), un64(lines[2])
@@ -193,11 +194,12 @@ def open_checkpoint(raw, keys):
 # Section 9: a published log
 Anchor = namedtuple("Anchor", "key sha256 origin seq previous at size root files")
 ANCHOR = {"at": is_time, "checkpoint": is_text, "files": lambda v: is_object(v) and all(map(is_hex, v.values())),
-          "origin": is_text, "seq": is_count, "software": lambda v: isinstance(v, str), "v": is_count}
+          "origin": is_text, "seq": is_count, "signature": is_text, "software": lambda v: isinstance(v, str),
+          "v": lambda v: is_count(v) and v == 3}
 NAMED = {"key": is_text, "sha256": is_hex}
-PREVIOUS = {1: lambda v: has(v, **NAMED), 2: lambda v: has(v, **NAMED) or has(v, version=is_text, **NAMED)}
-MAY = {1: {}, 2: {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
-                  "time": lambda v: has(v, token=lambda token: is_text(token) and un64(token))}}
+PREVIOUS = {"previous": lambda v: has(v, **NAMED) or has(v, version=is_text, **NAMED)}
+MAY = {"heads": lambda v: has(v, as_of=is_count, root=is_hex),
+       "time": lambda v: has(v, token=lambda token: is_text(token) and un64(token))}
 
 def most_of(name):
     size = re.fullmatch(r"anchors/[0-9]{20}-([0-9]{20})\.json", name)
@@ -230,9 +232,8 @@ class Export:
             need(any(key.name == self.origin for key in own), "not the log's key (9.1)", "policy")
         under = [at(name, None, self.parse_anchor, name, self.read(name, 1, most_of(name))) for name in names]
         if self.store:
-            self.origin = Counter(a.origin for a in under).most_common(1)[0][0]
-            newest = max((a for a in under if a.origin == self.origin), key=lambda a: (a.size, a.key))
-            self.end, self.size, self.root = newest.key, newest.size, newest.root
+            newest = max(under, key=lambda a: (a.size, a.key))
+            self.origin, self.end, self.size, self.root = newest.origin, newest.key, newest.size, newest.root
         need(self.size <= 256 * len(self.sizes), f"fewer files than a log of {self.size} entries has (9.1)", "tile")
         self.beside = self.follow(under)
         self.plan()
@@ -242,13 +243,14 @@ class Export:
         self.check_roots()
     def parse_anchor(self, name, raw):
         a = canonical(raw)
-        need(is_object(a) and is_count(a.get("v")) and a["v"] in MAY, "the value of v (9.2)")
-        check_keys(a, ANCHOR | ({"previous": PREVIOUS[a["v"]]} if a.get("seq") != 0 else {}), MAY[a["v"]], "9.2")
+        check_keys(a, ANCHOR | (PREVIOUS if is_object(a) and a.get("seq") != 0 else {}), MAY, "9.2")
         origin, size, top, _ = open_checkpoint(a["checkpoint"].encode(), self.keys)
         need(a["origin"] == origin, "another origin (9.2)")
+        rest = sha(write({key: v for key, v in a.items() if key != "signature"}).encode()).hex()
+        _, signers = open_note(f"guildhall/anchor/v1\n{origin}\n{rest}\n\n{a['signature']}".encode(), self.keys)
+        need(any((key.type, key.name) == (1, origin) for key in signers), "no signature of it by the log's key (9.2)")
         need(name == f"anchors/{a['seq']:020}-{size:020}.json", "not the name for this seq and size (9.2)")
         return Anchor(name, sha(raw).hex(), origin, a["seq"], a.get("previous", {}), a["at"], size, top, a["files"])
-
     def follow(self, under):
         """The chain leads back from the highest seq (9.2). Answers with the keys of what is not in it."""
         rows, chain = {}, under[-1:]
@@ -268,7 +270,6 @@ class Export:
         return sorted({a.key for a in under} - {a.key for a in chain})
     def want(self, files):
         for path, (prefix, n, width) in files.items(): self.wanted.setdefault((prefix, n), {})[path] = width
-
     def plan(self):
         """Which files there must be. A narrower partial file may have stayed: it is the beginning of the wider one."""
         files = files_of(self.size, self.packs)

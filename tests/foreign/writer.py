@@ -19,13 +19,19 @@ class Signer:
     def note(self, text): return text + "\n" + self.line(text)
     def checkpoint(self, levels, size): return self.note(f"{self.name}\n{size}\n{b64(root(levels, size))}\n")
 
+    def anchor(self, anchor):
+        """The anchor with this key's signature."""
+        rest = sha(write(dict(sorted(anchor.items()))).encode()).hex()
+        signature = self.line(f"guildhall/anchor/v1\n{self.name}\n{rest}\n")
+        return write(dict(sorted((anchor | {"signature": signature}).items())))
+
 class Log:
     """`spoil` maps a position to a function that spoils its entry; `spoil_anchor` maps a seq to one that spoils its
-    anchor. All hashes and signatures that follow are made to fit."""
+    anchor. All hashes and signatures that follow are made to fit. `whole` gives anchors what they may have."""
 
-    def __init__(self, size, anchors, signer=Signer(7), spoil={}, spoil_anchor={}, v=1):
+    def __init__(self, size, anchors, signer=Signer(7), spoil={}, spoil_anchor={}, whole=False):
         self.signer, self.spoil, self.records, self.hashes, self.streams = signer, spoil, [], [], {}
-        self.anchors, self.v = [], v
+        self.anchors, self.whole = [], whole
         for position in range(size):
             if position in anchors:
                 self.anchor(spoil_anchor.get(len(self.anchors)))
@@ -99,11 +105,11 @@ class Log:
             "origin": self.signer.name,
             "seq": seq,
             "software": "attacks",
-            "v": self.v,
+            "v": 3,
         }
         if seq:
             anchor["previous"] = {"key": self.anchors[-1][0], "sha256": sha(self.anchors[-1][1]).hex()}
-        if seq and self.v == 2:
+        if seq and self.whole:
             anchor["previous"]["version"] = f"version{seq - 1}"
             anchor |= {"heads": {"as_of": size, "root": "e" * 64}, "time": {"token": b64(b"token")}}
         name = f"anchors/{seq:020}-{size:020}.json"
@@ -111,4 +117,4 @@ class Log:
             spoiled = spoil(anchor, self)
             anchor["files"] = dict(sorted(anchor["files"].items()))
             name = spoiled if str(spoiled).startswith("anchors/") else name
-        self.anchors.append((name, write(dict(sorted(anchor.items()))).encode()))
+        self.anchors.append((name, self.signer.anchor(anchor).encode()))

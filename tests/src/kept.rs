@@ -391,10 +391,24 @@ pub fn forge_anchor(folder: &Path, key: &SigningKey, seq: u64, size: u64) -> Pat
     let checkpoint = Checkpoint { origin: key.name().to_owned(), size, root: chain::Hash([5; 32]) };
     anchor["checkpoint"] = json!(checkpoint::sign(&checkpoint, key));
     (anchor["seq"], anchor["origin"]) = (json!(seq), json!(key.name()));
+    sign_anchor(&mut anchor, key);
     let path = folder.join(format!("anchors/{seq:020}-{size:020}.json"));
     assert!(!path.exists(), "it is there: {}", path.display());
-    fs::write(&path, anchor.to_string()).unwrap();
+    fs::write(&path, chain::canonical::to_bytes(&anchor).unwrap()).unwrap();
     path
+}
+
+/// Signs an anchor with this key, as its log does.
+pub fn sign_anchor(anchor: &mut Value, key: &SigningKey) {
+    anchor.as_object_mut().unwrap().remove("signature");
+    let unsigned = chain::hash::sha256(&[&chain::canonical::to_bytes(anchor).unwrap()]);
+    anchor["signature"] = json!(key.sign(&chain::anchor::text(key.name(), &unsigned)));
+}
+
+/// The key that a city on this data directory signs with.
+pub fn signing_key(dir: &Path, origin: &str) -> SigningKey {
+    let seed = fs::read_to_string(dir.join("signing.key")).unwrap();
+    SigningKey::from_seed(origin, *chain::Hash::from_hex(seed.trim()).unwrap().as_bytes())
 }
 
 /// Changes one digit of an amount in the first pack, the lengths staying as they are.

@@ -49,13 +49,17 @@ pub fn compare(
         std::cmp::Ordering::Greater => format!("{place} has less: {there}, the audited folder {here}"),
     });
     let more = found.iter().filter(|anchor| newest.is_none_or(|newest| anchor.seq > newest));
+    // What the log's key signed is its word, wherever it lies.
+    let aside = aside.iter().map(|aside| &aside.known).filter(|known| !known.by.is_empty());
+    let besides = strays.iter().filter_map(|stray| stray.promise(origin));
+    let besides = besides.map(|promise| Promise { whence: format!("{} in {place}", promise.whence), ..promise });
     let ours: HashSet<Hash> = own.iter().map(|anchor| anchor.sha256).collect();
     let mut signed = Vec::new();
     for anchor in found.iter().filter(|anchor| !ours.contains(&anchor.sha256)) {
         let whence = format!("{} in {place}", anchor.key);
         if anchor.size <= size {
-            let note = anchors::note(&folder, &anchor.key)?.unwrap_or_default();
-            signed.push(Signed { size: anchor.size, whence, by: anchor.by.clone(), place: Place::Here(note) });
+            let place = Place::Here(anchors::notes(&folder, &anchor.key)?);
+            signed.push(Signed { size: anchor.size, whence, by: anchor.by.clone(), place });
         } else if anchor.by.is_empty() {
             // Which keys there are beyond the audited entries only the policy says.
             report.add(Finding::general(Check::Anchor, format!("{whence}: no key that the policy gives signed it")));
@@ -65,5 +69,5 @@ pub fn compare(
         let whence = format!("{} in {place}", anchor.key);
         Promise { size: anchor.size, root: anchor.root, whence }
     };
-    Ok((more.map(promise).collect(), signed))
+    Ok((more.chain(aside).map(promise).chain(besides).collect(), signed))
 }

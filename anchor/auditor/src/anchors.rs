@@ -7,10 +7,13 @@ use chain::Hash;
 use chain::checkpoint::Checkpoint;
 use chain::hash::sha256;
 use chain::heads::Commitment;
+use chain::note::Note;
 use chain::policy::Policy;
+use chain::rotation::fingerprint;
 use serde::{Deserialize, Serialize};
 use timestamp::{GenTime, Roots};
 
+use crate::checkpoints::Promise;
 use crate::inputs::Folder;
 use crate::keys;
 use crate::report::{Check, Finding};
@@ -27,7 +30,7 @@ pub struct Anchor {
     pub checkpoint: String,
     /// SHA-256 of every tile, bundle and pack that is new or wider since the previous anchor.
     pub files: BTreeMap<String, Hash>,
-    /// From version 2 on: the root over the heads of all streams that the log has committed to.
+    /// The root over the heads of all streams that the log has committed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<Commitment>,
     pub origin: String,
@@ -35,8 +38,11 @@ pub struct Anchor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
     pub seq: u64,
+    /// Signature lines, as a note has them, of the log's keys over all of it but these.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
     pub software: String,
-    /// From version 2 on: what somebody else's clock says.
+    /// What somebody else's clock says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     pub v: u64,
@@ -48,7 +54,7 @@ pub struct Anchor {
 pub struct Previous {
     pub key: String,
     pub sha256: Hash,
-    /// From version 2 on: the store's name of what was written, which is also what the log records of it.
+    /// The store's name of what was written, which is also what the log records of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -73,7 +79,7 @@ pub struct Known {
     pub time: Seen,
     /// SHA-256 of the anchor's bytes.
     pub sha256: Hash,
-    /// Fingerprints of the policy's keys that signed its checkpoint.
+    /// Fingerprints of the policy's keys that signed it and its checkpoint.
     pub by: Vec<Hash>,
     /// Whether the policy's quorum cosigned it.
     pub witnessed: bool,
@@ -95,14 +101,41 @@ pub fn files(folder: &Folder, key: &str) -> io::Result<BTreeMap<String, Hash>> {
     Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.files).unwrap_or_default())
 }
 
-/// Reads one anchor again, for its note.
-pub fn note(folder: &Folder, key: &str) -> io::Result<Option<String>> {
+/// Reads one anchor again, for its checkpoint.
+pub fn checkpoint(folder: &Folder, key: &str) -> io::Result<Option<String>> {
     let bytes = folder.read(key)?.unwrap_or_default();
     Ok(serde_json::from_slice::<Anchor>(&bytes).map(|anchor| anchor.checkpoint).ok())
 }
 
-/// An object that is an anchor by itself: it can be read, stands under the name that its content gives, and nothing that is signed in it
-/// fails. Whether it belongs to the chain the others say.
+/// Reads one anchor again, for what a key of the log has to have signed: the checkpoint, and all of it. None for what is no anchor.
+pub fn notes(folder: &Folder, key: &str) -> io::Result<Vec<Note>> {
+    let bytes = folder.read(key)?.unwrap_or_default();
+    let Ok(anchor) = parse(&bytes) else { return Ok(Vec::new()) };
+    let notes = (Note::parse(&anchor.checkpoint), anchor.note());
+    Ok(if let (Ok(checkpoint), Ok(whole)) = notes { vec![checkpoint, whole] } else { Vec::new() })
+}
+
+impl Anchor {
+    /// Its canonical bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let value = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        chain::canonical::to_bytes(&value).map_err(|error| error.to_string())
+    }
+
+    /// What the log signs: SHA-256 of all of it but the signature.
+    pub fn unsigned(&self) -> Result<Hash, String> {
+        let unsigned = Self { signature: String::new(), ..self.clone() };
+        Ok(sha256(&[&unsigned.to_bytes()?]))
+    }
+
+    /// The signed note that its signature lines make.
+    fn note(&self) -> Result<Note, String> {
+        chain::anchor::note(&self.origin, &self.unsigned()?, &self.signature).map_err(|error| error.to_string())
+    }
+}
+
+/// An object that can be an anchor: it stands under the name that its content gives, and keys that the policy gives signed it and its
+/// checkpoint, or neither. Whether it belongs to the chain the others say.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     pub known: Known,
@@ -167,8 +200,18 @@ pub fn under(folder: &Folder, policy: &Policy, roots: Option<&Roots>) -> io::Res
 /// What this object is by itself.
 fn judge(path: &str, bytes: &[u8], policy: &Policy, roots: Option<&Roots>) -> Result<Candidate, Stray> {
     let stray = |why: String, signed| Stray { key: path.to_owned(), why, signed };
-    let (anchor, keys::Read { checkpoint, by, witnessed }) = read(bytes, policy).map_err(|why| stray(why, None))?;
+    let (anchor, keys::Read { checkpoint, mut by, witnessed }) = read(bytes, policy).map_err(|why| stray(why, None))?;
     let signed = (!by.is_empty()).then(|| checkpoint.clone());
+    let signers = anchor.note().and_then(|note| {
+        chain::anchor::signers(&note, &anchor.origin, policy).map_err(|error| format!("its signature: {error}"))
+    });
+    match signers {
+        Ok(signers) => by.retain(|print| signers.iter().any(|key| fingerprint(&key.vkey()) == *print)),
+        Err(why) => return Err(stray(why, signed)),
+    }
+    if signed.is_some() && by.is_empty() {
+        return Err(stray("only its checkpoint is signed, which anybody can copy".to_owned(), signed));
+    }
     if path != key(anchor.seq, checkpoint.size) {
         return Err(stray("the name is not that of its sequence number and size".to_owned(), signed));
     }
@@ -194,11 +237,11 @@ fn judge(path: &str, bytes: &[u8], policy: &Policy, roots: Option<&Roots>) -> Re
 pub fn chain(under: Under, origin: &str, (size, beyond): (u64, &str)) -> Chain {
     let Under { candidates, mut strays } = under;
     let (own, others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.origin == origin);
-    strays.extend(others.into_iter().map(|other| Stray {
-        key: other.known.key,
-        why: "it belongs to another log".to_owned(),
-        signed: None,
-    }));
+    let stray = |one: Candidate, why: &str| Stray { key: one.known.key, why: why.to_owned(), signed: None };
+    strays.extend(others.into_iter().map(|other| stray(other, "it belongs to another log")));
+    let (own, unknown) = row::counting(own);
+    let why = "no key that the policy gives signed it, and no anchor that one signed leads to it";
+    strays.extend(unknown.into_iter().map(|unknown| stray(unknown, why)));
     let mut places = row::chain(&own).into_iter().peekable();
     let mut chain = Chain { strays, ..Chain::default() };
     let (mut beside, mut previous, mut seen) = (Vec::new(), None, None);
@@ -238,6 +281,12 @@ pub fn chain(under: Under, origin: &str, (size, beyond): (u64, &str)) -> Chain {
 }
 
 impl Stray {
+    /// The checkpoint of this log in it that a key of the policy signed all the same.
+    pub fn promise(&self, origin: &str) -> Option<Promise> {
+        let signed = self.signed.as_ref().filter(|signed| signed.origin == origin)?;
+        Some(Promise { size: signed.size, root: signed.root, whence: self.key.clone() })
+    }
+
     pub fn finding(&self) -> Finding {
         Finding::general(Check::Anchor, format!("{}: {}: a stray", self.key.escape_debug(), self.why))
     }
@@ -284,13 +333,11 @@ fn follows(last: Option<&Known>, anchor: &Known) -> Vec<String> {
 pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     chain::canonical::check(bytes).map_err(|error| format!("it is not canonical JSON: {error}"))?;
     let anchor: Anchor = serde_json::from_slice(bytes).map_err(|error| format!("it is not an anchor: {error}"))?;
-    let of_version_2 = anchor.heads.is_some()
-        || anchor.time.is_some()
-        || anchor.previous.as_ref().is_some_and(|previous| previous.version.is_some());
-    match anchor.v {
-        1 if of_version_2 => return Err("it has keys that version 1 has not".to_owned()),
-        1 | 2 => {}
-        other => return Err(format!("anchor format {other} is unknown")),
+    if anchor.v != 3 {
+        return Err(format!("anchor format {} is unknown", anchor.v));
+    }
+    if anchor.signature.is_empty() {
+        return Err("it is not signed".to_owned());
     }
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());

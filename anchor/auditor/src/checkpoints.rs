@@ -6,6 +6,7 @@ use std::path::Path;
 
 use chain::Hash;
 use chain::checkpoint::Checkpoint;
+use chain::note::Note;
 use chain::policy::Policy;
 
 use crate::anchors::Known;
@@ -33,7 +34,8 @@ pub fn remembered(path: &Path, policy: &Policy) -> Result<Option<(Checkpoint, Si
             let read = keys::read(&note, policy).map_err(|error| format!("{}: {error}", path.display()))?;
             let keys::Read { checkpoint, by, .. } = read;
             let whence = "the remembered checkpoint".to_owned();
-            let signed = Signed { size: checkpoint.size, whence, by, place: Place::Here(note) };
+            let notes = Note::parse(&note).into_iter().collect();
+            let signed = Signed { size: checkpoint.size, whence, by, place: Place::Here(notes) };
             Ok(Some((checkpoint, signed)))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

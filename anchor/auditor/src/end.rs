@@ -1,13 +1,15 @@
 //! Where an audit ends: at the folder's checkpoint or, in a copy of the anchors' store, which has none, at that of the newest anchor.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 
 use chain::checkpoint::{self, Examined};
 use chain::policy::Policy;
 
 use crate::anchors::{self, Candidate, Under};
+use crate::checkpoints::Promise;
 use crate::inputs::Folder;
+use crate::report::{Check, Finding};
 
 /// The newest promise that the folder holds.
 pub struct End {
@@ -21,6 +23,8 @@ pub struct End {
 /// What a folder holds of it.
 pub enum Found {
     End(Box<End>),
+    /// No checkpoint, and anchors of these logs, all of which the policy gives.
+    Several(Vec<String>),
     /// Something is there, and none of it is a promise of the log.
     Refused(String),
     Nothing,
@@ -35,6 +39,20 @@ impl End {
         }
     }
 
+    /// What follows from a checkpoint of more entries that the log's key signed, wherever it lies.
+    pub fn cut(&self, beyond: &Promise) -> Finding {
+        let size = self.examined.checkpoint.size;
+        let instead = match self.anchor {
+            None => format!("the checkpoint has {size}: the log was cut"),
+            Some(_) => format!("the newest anchor that is signed has {size}"),
+        };
+        let what = format!(
+            "{}: a key of the log signed a checkpoint of {} entries in it; {instead}",
+            beyond.whence, beyond.size
+        );
+        Finding::within(Check::Checkpoint, size, beyond.size, what)
+    }
+
     /// How a finding speaks of it.
     pub fn whence(&self) -> String {
         self.anchor.clone().unwrap_or_else(|| "the checkpoint".to_owned())
@@ -42,17 +60,29 @@ impl End {
 }
 
 /// Looks for the end. A checkpoint that is there and is none is not made up for by an anchor.
-pub fn find(folder: &Folder, policy: &Policy, under: &Under) -> io::Result<Found> {
+pub fn find(folder: &Folder, policy: &Policy, under: &Under, origin: Option<&str>) -> io::Result<Found> {
     if folder.has("checkpoint") {
         let bytes = folder.read("checkpoint")?.unwrap_or_default();
         let note = String::from_utf8_lossy(&bytes).into_owned();
         return Ok(match checkpoint::examine(&note, policy) {
+            Ok(examined) if origin.is_some_and(|origin| origin != examined.checkpoint.origin) => {
+                Found::Refused(format!("the checkpoint is one of {}", examined.checkpoint.origin))
+            }
             Ok(examined) => Found::End(Box::new(End { examined, note, anchor: None })),
             Err(error) => Found::Refused(format!("the checkpoint: {error}")),
         });
     }
-    let newest = newest(&under.candidates);
-    let note = newest.map(|newest| anchors::note(folder, &newest.known.key)).transpose()?.flatten();
+    let signed = under.candidates.iter().filter(|candidate| !candidate.known.by.is_empty());
+    let signed: Vec<&Candidate> =
+        signed.filter(|candidate| origin.is_none_or(|origin| origin == candidate.origin)).collect();
+    // Anybody can lay another log's anchors here: how many there are of each says nothing.
+    let logs: BTreeSet<&str> = signed.iter().map(|candidate| candidate.origin.as_str()).collect();
+    if logs.len() > 1 {
+        return Ok(Found::Several(logs.into_iter().map(str::to_owned).collect()));
+    }
+    // No number counts: it is the one that covers most, the last of them by name.
+    let newest = signed.into_iter().max_by_key(|candidate| candidate.known.size);
+    let note = newest.map(|newest| anchors::checkpoint(folder, &newest.known.key)).transpose()?.flatten();
     let end = newest.zip(note).and_then(|(newest, note)| {
         let examined = checkpoint::examine(&note, policy).ok()?;
         Some(End { examined, note, anchor: Some(newest.known.key.clone()) })
@@ -64,14 +94,4 @@ pub fn find(folder: &Folder, policy: &Policy, under: &Under) -> io::Result<Found
             "there is no checkpoint, and no anchor that can be read and that a key of the policy signed".to_owned(),
         ),
     })
-}
-
-/// Of those that a key of the policy signed, and of the log that most of these are of, the one that covers most, the last of them by name. No
-/// number counts: whoever can write to a store can lay an old checkpoint there under a high one.
-fn newest(candidates: &[Candidate]) -> Option<&Candidate> {
-    let signed = || candidates.iter().filter(|candidate| !candidate.known.by.is_empty());
-    let mut logs: BTreeMap<&str, usize> = BTreeMap::new();
-    signed().for_each(|candidate| *logs.entry(&candidate.origin).or_default() += 1);
-    let (log, _) = logs.into_iter().max_by_key(|(_, count)| *count)?;
-    signed().filter(|candidate| candidate.origin == log).max_by_key(|candidate| candidate.known.size)
 }

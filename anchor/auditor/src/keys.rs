@@ -22,8 +22,8 @@ use crate::tiles::{FULL, Published};
 /// Where a note is that was read, should it have to be read again.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// The note itself.
-    Here(String),
+    /// The notes themselves: each has a line of a key that was in force.
+    Here(Vec<Note>),
     /// An anchor's, and the size of the anchor before it.
     Anchor { key: String, since: u64 },
 }
@@ -132,12 +132,11 @@ impl Keys<'_> {
             return Ok(true);
         }
         // A key that the policy does not give, and that a rotation gives.
-        let note = match &signed.place {
-            Place::Here(note) => Some(note.clone()),
-            Place::Anchor { key, .. } => anchors::note(self.folder, key)?,
+        let notes = match &signed.place {
+            Place::Here(notes) => notes.clone(),
+            Place::Anchor { key, .. } => anchors::notes(self.folder, key)?,
         };
-        let note = note.and_then(|note| Note::parse(&note).ok());
-        Ok(note.is_some_and(|note| history.signed(signed.size, &note)))
+        Ok(!notes.is_empty() && notes.iter().all(|note| history.signed(signed.size, note)))
     }
 
     /// The root at an earlier size, from tiles that this audit has compared with the entries.

@@ -84,6 +84,9 @@ enum Command {
         /// A folder with the packs of the log that this one continues: every carried entry must be that log's, byte for byte
         #[arg(long, value_name = "OLD", conflicts_with = "tree_only")]
         continues: Option<PathBuf>,
+        /// The log to audit, where the policy gives several and there are anchors of more than one
+        #[arg(long, value_name = "NAME")]
+        origin: Option<String>,
         /// Check checkpoints, tree and anchors only, without the entries
         #[arg(long)]
         tree_only: bool,
@@ -116,8 +119,21 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Verify { dir, policy, json, remember, heads, time_roots, also, continues, tree_only, threads } => {
-            audit(&Options { dir, policy, remember, heads, time_roots, also, continues, tree_only, threads }, json)
+        Command::Verify {
+            dir,
+            policy,
+            json,
+            remember,
+            heads,
+            time_roots,
+            also,
+            continues,
+            origin,
+            tree_only,
+            threads,
+        } => {
+            let places = Options { dir, policy, remember, heads, time_roots, also, continues, ..Options::default() };
+            audit(&Options { origin, tree_only, threads, ..places }, json)
         }
         Command::Stream { file, policy, audited } => alone(&file, &policy, audited.as_deref()),
         Command::Rules => {

@@ -1,15 +1,30 @@
 //! Which of the anchors that lie in a folder are its chain: the row in which as many as can be continue the one before.
 //!
-//! An anchor is not signed, only the checkpoint in it is. So whoever can write to a store can lay an anchor around a checkpoint that the log
-//! signed long ago, under a number of their choice. That it names the one before by hash they can arrange, that another one names it they
-//! cannot.
+//! Whoever has a key of the log can lay an anchor around a checkpoint that it signed long ago, under a number of their choice. That it names
+//! the one before by hash they can arrange, that another one names it they cannot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::anchors::Candidate;
 
 /// How good a row is: how many in it continue the one before, then how many there are.
 type Rank = (usize, usize);
+
+/// Those that a key of the policy signed, and those that they lead to by hash, which older keys may have signed; and the others. Where none is
+/// signed, none is told from the others. They are given in the order of their keys.
+pub fn counting(anchors: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
+    if anchors.iter().all(|anchor| anchor.known.by.is_empty()) {
+        return (anchors, Vec::new());
+    }
+    let mut named = HashSet::new();
+    // From the end: what names another one has the next number.
+    for anchor in anchors.iter().rev() {
+        if !anchor.known.by.is_empty() || named.contains(&anchor.known.sha256) {
+            named.extend(anchor.previous.as_ref().map(|previous| previous.sha256));
+        }
+    }
+    anchors.into_iter().partition(|anchor| !anchor.known.by.is_empty() || named.contains(&anchor.known.sha256))
+}
 
 /// The places of those that are the chain, in their order. They are given in the order of their keys.
 pub fn chain(anchors: &[Candidate]) -> Vec<usize> {

@@ -13,11 +13,13 @@ mod silence;
 mod store;
 mod strays;
 
+use chain::Hash;
 use chain::pack::OwnedRecord;
 use chain::tile;
 
+use crate::anchors::Anchor;
 use crate::report::Report;
-use crate::testkit::{City, Published};
+use crate::testkit::{self, City, Published};
 use crate::{Options, verify};
 
 /// 700 entries: the founding, and deposits.
@@ -271,19 +273,25 @@ fn a_replaced_deleted_or_doubled_anchor_is_found() {
     let mut deleted = Published::of(&log().records, &SIZES);
     deleted.files.remove(&key(1));
     found(&deleted, "anchor 1 is missing before it", Some(10));
-    let mut replaced = Published::of(&log().records, &SIZES);
-    let text = String::from_utf8(replaced.files[&key(1)].clone()).unwrap().replace("\"test\"", "\"tost\"");
-    replaced.put(&key(1), text.into_bytes());
-    found(&replaced, "does not name the anchor before it", Some(256));
+    let changed = |seq: usize, change: &dyn Fn(&mut Anchor), by: Option<u8>| {
+        let mut published = Published::of(&log().records, &SIZES);
+        let mut anchor: Anchor = serde_json::from_slice(&published.files[&key(seq)]).unwrap();
+        change(&mut anchor);
+        by.iter().for_each(|seed| testkit::sign(&mut anchor, &[*seed]));
+        published.put(&key(seq), anchor.to_bytes().unwrap());
+        published
+    };
+    let software = |anchor: &mut Anchor| anchor.software = "another".to_owned();
+    found(&changed(1, &software, Some(7)), "does not name the anchor before it", Some(256));
+    let by_nobody = changed(1, &software, None);
+    found(&by_nobody, &format!("{}: its signature: the signature of", key(1)), Some(10));
+    found(&by_nobody, "anchor 1 is missing before it", Some(10));
     let mut doubled = Published::of(&log().records, &SIZES);
     let copy = doubled.files[&key(1)].clone();
     doubled.put(&crate::anchors::key(1, 257), copy);
     assert!(!audit(&doubled).is_clean());
-    let mut lying = Published::of(&log().records, &SIZES);
-    let text = String::from_utf8(lying.files[&key(3)].clone()).unwrap();
-    let digest = text.split("\"pack/001\":\"").nth(1).unwrap()[..64].to_owned();
-    lying.put(&key(3), text.replace(&digest, &"0".repeat(64)).into_bytes());
-    found(&lying, "lists another digest of pack/001", Some(300));
+    let lies = |anchor: &mut Anchor| *anchor.files.get_mut("pack/001").unwrap() = Hash::ZERO;
+    found(&changed(3, &lies, Some(7)), "lists another digest of pack/001", Some(300));
 }
 
 #[test]

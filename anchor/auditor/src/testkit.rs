@@ -240,6 +240,18 @@ pub fn log_key(seed: u8) -> SigningKey {
     SigningKey::from_seed(ORIGIN, [seed; 32])
 }
 
+/// Signs an anchor with the keys of these seeds, as the log does.
+pub fn sign(anchor: &mut Anchor, seeds: &[u8]) {
+    let text = chain::anchor::text(&anchor.origin, &anchor.unsigned().unwrap());
+    anchor.signature =
+        seeds.iter().map(|seed| SigningKey::from_seed(&*anchor.origin, [*seed; 32]).sign(&text)).collect();
+}
+
+/// How many entries an anchor covers.
+pub fn size_of(anchor: &Anchor) -> u64 {
+    anchor.checkpoint.lines().nth(1).unwrap().parse().unwrap()
+}
+
 impl Published {
     /// Publishes these records at each of these sizes, with an anchor for each.
     pub fn of(records: &[OwnedRecord], sizes: &[u64]) -> Self {
@@ -307,7 +319,7 @@ impl Published {
     }
 
     fn anchor(&mut self, seq: u64, size: u64, files: BTreeMap<String, Hash>, previous: Option<Previous>) -> Previous {
-        let anchor = Anchor {
+        let mut anchor = Anchor {
             at: at(100_000),
             checkpoint: String::from_utf8(self.files["checkpoint"].clone()).unwrap(),
             files,
@@ -315,18 +327,20 @@ impl Published {
             origin: ORIGIN.to_owned(),
             previous,
             seq,
+            signature: String::new(),
             software: "test".to_owned(),
             time: None,
-            v: 1,
+            v: 3,
         };
-        let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
+        sign(&mut anchor, &(self.signers)(size));
+        let bytes = anchor.to_bytes().unwrap();
         let key = anchors::key(seq, size);
         let previous = Previous { key: key.clone(), sha256: sha256(&[&bytes]), version: None };
         self.put(&key, bytes);
         previous
     }
 
-    /// Changes the anchors, each in its turn, and links them anew: no key is needed for that.
+    /// Changes the anchors, each in its turn, links them anew and signs them: whoever has the log's keys can.
     pub fn rechain(&mut self, change: impl Fn(&mut Anchor)) {
         let keys: Vec<String> = self.files.keys().filter(|path| path.starts_with("anchors/")).cloned().collect();
         let mut previous: Option<Previous> = None;
@@ -334,7 +348,9 @@ impl Published {
             let mut anchor: Anchor = serde_json::from_slice(&self.files[&key]).unwrap();
             anchor.previous = previous.take();
             change(&mut anchor);
-            let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
+            let size = size_of(&anchor);
+            sign(&mut anchor, &(self.signers)(size));
+            let bytes = anchor.to_bytes().unwrap();
             previous = Some(Previous { key: key.clone(), sha256: sha256(&[&bytes]), version: None });
             self.put(&key, bytes);
         }

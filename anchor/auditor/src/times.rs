@@ -27,7 +27,7 @@ pub enum Seen {
 
 /// When an authority saw this anchor (FORMAT.md section 9.5).
 ///
-/// `stamped` is the anchor's canonical bytes without the key `time`, `token` the DER that the key holds.
+/// `stamped` is the anchor's canonical bytes without the keys `time` and `signature`, `token` the DER that the former holds.
 ///
 /// # Errors
 /// Why the token proves nothing about this anchor.
@@ -54,8 +54,7 @@ pub fn see(anchor: &Anchor, roots: Option<&Roots>) -> Result<Seen, String> {
     let Some(time) = &anchor.time else { return Ok(Seen::Untold) };
     let token = chain::text::from_base64(&time.token).ok_or("its time token is not base64")?;
     let Some(roots) = roots else { return Ok(Seen::Unchecked) };
-    let unstamped = serde_json::to_value(Anchor { time: None, ..anchor.clone() }).map_err(|error| error.to_string())?;
-    let unstamped = chain::canonical::to_bytes(&unstamped).map_err(|error| error.to_string())?;
+    let unstamped = Anchor { time: None, signature: String::new(), ..anchor.clone() }.to_bytes()?;
     let stamp = check(&unstamped, &token, roots).map_err(|fault| format!("its time token proves nothing: {fault}"))?;
     agree(&anchor.at, stamp.gen_time)?;
     Ok(Seen::At(stamp.gen_time, stamp.authority))

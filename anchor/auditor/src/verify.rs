@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chain::checkpoint;
+use chain::note::Note;
 use chain::policy::Policy;
 use chain::rotation::fingerprint;
 use chain::tree::empty_root;
@@ -47,6 +48,8 @@ pub struct Options {
     pub also: Vec<PathBuf>,
     /// A folder of the log that this one continues, to compare the entries with.
     pub continues: Option<PathBuf>,
+    /// The log to audit, where there are checkpoints of several that the policy gives.
+    pub origin: Option<String>,
     /// Check tree, checkpoints and anchors without the entries.
     pub tree_only: bool,
     /// Worker threads; 0 is one per processor.
@@ -60,6 +63,8 @@ pub enum CouldNotCheck {
     Policy { path: String, what: String },
     #[error("{0} holds neither a checkpoint nor anchors: is this a published log, or a store of anchors?")]
     NoCheckpoint(String),
+    #[error("{0} holds anchors of several logs that the policy gives, {1}: say which one to audit (--origin)")]
+    SeveralLogs(String, String),
     #[error("{0} holds no entry packs; --tree-only checks the rest without them")]
     NoPacks(String),
     #[error("the roots {path}: {what}")]
@@ -86,7 +91,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     }
     survey::shut(&folder, &mut report);
     let under = anchors::under(&folder, &policy, roots.as_ref())?;
-    let found = end::find(&folder, &policy, &under)?;
+    let found = end::find(&folder, &policy, &under, options.origin.as_deref())?;
     let remembered = match &options.remember {
         Some(path) => checkpoints::remembered(path, &policy).map_err(CouldNotCheck::Memory)?,
         None => None,
@@ -94,6 +99,7 @@ pub fn verify(options: &Options, progress: &dyn Fn(u64, u64)) -> Result<Report, 
     let mut record = None;
     match &found {
         Found::Nothing => return Err(CouldNotCheck::NoCheckpoint(folder.display())),
+        Found::Several(logs) => return Err(CouldNotCheck::SeveralLogs(folder.display(), logs.join(" and "))),
         Found::Refused(what) => report.add(Finding::general(Check::Checkpoint, what.as_str())),
         Found::End(end) => {
             let size = end.examined.checkpoint.size;
@@ -168,11 +174,11 @@ fn check(
     report.quorum = policy.quorum.map(|_| Quorum::of(&anchors));
     let mut promises: Vec<Promise> = anchors.iter().map(Promise::of).collect();
     // What the log's key signed is its word, wherever it lies.
-    promises.extend(aside.iter().map(|aside| &aside.known).filter(|known| !known.by.is_empty()).map(Promise::of));
-    promises.extend(strays.iter().filter_map(|stray| {
-        let signed = stray.signed.as_ref().filter(|signed| signed.origin == head.origin)?;
-        Some(Promise { size: signed.size, root: signed.root, whence: stray.key.clone() })
-    }));
+    let signed_aside = aside.iter().map(|aside| &aside.known).filter(|known| !known.by.is_empty()).map(Promise::of);
+    let besides: Vec<Promise> =
+        signed_aside.chain(strays.iter().filter_map(|stray| stray.promise(&head.origin))).collect();
+    besides.iter().filter(|promise| promise.size > head.size).for_each(|promise| report.add(end.cut(promise)));
+    promises.extend(besides);
     let mut signed: Vec<Signed> = anchors
         .iter()
         .map(|anchor| Signed {
@@ -189,7 +195,7 @@ fn check(
             size: head.size,
             whence: end.whence(),
             by: examined.signed.iter().map(|key| fingerprint(&key.vkey())).collect(),
-            place: Place::Here(end.note.clone()),
+            place: Place::Here(Note::parse(&end.note).into_iter().collect()),
         });
     }
     if let Some((memory, by)) = remembered {

@@ -13,6 +13,9 @@ use crate::anchor_format::{self, Anchor};
 use crate::genuine::{self, FOLDER};
 use crate::store::{self, Mode, Object, Store};
 
+/// So many bytes of anchors can be in memory at once; more only if a single one can be larger.
+const AT_ONCE: u64 = 256 << 20;
+
 /// An anchor under its own name. Whether it is one of this log, signatures and entries say.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -21,7 +24,7 @@ pub struct Link {
     pub origin: String,
     pub size: u64,
     pub root: Hash,
-    /// Fingerprints of the policy's keys that signed its checkpoint.
+    /// Fingerprints of the policy's keys that signed both it and its checkpoint.
     pub by: Vec<Hash>,
     /// Whether the quorum that the policy asks for cosigned it.
     pub(super) proven: bool,
@@ -37,7 +40,7 @@ pub(super) struct Found {
     pub links: Vec<Link>,
     /// SHA-256 of every pack as any of them lists it. Somebody else's may say anything, so this is a help to find a good copy.
     pub packs: HashMap<String, Vec<Hash>>,
-    /// Of those that a key of the policy signed: the longest checkpoint of each log, and the longest that the quorum cosigned.
+    /// Of the anchors that a key of the policy signed: the longest checkpoint of each log, and the longest that the quorum cosigned.
     pub signed: Vec<Signed>,
     pub remarks: Vec<String>,
 }
@@ -50,33 +53,51 @@ pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) ->
         let object = store.get(&key, None).await;
         (key, object)
     };
-    let mut objects = stream::iter(keys(store, at, &mut found.remarks).await?).map(ask).buffered(AHEAD);
-    while let Some((key, object)) = objects.next().await {
-        let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
+    for few in in_few(keys(store, at, &mut found.remarks).await?, |key| key) {
+        let objects: Vec<_> = stream::iter(few).map(ask).buffered(AHEAD).collect().await;
+        for (key, object) in objects {
+            let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
+            let Some(signed) = found.add(store, policy, key, &object) else { continue };
+            for witnessed in [false, true].into_iter().take(1 + usize::from(signed.witnessed)) {
+                let place = (signed.checkpoint.origin.clone(), witnessed);
+                let known = longest.entry(place).or_insert_with(|| signed.clone());
+                if known.checkpoint.size < signed.checkpoint.size {
+                    *known = signed.clone();
+                }
+            }
+        }
+    }
+    found.signed = longest.into_values().collect();
+    Ok(found)
+}
+
+impl Found {
+    /// Takes in what lies under this key; answers with its checkpoint if a key of the policy signed it all.
+    fn add(&mut self, store: &dyn Store, policy: &Policy, key: String, object: &Object) -> Option<Signed> {
         if let Some(what) = object.too_large(&key) {
-            found.remarks.push(format!("{key}: {what}"));
-            continue;
+            self.remarks.push(format!("{key}: {what}"));
+            return None;
         }
         let read = genuine::read(&key, &object.bytes).and_then(|(anchor, _)| {
-            let read = signatures::read(&anchor.checkpoint, &format!("the anchor {key}"), policy);
-            read.map(|(checkpoint, signed)| (anchor, checkpoint, signed)).map_err(|error| error.to_string())
+            let (checkpoint, signed) = signatures::of_anchor(&anchor, &format!("the anchor {key}"), policy)?;
+            Ok((anchor, checkpoint, signed))
         });
         let (anchor, checkpoint, signed) = match read {
             Ok(read) => read,
             Err(why) => {
                 // If it stands in the place of an anchor, the next one misses it.
-                found.remarks.push(genuine::stray(&key, &why));
-                continue;
+                self.remarks.push(genuine::stray(&key, &why));
+                return None;
             }
         };
-        look_at_lock(store, &key, &object, &mut found.remarks);
+        look_at_lock(store, &key, object, &mut self.remarks);
         for (path, digest) in anchor.files.iter().filter(|(path, _)| path.starts_with("pack/")) {
-            let listed = found.packs.entry(path.clone()).or_default();
+            let listed = self.packs.entry(path.clone()).or_default();
             if !listed.contains(digest) {
                 listed.push(*digest);
             }
         }
-        found.links.push(Link {
+        self.links.push(Link {
             seq: anchor.seq,
             size: checkpoint.size,
             root: checkpoint.root,
@@ -87,16 +108,8 @@ pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) ->
             origin: checkpoint.origin,
             key,
         });
-        let Some(signed) = signed else { continue };
-        for witnessed in [false, true].into_iter().take(1 + usize::from(signed.witnessed)) {
-            let known = longest.entry((signed.checkpoint.origin.clone(), witnessed)).or_insert_with(|| signed.clone());
-            if known.checkpoint.size < signed.checkpoint.size {
-                *known = signed.clone();
-            }
-        }
+        signed
     }
-    found.signed = longest.into_values().collect();
-    Ok(found)
 }
 
 /// Reads an anchor once more.
@@ -109,8 +122,7 @@ pub(super) async fn again(store: &dyn Store, link: &Link) -> Result<Anchor, Anch
 }
 
 /// The chain that the longest of these anchors ends, which are in the order of their keys: how many there are in it, and those that are not.
-/// Of several that are as long one counts that has all others before it: whoever can write to the store can put a true checkpoint into an
-/// anchor of their own.
+/// Of several that are as long one counts that has all others before it: a thief of the key may have laid more.
 ///
 /// # Errors
 /// In words, with the anchor at which it breaks.
@@ -204,6 +216,26 @@ async fn keys(store: &dyn Store, at: Option<u64>, remarks: &mut Vec<String>) -> 
         ));
     }
     Ok(keys)
+}
+
+/// The same, together as many as can be read at once: whoever named them chose how long they can be.
+pub(super) fn in_few<T>(all: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<Vec<T>> {
+    let mut few: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for one in all {
+        let most = store::most_bytes(key(&one));
+        match few.last_mut().filter(|last| last.len() < AHEAD && bytes + most <= AT_ONCE) {
+            Some(last) => {
+                bytes += most;
+                last.push(one);
+            }
+            None => {
+                bytes = most;
+                few.push(vec![one]);
+            }
+        }
+    }
+    few
 }
 
 fn look_at_lock(store: &dyn Store, key: &str, object: &Object, remarks: &mut Vec<String>) {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashSet};
 
 use chain::key::VerifierKey;
-use chain::note::Note;
 use chain::rotation::History;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -83,12 +82,16 @@ async fn counting<'a>(
     remarks: &mut Vec<String>,
 ) -> Result<Vec<&'a Link>, AnchorError> {
     let store = archive.places.store.as_ref();
-    let asked: Vec<_> = links.iter().map(|link| keys::counts(store, link, history)).collect();
-    let counts: Vec<bool> = stream::iter(asked).buffered(AHEAD).try_collect().await?;
-    let (ours, others): (Vec<_>, Vec<_>) = links.into_iter().zip(counts).partition(|(_, counts)| *counts);
     let why = |link: &Link| format!("no key that was in force at size {} signed it", link.size);
-    remarks.extend(others.into_iter().map(|(link, _)| stray(&link.key, &why(link))));
-    Ok(ours.into_iter().map(|(link, _)| link).collect())
+    let mut ours = Vec::new();
+    for few in chain_of_anchors::in_few(links, |link| &link.key) {
+        let asked: Vec<_> = few.iter().map(|link| keys::counts(store, link, history)).collect();
+        let counts: Vec<bool> = stream::iter(asked).buffered(AHEAD).try_collect().await?;
+        let (counting, others): (Vec<_>, Vec<_>) = few.into_iter().zip(counts).partition(|(_, counts)| *counts);
+        remarks.extend(others.into_iter().map(|(link, _)| stray(&link.key, &why(link))));
+        ours.extend(counting.into_iter().map(|(link, _)| link));
+    }
+    Ok(ours)
 }
 
 /// What no key of the policy signed beyond the aim is a stray, or else the policy is of before a rotation: whether the log has the key that
@@ -96,8 +99,8 @@ async fn counting<'a>(
 async fn look_beyond(archive: &Archive, history: &History, judged: &mut Judged) -> Result<(), AnchorError> {
     for link in archive.anchors.iter().filter(|link| link.size > archive.size() && link.by.is_empty()) {
         let anchor = chain_of_anchors::again(archive.places.store.as_ref(), link).await?;
-        let is_ours = Note::parse(&anchor.checkpoint).is_ok_and(|note| history.signed(link.size, &note));
-        if is_ours || later::signed(&anchor.checkpoint, &judged.later) {
+        let is_later = anchor.note().is_ok_and(|note| later::signed(&note, &judged.later));
+        if is_later || keys::signed(history, link.size, &anchor) {
             return Err(AnchorError::unreadable(
                 &link.key,
                 format!(

@@ -1,6 +1,7 @@
 //! Whose signatures count: the log itself says which of its keys was in force at which size, and whoever trusts one of them knows the others.
 
 use chain::Hash;
+use chain::anchor::signers;
 use chain::checkpoint::{self, Checkpoint, CheckpointError};
 use chain::note::{Note, NoteError};
 use chain::policy::Policy;
@@ -9,6 +10,7 @@ use chain::rotation::{History, fingerprint};
 use super::Signed;
 use super::chain_of_anchors::{self, Link};
 use crate::AnchorError;
+use crate::anchor_format::{Anchor, NOT_SIGNED};
 use crate::store::Store;
 
 /// A note, with what the policy says about it. That none of its keys signed it is no error yet: the entries may say that another key was in
@@ -23,6 +25,29 @@ pub(super) fn read(note: &str, whence: &str, policy: &Policy) -> Result<(Checkpo
         ) => Ok((Checkpoint::parse_text(&Note::parse(note)?.text)?, None)),
         Err(error) => Err(error),
     }
+}
+
+/// The checkpoint of an anchor; with it, if keys of the policy signed it, those that signed the anchor as well.
+///
+/// # Errors
+/// In words. That none of the policy's keys signed anything is no error yet.
+pub(super) fn of_anchor(
+    anchor: &Anchor,
+    whence: &str,
+    policy: &Policy,
+) -> Result<(Checkpoint, Option<Signed>), String> {
+    let (checkpoint, signed) = read(&anchor.checkpoint, whence, policy).map_err(|error| error.to_string())?;
+    let note = anchor.note().map_err(|error| error.to_string())?;
+    let by = signers(&note, &checkpoint.origin, policy).map_err(|error| error.to_string())?;
+    let Some(mut signed) = signed else { return Ok((checkpoint, None)) };
+    signed.by.retain(|print| by.iter().any(|key| fingerprint(&key.vkey()) == *print));
+    if signed.by.is_empty() { Err(NOT_SIGNED.to_owned()) } else { Ok((checkpoint, Some(signed))) }
+}
+
+/// Whether a key of the log that was in force at this size signed the anchor, and its checkpoint.
+pub(super) fn signed(history: &History, size: u64, anchor: &Anchor) -> bool {
+    let is_by = |note: Note| history.signed(size, &note);
+    Note::parse(&anchor.checkpoint).is_ok_and(is_by) && anchor.note().is_ok_and(is_by)
 }
 
 pub(super) fn examine(note: &str, whence: &str, policy: &Policy) -> Result<Signed, CheckpointError> {
@@ -47,7 +72,7 @@ pub(super) async fn counts(store: &dyn Store, link: &Link, history: &History) ->
         return Ok(true);
     }
     let anchor = chain_of_anchors::again(store, link).await?;
-    Ok(Note::parse(&anchor.checkpoint).is_ok_and(|note| history.signed(link.size, &note)))
+    Ok(signed(history, link.size, &anchor))
 }
 
 pub(super) fn nobody(whence: &str, size: u64) -> AnchorError {

@@ -9,11 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chain::Hash;
 use chain::hash::sha256;
+use chain::note::SigningKey;
 use serde_json::Value;
 use timestamp::{Answered, Fault, Roots, Stamp};
 use tokio::sync::{Notify, watch};
 
 use super::flaky::{Fails, Flaky};
+use super::strays::{forged, sign};
 use super::{Pen, held, key, policy, published, service};
 use crate::anchor_format::{self, new_files};
 use crate::{
@@ -80,7 +82,7 @@ async fn an_anchor_names_the_heads_that_the_log_has_committed_to() {
     pen.write(10, "a").await;
     let first = service.anchor_now().await.unwrap();
     let anchor = anchor(dir.path(), &first.key);
-    assert_eq!((anchor.v, anchor.time), (2, None));
+    assert_eq!((anchor.v, anchor.time), (3, None));
     let committed = pen.log.read_stream("log", 0, 10).await.unwrap();
     let committed: Value = serde_json::from_slice(&committed[0].bytes).unwrap();
     assert_eq!(committed["type"], "log.heads_committed.v1");
@@ -88,31 +90,42 @@ async fn an_anchor_names_the_heads_that_the_log_has_committed_to() {
 }
 
 #[test]
-fn anchors_of_both_versions_are_read_and_version_1_has_nothing_of_version_2() {
-    let root = sha256(&[b"root"]);
-    let checkpoint = chain::checkpoint::Checkpoint { origin: super::ORIGIN.to_owned(), size: 1, root };
-    let note = chain::checkpoint::sign(&checkpoint, &key());
-    let read = |v: u64, name: &str, value: Value| {
-        let mut anchor = serde_json::json!({
-            "at": "2026-07-04T09:10:00.000000Z", "checkpoint": note, "files": {}, "origin": super::ORIGIN,
-            "previous": {"key": "anchors/x", "sha256": root}, "seq": 1, "software": "test", "v": v
-        });
-        match name.split_once('.') {
-            Some((outer, inner)) => anchor[outer][inner] = value,
-            None if !name.is_empty() => anchor[name] = value,
-            None => {}
-        }
-        anchor_format::read("anchors/y", &serde_json::to_vec(&anchor).unwrap(), &policy()).map(|_| ())
+fn an_anchor_has_one_spelling_and_the_logs_signature_over_all_of_it() {
+    let (_, good) = forged(1, 20, &key());
+    let read = |bytes: &[u8]| anchor_format::read("anchors/y", bytes, &policy()).map(|_| ());
+    read(&good).unwrap();
+    let changed = |name: &str, value: Value| {
+        let mut anchor: Value = serde_json::from_slice(&good).unwrap();
+        anchor[name] = value;
+        chain::canonical::to_bytes(&anchor).unwrap()
     };
-    for v in [1, 2] {
-        read(v, "", Value::Null).unwrap();
+    let stranger = SigningKey::from_seed(super::ORIGIN, [9; 32]);
+    let by_stranger = {
+        let mut anchor: Anchor = serde_json::from_slice(&good).unwrap();
+        sign(&mut anchor, &stranger);
+        anchor.to_bytes().unwrap().into_bytes()
+    };
+    let spaced = [&good[..], b"\n"].concat();
+    let mut seen = 0;
+    for (bytes, words) in [
+        (changed("v", 2.into()), "it is an anchor of version 2"),
+        (changed("signature", "".into()), "it is not signed"),
+        (changed("signature", "no line".into()), "a note ends with a newline"),
+        (by_stranger, "which anybody can copy"),
+        (spaced, "it is not canonical JSON"),
+        (changed("at", "2026-07-04T09:10:00.000001Z".into()), "does not verify"),
+        (changed("files", serde_json::json!({"pack/000": sha256(&[b"x"])})), "does not verify"),
+        (changed("previous", serde_json::json!({"key": "anchors/x", "sha256": sha256(&[b"x"])})), "does not verify"),
+        (changed("seq", 2.into()), "does not verify"),
+        (changed("software", "another".into()), "does not verify"),
+        (changed("heads", serde_json::json!({"as_of": 1, "root": sha256(&[b"x"])})), "does not verify"),
+        (changed("time", serde_json::json!({"token": "AA=="})), "does not verify"),
+    ] {
+        let why = read(&bytes).unwrap_err().to_string();
+        assert!(why.contains(words), "expected {words:?} in {why}");
+        seen += 1;
     }
-    let (heads, time) = (serde_json::json!({"as_of": 1, "root": root}), serde_json::json!({"token": "AA=="}));
-    for (name, value) in [("heads", heads), ("time", time), ("previous.version", "x".into())] {
-        read(2, name, value.clone()).unwrap();
-        assert!(read(1, name, value).unwrap_err().to_string().contains("no anchor of version 1"), "{name}");
-    }
-    read(3, "", Value::Null).unwrap_err();
+    assert_eq!(seen, 12);
 }
 
 /// Answers nobody until it is let go, and then says that it is away.

@@ -15,7 +15,7 @@ use eventlog::Stored;
 use super::{Pen, key, policy, service, signer};
 use crate::archive::{Archive, First, Places, Verified, Wanted};
 use crate::store::{Kind, Object, Page, Retention, Version, Written};
-use crate::{AnchorError, Directory, Layout, Store};
+use crate::{Anchor, AnchorError, Directory, Layout, Store};
 
 /// A log that was anchored at several sizes, 600 entries and more.
 pub(super) struct Kept {
@@ -156,7 +156,13 @@ async fn an_anchor_that_is_hidden_or_changed_is_named() {
     let said = refused(kept.places()).await;
     assert!(said.contains("number 1, is missing"), "{said}");
     let text = String::from_utf8(good.clone()).unwrap();
-    rewrite_new(&anchors[1], text.replace("guildhall/0", "guildhall/1").as_bytes());
+    let changed = text.replace("guildhall/0", "guildhall/1");
+    rewrite_new(&anchors[1], changed.as_bytes());
+    let said = refused(kept.places()).await;
+    assert!(said.contains("number 1, is missing"), "what is not signed is none: {said}");
+    let mut by_thief: Anchor = serde_json::from_str(&changed).unwrap();
+    super::strays::sign(&mut by_thief, &key());
+    rewrite(&anchors[1], by_thief.to_bytes().unwrap().as_bytes());
     let said = refused(kept.places()).await;
     assert!(said.contains("does not name the anchor before it"), "{said}");
     // Signed by nobody that is trusted.
@@ -215,18 +221,19 @@ async fn a_pack_that_is_listed_as_it_is_still_has_to_give_the_signed_root() {
     let mut bad = good.clone();
     bad[at] = b'k';
     rewrite(&path, &bad);
-    // The chain of anchors is made to fit as well, with every hash that needs no key.
-    let (was, is) = (sha256(&[&good]).to_string(), sha256(&[&bad]).to_string());
-    let mut previous: Option<(String, String)> = None;
-    for anchor in &anchors {
-        let text = fs::read_to_string(anchor).unwrap();
-        let digest = sha256(&[text.as_bytes()]).to_string();
-        let mut forged = text.replace(&was, &is);
-        if let Some((was, is)) = &previous {
-            forged = forged.replace(was, is);
+    // A thief of the key makes the chain of anchors fit as well.
+    let (was, is) = (sha256(&[&good]), sha256(&[&bad]));
+    let mut previous = None;
+    for path in &anchors {
+        let mut anchor: Anchor = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        anchor.files.values_mut().filter(|digest| **digest == was).for_each(|digest| *digest = is);
+        if let (Some(named), Some(sha256)) = (&mut anchor.previous, previous) {
+            named.sha256 = sha256;
         }
-        rewrite(anchor, forged.as_bytes());
-        previous = Some((digest, sha256(&[forged.as_bytes()]).to_string()));
+        super::strays::sign(&mut anchor, &key());
+        let bytes = anchor.to_bytes().unwrap().into_bytes();
+        rewrite(path, &bytes);
+        previous = Some(sha256(&[&bytes]));
     }
     let said = refused(kept.places()).await;
     assert!(said.contains("does not go on its stream") || said.contains("are not those that it covers"), "{said}");
@@ -354,6 +361,7 @@ async fn what_a_retired_key_signed_later_is_not_what_was_kept() {
     let mut anchor: crate::Anchor = serde_json::from_slice(&fs::read(last).unwrap()).unwrap();
     let note = chain::note::Note::parse(&anchor.checkpoint).unwrap();
     anchor.checkpoint = chain::note::sign(&note.text, &key());
+    super::strays::sign(&mut anchor, &key());
     rewrite(last, anchor.to_bytes().unwrap().as_bytes());
     let refused = read_by(dir.path(), &[7, 8], Wanted::default()).await.err().unwrap().to_string();
     assert!(refused.contains("no key that was in force at size"), "{refused}");
@@ -365,7 +373,7 @@ async fn what_a_retired_key_signed_later_is_not_what_was_kept() {
     assert!(refused.contains("no key that was in force at size"), "{refused}");
 }
 
-/// Has the first anchor signed by this key, and links the others to it: no key is needed for that.
+/// Has the first anchor signed by this key, and links the others to it, as whoever has the log's keys can.
 fn forge_first(dir: &Path, key: &SigningKey) {
     let anchors = dir.join("store/anchors");
     let mut paths: Vec<_> = fs::read_dir(&anchors).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -380,6 +388,10 @@ fn forge_first(dir: &Path, key: &SigningKey) {
         if let (Some(previous), Some(sha256)) = (&mut anchor.previous, before) {
             previous.sha256 = sha256;
         }
+        let text = chain::anchor::text(&anchor.origin, &anchor.unsigned().unwrap());
+        let own = [7, 8].map(|seed| SigningKey::from_seed(super::ORIGIN, [seed; 32]));
+        let by: &[SigningKey] = if index == 0 { std::slice::from_ref(key) } else { &own };
+        anchor.signature = by.iter().map(|key| key.sign(&text)).collect();
         let bytes = anchor.to_bytes().unwrap();
         rewrite(path, bytes.as_bytes());
         before = Some(sha256(&[bytes.as_bytes()]));

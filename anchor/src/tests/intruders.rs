@@ -9,7 +9,7 @@ use chain::note::SigningKey;
 use chain::policy::Policy;
 
 use super::archive::{Kept, chain_sizes, read_by, read_first, read_with, rotated};
-use super::strays::forged;
+use super::strays::{forged, sign};
 use super::{ORIGIN, Pen, key, policy, root_of, service, signer};
 use crate::anchor_format;
 use crate::archive::{Archive, First, Places, Verified, Wanted};
@@ -23,10 +23,13 @@ fn lay(kept: &Kept, all: &[Laid]) {
     }
 }
 
-/// The anchor of this number with something changed, under the name that it then has.
-fn changed(kept: &Kept, number: usize, change: impl FnOnce(&mut Anchor)) -> Laid {
+/// The anchor of this number with something changed, under the name that it then has; signed by this key, or as it was.
+fn changed(kept: &Kept, number: usize, by: Option<&SigningKey>, change: impl FnOnce(&mut Anchor)) -> Laid {
     let mut anchor: Anchor = serde_json::from_slice(&fs::read(&kept.anchors()[number]).unwrap()).unwrap();
     change(&mut anchor);
+    if let Some(by) = by {
+        sign(&mut anchor, by);
+    }
     let size = anchor.checkpoint.lines().nth(1).unwrap().parse().unwrap();
     (anchor_format::key(anchor.seq, size), anchor.to_bytes().unwrap().into_bytes())
 }
@@ -54,23 +57,30 @@ async fn what_is_no_anchor_of_the_log_is_named_and_the_log_is_read_back() {
     let bogus = |anchor: &mut Anchor| {
         anchor.files = [("pack/000".to_owned(), Hash([2; 32])), ("pack/001".to_owned(), Hash([3; 32]))].into();
     };
+    let long = kept.anchors().len() as u64 + 90;
     let laid = [
         ("anchors/00000000000000000009-00000000000000000099.json".to_owned(), last.clone()),
         forged(4, 5000, &stranger),
         forged(1, 50, &stranger),
         forged(0, 3, &stranger),
-        changed(&kept, 0, |anchor| {
+        changed(&kept, 0, Some(&other), |anchor| {
             (anchor.seq, anchor.origin) = (2, other.name().to_owned());
             anchor.checkpoint = checkpoint::sign(&elsewhere, &other);
         }),
-        // With true checkpoints, which anybody can copy: as long as the longest and behind it, and a chain of its own.
-        changed(&kept, 3, |anchor| {
+        // With true checkpoints, which anybody can copy.
+        changed(&kept, 3, None, |anchor| anchor.seq = long),
+        changed(&kept, 3, Some(&stranger), |anchor| {
+            anchor.seq = long + 1;
+            anchor.previous = Some(Previous { key: "anchors/none".to_owned(), sha256: Hash([4; 32]), version: None });
+        }),
+        // A thief of the key: as long as the longest and behind it, and a chain of its own.
+        changed(&kept, 3, Some(&key()), |anchor| {
             anchor.seq = 4;
             let key = whole.anchors[3].key.clone();
             anchor.previous = Some(Previous { key, sha256: Hash([4; 32]), version: None });
             bogus(anchor);
         }),
-        changed(&kept, 1, |anchor| {
+        changed(&kept, 1, Some(&key()), |anchor| {
             (anchor.seq, anchor.previous) = (0, None);
             bogus(anchor);
         }),
@@ -107,8 +117,10 @@ async fn what_the_quorum_cosigned_outweighs_what_a_thief_of_the_key_signed() {
     let size = chain_sizes(kept.dir.path())[2];
     let (quorum, note) = witnessed(&kept, size).await;
     let mut same = forged(7, size, &key());
-    let text = String::from_utf8(same.1).unwrap();
-    same.1 = text.replace("\"files\":{}", &format!("\"files\":{{\"pack/000\":\"{}\"}}", Hash([2; 32]))).into_bytes();
+    let mut anchor: Anchor = serde_json::from_slice(&same.1).unwrap();
+    anchor.files = [("pack/000".to_owned(), Hash([2; 32]))].into();
+    sign(&mut anchor, &key());
+    same.1 = anchor.to_bytes().unwrap().into_bytes();
     let laid = [forged(2, 5, &key()), forged(4, size - 5, &key()), same];
     lay(&kept, &laid);
     let wanted = Wanted { size: Some(size), witnessed: true };

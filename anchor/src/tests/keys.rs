@@ -69,6 +69,12 @@ async fn checkpoints_carry_both_lines_from_the_rotation_to_the_retirement() {
     service.retire_key(&of(7).vkey(), pen.as_ref()).await.unwrap();
     assert_eq!(lines(dir.path()), [8]);
     assert_eq!(published_policy(dir.path()), [of(8)]);
+    // Whoever has only what is published knows the older anchors by what the entries say of them.
+    let (layout, store) = (Layout::within(dir.path()), Directory::new(dir.path().join("store")));
+    let out = dir.path().join("evidence");
+    let exported = crate::export(&layout, Some((&store, None)), &out, true, &mut |_, _| {}).await.unwrap();
+    assert_eq!(exported.anchors as usize, service.list().await.unwrap().len(), "{exported:?}");
+    assert!(exported.anchors > 0 && exported.strays.is_empty() && exported.missing.is_empty(), "{exported:?}");
     pen.write(10, "b").await;
     service.anchor_now().await.unwrap();
     assert_eq!(lines(dir.path()), [8]);

@@ -12,12 +12,13 @@ use chain::note::SigningKey;
 
 use serde_json::Value;
 
+use super::archive::read_with;
 use super::places::Forgetful;
 use super::shelf::Shelf;
 use super::{ORIGIN, Pen, held, key, policy};
 use crate::anchor_format::{self, new_files, numbers};
 use crate::archive::{Archive, First, Places, Wanted};
-use crate::{Anchor, AnchorError, Config, Directory, Row, Service, Store, Verdict};
+use crate::{Anchor, AnchorError, Config, Directory, Previous, Row, Service, Store, Verdict};
 
 async fn open(dir: &Path, pen: &Arc<Pen>, store: &Arc<dyn Store>) -> Service {
     let service =
@@ -30,7 +31,7 @@ async fn open(dir: &Path, pen: &Arc<Pen>, store: &Arc<dyn Store>) -> Service {
 /// The key of an anchor like a real one, and its bytes: signed by this key, and with a root that the log never had.
 pub(super) fn forged(seq: u64, size: u64, by: &SigningKey) -> (String, Vec<u8>) {
     let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size, root: sha256(&[b"another root"]) };
-    let anchor = Anchor {
+    let mut anchor = Anchor {
         at: "2026-07-04T09:10:00.000000Z".to_owned(),
         checkpoint: checkpoint::sign(&checkpoint, by),
         files: [].into(),
@@ -38,11 +39,32 @@ pub(super) fn forged(seq: u64, size: u64, by: &SigningKey) -> (String, Vec<u8>) 
         origin: ORIGIN.to_owned(),
         previous: None,
         seq,
+        signature: String::new(),
         software: "test".to_owned(),
         time: None,
-        v: 2,
+        v: anchor_format::V,
     };
+    sign(&mut anchor, by);
     (anchor_format::key(seq, size), anchor.to_bytes().unwrap().into_bytes())
+}
+
+/// What anybody can make of an anchor: its checkpoint, which is public, in another one of this number that names `before`.
+fn wrapped(around: &[u8], before: &[u8], seq: u64) -> (String, Vec<u8>) {
+    let mut anchor: Anchor = serde_json::from_slice(around).unwrap();
+    let size = anchor.checkpoint.lines().nth(1).unwrap().parse().unwrap();
+    let key = match serde_json::from_slice::<Anchor>(before) {
+        Ok(before) => anchor_format::key(before.seq, size),
+        Err(_) => "anchors/none".to_owned(),
+    };
+    (anchor.seq, anchor.files) = (seq, [].into());
+    anchor.previous = Some(Previous { key, sha256: sha256(&[before]), version: None });
+    sign(&mut anchor, &SigningKey::from_seed(ORIGIN, [9; 32]));
+    (anchor_format::key(seq, size), anchor.to_bytes().unwrap().into_bytes())
+}
+
+/// Has this key sign it, as the log does.
+pub(super) fn sign(anchor: &mut Anchor, by: &SigningKey) {
+    anchor.signature = by.sign(&chain::anchor::text(&anchor.origin, &anchor.unsigned().unwrap()));
 }
 
 async fn lay(store: &Arc<dyn Store>, key: &str, bytes: &[u8]) {
@@ -68,7 +90,16 @@ async fn what_no_key_of_the_log_signed_is_named_and_stops_nothing() {
         let (likely, bytes) = forged(2, 5000, &stranger);
         let moved = service.list().await.unwrap().into_iter().find_map(Row::anchor).unwrap().key;
         let moved = store.get(&moved, None).await.unwrap().unwrap().bytes;
+        let newest = service.list().await.unwrap().into_iter().filter_map(Row::anchor).next_back().unwrap();
+        let newest = store.get(&newest.key, None).await.unwrap().unwrap().bytes;
+        // Around the newest checkpoint: in place of the next two anchors, and above all there are.
+        let (next, next_bytes) = wrapped(&newest, &newest, 2);
+        let (second, second_bytes) = wrapped(&newest, &next_bytes, 3);
+        let (above, above_bytes) = wrapped(&newest, b"nothing", 99);
         let strays = [
+            (next.as_str(), next_bytes),
+            (second.as_str(), second_bytes),
+            (above.as_str(), above_bytes),
             ("anchors/zzz", b"no anchor".to_vec()),
             ("anchors/00000000000000000005-00000000000000000099.json", b"{}".to_vec()),
             (likely.as_str(), bytes),
@@ -103,9 +134,15 @@ async fn what_no_key_of_the_log_signed_is_named_and_stops_nothing() {
         assert_eq!(numbers, [0, 1, 2, 3, 4]);
         let out = other.path().join("export");
         let exported = service.export(&out, true, &mut |_, _| {}).await.unwrap();
-        assert_eq!((exported.anchors, exported.strays.len(), exported.missing.len()), (5, 4, 0), "{exported:?}");
+        assert_eq!((exported.anchors, exported.strays.len(), exported.missing.len()), (5, 7, 0), "{exported:?}");
         let survey = service.survey(true).await.unwrap();
-        assert_eq!((survey.anchors, survey.missing.count, survey.strays.count), (5, 0, 4), "{survey:?}");
+        assert_eq!((survey.anchors, survey.missing.count, survey.strays.count), (5, 0, 7), "{survey:?}");
+        // And so does whoever makes the log again.
+        let places = Places { store: Arc::clone(&store), published: None, checkpoint: None, notes: Vec::new() };
+        let (archive, _, verified) = read_with(places, &policy(), Wanted::default()).await.unwrap();
+        let said = [&archive.remarks[..], &verified.remarks[..]].concat().join("\n");
+        assert_eq!((verified.anchors, verified.unbroken), (5, true), "{said}");
+        assert!(strays.iter().all(|(key, _)| said.contains(key)), "{said}");
     }
 }
 

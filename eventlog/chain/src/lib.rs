@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments: no I/O, no clock, no randomness. `FORMAT.md` describes every
 //! byte that this crate reads or writes, so that a second implementation can be written without looking here.
 
+pub mod anchor;
 pub mod canonical;
 pub mod checkpoint;
 pub mod entry;

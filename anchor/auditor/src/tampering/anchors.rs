@@ -1,11 +1,11 @@
-//! What anchors of version 2 say, how far apart anchors are, and the same anchors in two places. Time tokens are attacked where there is an authority.
+//! What anchors say, how far apart anchors are, and the same anchors in two places. Time tokens are attacked where there is an authority.
 
 use chain::heads::Commitment;
 
 use super::{SIZES, audit, found, in_folder, log};
 use crate::anchors::{self, Anchor, Time};
 use crate::report::Report;
-use crate::testkit::{City, Published};
+use crate::testkit::{City, ORIGIN, Published, sign};
 use crate::verify;
 
 /// A log that commits to its heads, anchored before and after.
@@ -15,7 +15,7 @@ fn committed(heads: impl Fn(&Anchor, Commitment) -> Option<Commitment>) -> Publi
     let said = Commitment { as_of: before, root: city.heads().root() };
     city.commit_heads();
     let mut published = Published::of(&city.records, &[before, before + 1]);
-    published.rechain(|anchor| (anchor.v, anchor.heads) = (2, heads(anchor, said)));
+    published.rechain(|anchor| anchor.heads = heads(anchor, said));
     published
 }
 
@@ -35,24 +35,27 @@ fn heads_that_the_log_did_not_commit_to_are_found_in_an_anchor() {
 }
 
 #[test]
-fn both_versions_stand_in_one_chain_and_the_first_has_nothing_of_the_second() {
-    let said = |change: fn(&mut Anchor)| {
+fn an_anchor_of_another_format_or_one_that_is_not_signed_is_none() {
+    let key = anchors::key(1, 256);
+    let said = |change: &dyn Fn(&mut Anchor), words: &str| {
         let mut published = Published::of(&log().records, &SIZES);
-        published.rechain(change);
-        published
+        let mut anchor: Anchor = serde_json::from_slice(&published.files[&key]).unwrap();
+        change(&mut anchor);
+        published.put(&key, anchor.to_bytes().unwrap());
+        found(&published, &format!("{key}: {words}"), Some(10));
     };
-    let mixed = said(|anchor| anchor.v = 1 + anchor.seq % 2);
-    assert!(audit(&mixed).is_clean(), "{}", audit(&mixed).to_text());
-    let token = said(|anchor| anchor.time = Some(Time { token: "AA==".to_owned() }));
-    found(&token, "keys that version 1 has not", None);
-    let version = said(|anchor| {
-        if let Some(previous) = &mut anchor.previous {
-            previous.version = Some("x".to_owned());
-        }
-    });
-    found(&version, "keys that version 1 has not", None);
-    let third = said(|anchor| anchor.v = 3);
-    found(&third, "anchor format 3 is unknown", None);
+    said(&|anchor| anchor.v = 2, "anchor format 2 is unknown");
+    said(&|anchor| anchor.v = 4, "anchor format 4 is unknown");
+    said(&|anchor| anchor.signature.clear(), "it is not signed");
+    said(&|anchor| anchor.signature = "no line".to_owned(), "a note ends with a newline");
+    let failed = format!("its signature: the signature of {ORIGIN} does not verify");
+    said(&|anchor| anchor.at = "2026-07-04T09:10:00.000001Z".to_owned(), &failed);
+    said(&|anchor| anchor.software = "another".to_owned(), &failed);
+    said(&|anchor| drop(anchor.files.pop_first()), &failed);
+    said(&|anchor| anchor.previous = None, &failed);
+    said(&|anchor| anchor.heads = Some(Commitment { as_of: 1, root: chain::Hash::ZERO }), &failed);
+    said(&|anchor| anchor.time = Some(Time { token: "AA==".to_owned() }), &failed);
+    said(&|anchor| sign(anchor, &[9]), "only its checkpoint is signed, which anybody can copy");
 }
 
 /// Audits the first, with the second as the other place.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{audit, found, log, relink};
 use crate::anchors;
-use crate::testkit::{City, ORIGIN, Published, at};
+use crate::testkit::{City, ORIGIN, Published, at, sign};
 
 /// What the log says when this anchor was written.
 fn anchored(published: &Published, seq: u64, size: u64) -> Value {
@@ -102,6 +102,7 @@ fn a_back_dated_anchor_is_found() {
     let key = anchors::key(1, 700);
     let mut anchor: anchors::Anchor = serde_json::from_slice(&published.files[&key]).unwrap();
     anchor.at = at(99_999);
-    published.put(&key, chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap());
+    sign(&mut anchor, &[7]);
+    published.put(&key, anchor.to_bytes().unwrap());
     found(&published, "before the one before it", Some(300));
 }

@@ -65,7 +65,6 @@ fn locked(lock: Value, named: Option<&str>) -> (Published, u64) {
     published.rechain(|anchor| {
         if let (1, Some(named), Some(previous)) = (anchor.seq, named, &mut anchor.previous) {
             previous.version = Some(named.to_owned());
-            anchor.v = 2;
         }
     });
     (published, size)

@@ -60,7 +60,7 @@ fn what_is_no_anchor_of_the_log_is_found_and_does_not_end_the_audit() {
         published.put(&anchors::key(4, 701), bytes);
     });
     assert_eq!((other.size, other.understood), (700, 700), "{}", other.to_text());
-    says(&other, "no key that the policy gives signed it: the audit ends before it");
+    says(&other, "no key that the policy gives signed it, and no anchor that one signed leads to it");
     // The log's own word under another name, so that it seems to end earlier.
     let renamed = forged(&|published| {
         let old = published.files[&anchors::key(1, 256)].clone();
