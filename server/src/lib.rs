@@ -1,5 +1,8 @@
 //! One binary, `guildhall`: HTTP, workers, configuration, subcommands. A library so that tests and embedders start the same server.
 
+#[macro_use]
+mod console;
+
 pub mod city;
 pub mod cli;
 pub mod config;

@@ -121,6 +121,17 @@ async fn a_day_in_the_life_of_a_server() {
     let anchored = json_of(&run(&["anchor", "now", "--json"]));
     assert!(anchored["key"].as_str().unwrap().starts_with("anchors/"), "{anchored}");
     assert!(!ran(&run(&["anchor", "list"]), 0).is_empty());
+    // Read by somebody who has gone, as by `head`; and written where there is no room.
+    for command in [["anchor", "list"], ["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = guildhall(dir.path()).args(command).stdout(writer).output().unwrap();
+        assert_eq!((gone.status.code(), String::from_utf8_lossy(&gone.stderr).as_ref()), (Some(0), ""), "{command:?}");
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = guildhall(dir.path()).args(command).stdout(full).output().unwrap();
+        assert_eq!(full.status.code(), Some(2), "{command:?}");
+        assert!(String::from_utf8_lossy(&full.stderr).starts_with("standard output cannot be written"), "{full:?}");
+    }
     assert_eq!(json_of(&run(&["anchor", "status", "--json"]))["trouble"], Value::Null);
     assert_eq!(json_of(&run(&["replay", "--check", "--json"]))["differences"], 0);
     ran(&run(&["replay"]), 0);

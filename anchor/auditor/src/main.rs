@@ -210,8 +210,15 @@ fn explain(file: &Path, policy: &Path) -> ExitCode {
 }
 
 /// A reader that went away (`auditor ... | head`) is no reason to fail.
+/// A reader that has seen enough is no failure; a report that could not be written is.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("standard output cannot be written: {error}");
+        std::process::exit(2);
+    }
 }
 
 fn could_not(error: &dyn std::fmt::Display) -> ExitCode {

@@ -18,6 +18,8 @@ pub struct CompletionsArgs {
 }
 
 pub fn run(args: CompletionsArgs) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "guildhall", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "guildhall", &mut script);
+    println!("{}", String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }
