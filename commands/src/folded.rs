@@ -44,8 +44,9 @@ pub async fn fold(conn: &mut Conn, streams: &BTreeSet<Stream>) -> Result<HashMap
 fn fold_whole(whole: &Whole) -> Result<Folded, String> {
     let stream: Stream = whole.stream.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
     let (mut state, mut versions) = (State::empty(stream), 0);
+    let event_of = if has_no_texts(stream) { recorded::bare_event_of } else { recorded::event_of };
     for bytes in whole.entries() {
-        let read = recorded::event_of(&whole.stream, versions, bytes);
+        let read = event_of(&whole.stream, versions, bytes);
         let (at, event) = read.map_err(|what| format!("the entry {versions} of {stream} cannot be read: {what}"))?;
         if let Some(event) = &event {
             state.evolve(event, at);
@@ -53,6 +54,11 @@ fn fold_whole(whole: &Whole) -> Result<Folded, String> {
         versions += 1;
     }
     Ok(Folded { stream, state: state.into(), tip: Tip { versions, hash: whole.hash } })
+}
+
+/// Whether no text of a stream's events is a part of its state.
+const fn has_no_texts(stream: Stream) -> bool {
+    matches!(stream, Stream::Reputation(_))
 }
 
 /// Reads whole streams; the empty state stands for one that has no entries.

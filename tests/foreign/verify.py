@@ -14,8 +14,7 @@ from collections import namedtuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-MIB = 1 << 20
-LARGEST = 256 * (44 + MIB)
+MIB, LARGEST = 1 << 20, 256 * (44 + (1 << 20))
 class Refused(Exception):
     def __init__(self, rule, file=None, position=None): self.rule, self.file, self.position = rule, file, position
     def __str__(self):
@@ -247,8 +246,10 @@ class Export:
         origin, size, top, _ = open_checkpoint(a["checkpoint"].encode(), self.keys)
         need(a["origin"] == origin, "another origin (9.2)")
         rest = sha(write({key: v for key, v in a.items() if key != "signature"}).encode()).hex()
-        _, signers = open_note(f"guildhall/anchor/v1\n{origin}\n{rest}\n\n{a['signature']}".encode(), self.keys)
-        need(any((key.type, key.name) == (1, origin) for key in signers), "no signature of it by the log's key (9.2)")
+        text = f"guildhall/anchor/v1\n{origin}\n{rest}\n"
+        signed, signers = open_note(f"{text}\n{a['signature']}".encode(), self.keys)
+        own = signed == text and any((key.type, key.name) == (1, origin) for key in signers)
+        need(own, "no signature of it by the log's key (9.2)")
         need(name == f"anchors/{a['seq']:020}-{size:020}.json", "not the name for this seq and size (9.2)")
         return Anchor(name, sha(raw).hex(), origin, a["seq"], a.get("previous", {}), a["at"], size, top, a["files"])
     def follow(self, under):
@@ -282,7 +283,6 @@ class Export:
                 if older: self.want({path: (*widest[base][:2], int(width))})
     def digest(self, prefix, n, content, end):
         self.digests |= {path: sha(content[:end(w)]).hex() for path, w in self.wanted.get((prefix, n), {}).items()}
-
     def read_256(self, n, width):
         """Leaf tile, bundle and pack say the same of every position; where one differs, it is named."""
         names = [path_of(prefix, n, width) for prefix in ("tile/0", "tile/entries", "pack")]

@@ -223,8 +223,7 @@ fn broken(error: &pack::PackError) -> Option<usize> {
 
 /// The entry of these bytes; an event that no rule knows is kept with the reason.
 pub fn read_entry(position: u64, bytes: &[u8]) -> Result<Entry, String> {
-    let view = EntryView::parse(bytes).map_err(|error| error.to_string())?;
-    let sealed = view.sealed_fields().map_err(|error| error.to_string())?;
+    let (view, sealed) = EntryView::parse_all(bytes).map_err(|error| error.to_string())?;
     let event = Event::parse(&view.kind, view.data.get(), sealed.keys().copied()).unwrap_or_else(Event::Unreadable);
     let actor = match &*view.actor.kind {
         "human" => citizen_actor(citizen::Kind::Human, &view.actor.id),

@@ -284,27 +284,32 @@ fn remembered_fits(memory: &checkpoint::Checkpoint, head: &checkpoint::Checkpoin
     }
 }
 
-/// Checks all runs in worker threads and hands them to `take` in order. At most a few runs a worker are in memory.
+/// Runs that a worker checks at a time: threads wake each other up that much less often.
+const BATCH: u64 = 8;
+
+/// Checks all runs in worker threads and hands them to `take` in order. At most a few batches a worker are in memory.
 fn run(job: &Job, threads: usize, take: &mut dyn FnMut(Run) -> io::Result<()>) -> io::Result<()> {
     let runs = job.size.div_ceil(u64::from(FULL));
+    let batches = runs.div_ceil(BATCH);
     let workers = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
     };
-    let ahead = workers as u64 * 8;
+    let ahead = workers as u64 * 3;
+    let check = |batch: u64| (batch * BATCH..runs.min((batch + 1) * BATCH)).map(|index| job.run(index)).collect();
     let (send_index, indexes) = mpsc::channel::<u64>();
     let indexes = Mutex::new(indexes);
-    let (send_run, done) = mpsc::channel::<(u64, io::Result<Run>)>();
+    let (send_run, done) = mpsc::channel::<(u64, io::Result<Vec<Run>>)>();
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let send_run = send_run.clone();
-            let indexes = &indexes;
+            let (indexes, check) = (&indexes, &check);
             scope.spawn(move || {
                 loop {
                     // The lock is held while waiting: whoever waits for the lock waits for work all the same.
                     let next = indexes.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(index) = next else { return };
-                    if send_run.send((index, job.run(index))).is_err() {
+                    if send_run.send((index, check(index))).is_err() {
                         return;
                     }
                 }
@@ -312,9 +317,9 @@ fn run(job: &Job, threads: usize, take: &mut dyn FnMut(Run) -> io::Result<()>) -
         }
         drop(send_run);
         let mut given = 0;
-        let mut waiting: BTreeMap<u64, Run> = BTreeMap::new();
-        for wanted in 0..runs {
-            while given < runs && given < wanted + ahead {
+        let mut waiting: BTreeMap<u64, Vec<Run>> = BTreeMap::new();
+        for wanted in 0..batches {
+            while given < batches && given < wanted + ahead {
                 // The workers outlive this loop: the channel closes only when it ends.
                 let _ = send_index.send(given);
                 given += 1;
@@ -322,15 +327,13 @@ fn run(job: &Job, threads: usize, take: &mut dyn FnMut(Run) -> io::Result<()>) -
             while !waiting.contains_key(&wanted) {
                 let (index, result) = done.recv().map_err(|_| io::Error::other("a worker stopped"))?;
                 match result {
-                    Ok(run) => {
-                        waiting.insert(index, run);
+                    Ok(runs) => {
+                        waiting.insert(index, runs);
                     }
                     Err(error) => return Err(error),
                 }
             }
-            if let Some(run) = waiting.remove(&wanted) {
-                take(run)?;
-            }
+            waiting.remove(&wanted).into_iter().flatten().try_for_each(&mut *take)?;
         }
         // Owned by this closure, so it is dropped on every way out: then the workers end, and with them the scope.
         drop(send_index);

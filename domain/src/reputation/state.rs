@@ -14,8 +14,8 @@ const MAX_SCOPES: usize = 300;
 /// The default is a citizen of whom nothing is known.
 #[derive(Debug, Clone, Default)]
 pub struct Reputation {
+    /// In the order in which it was recorded. Looked through from the end: what is disputed or reversed was mostly recorded lately.
     evidence: Vector<Evidence>,
-    places: OrdMap<EvidenceId, usize>,
     /// How many pieces of each scope were not reversed.
     standing: OrdMap<GuildId, usize>,
     opinions: Opinions,
@@ -39,7 +39,7 @@ impl Reputation {
     }
 
     pub fn piece(&self, id: EvidenceId) -> Option<&Evidence> {
-        self.places.get(&id).and_then(|place| self.evidence.get(*place))
+        self.evidence.iter().rfind(|piece| piece.id == id)
     }
 
     /// Whether there is evidence in a scope that was not reversed.
@@ -63,7 +63,6 @@ impl Reputation {
     pub fn evolve(&mut self, event: &ReputationEvent, at: Time) {
         match event {
             ReputationEvent::EvidenceRecorded { evidence, kind, weight, scope, attested_by, effective_at, .. } => {
-                self.places.insert(*evidence, self.evidence.len());
                 self.evidence.push_back(Evidence {
                     id: *evidence,
                     kind: *kind,
@@ -101,7 +100,7 @@ impl Reputation {
     }
 
     fn change(&mut self, id: EvidenceId, change: impl FnOnce(&mut Evidence)) {
-        if let Some(place) = self.places.get(&id).copied()
+        if let Some(place) = self.evidence.iter().rposition(|piece| piece.id == id)
             && let Some(piece) = self.evidence.get_mut(place)
         {
             change(piece);

@@ -19,7 +19,10 @@ pub fn text(origin: &str, sha256: &Hash) -> String {
 /// # Errors
 /// When they are no signature lines.
 pub fn note(origin: &str, sha256: &Hash, lines: &str) -> Result<Note, NoteError> {
-    Note::parse(&format!("{}\n{lines}", text(origin, sha256)))
+    let text = text(origin, sha256);
+    let note = Note::parse(&format!("{text}\n{lines}"))?;
+    // An empty line among them would make some of them a part of the text.
+    if note.text == text { Ok(note) } else { Err(NoteError::SignatureLine(1)) }
 }
 
 /// The keys of this log that signed it, of those that the policy gives.
@@ -35,5 +38,72 @@ pub fn signers(note: &Note, origin: &str, policy: &Policy) -> Result<Vec<Verifie
         }
         Err(NoteError::NoKnownKey) => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{note, signers, text};
+    use crate::Hash;
+    use crate::checkpoint::Checkpoint;
+    use crate::key::SigningKey;
+    use crate::note::NoteError;
+    use crate::policy::Policy;
+
+    const ORIGIN: &str = "guildhall.example/city";
+
+    /// FORMAT.md section 9.2.
+    const SHA256: &str = "85c9e9d74a5f301fa9567861536071a92056b06b343e3f3c6aad7042994dbd9d";
+    const LINE: &str = "\u{2014} guildhall.example/city tg/7SzsV5u94lR177jgwyMHj7BBdZxZffR7dO9wQJ5fptdL12TaIF2+xlYjnGHlJ7evWiRyVPEs22NiCcZs5JRZVswA=\n";
+
+    fn sha256() -> Hash {
+        Hash::from_hex(SHA256).unwrap()
+    }
+
+    fn policy(names: &[(&str, u8)]) -> Policy {
+        let logs: String = names
+            .iter()
+            .map(|(name, seed)| format!("log {}\n", SigningKey::from_seed(*name, [*seed; 32]).vkey()))
+            .collect();
+        Policy::parse(&format!("{logs}quorum none\n")).unwrap()
+    }
+
+    #[test]
+    fn the_vector_of_the_format_is_signed_and_read() {
+        assert_eq!(SigningKey::from_seed(ORIGIN, [7; 32]).sign(&text(ORIGIN, &sha256())), LINE);
+        let note = note(ORIGIN, &sha256(), LINE).unwrap();
+        let by = signers(&note, ORIGIN, &policy(&[(ORIGIN, 8), (ORIGIN, 7)])).unwrap();
+        assert_eq!(
+            by.iter().map(|key| key.vkey()).collect::<Vec<_>>(),
+            [SigningKey::from_seed(ORIGIN, [7; 32]).vkey()]
+        );
+        assert_eq!(signers(&note, ORIGIN, &policy(&[(ORIGIN, 8)])), Ok(Vec::new()));
+        let other = super::note(ORIGIN, &crate::hash::sha256(&[b"other"]), LINE).unwrap();
+        let failed = NoteError::BadSignature { name: ORIGIN.to_owned() };
+        assert_eq!(signers(&other, ORIGIN, &policy(&[(ORIGIN, 7)])), Err(failed));
+    }
+
+    #[test]
+    fn another_logs_key_signs_no_anchor_of_this_one() {
+        let other = SigningKey::from_seed("guildhall.example/other", [6; 32]);
+        let note = note(ORIGIN, &sha256(), &other.sign(&text(ORIGIN, &sha256()))).unwrap();
+        let by = signers(&note, ORIGIN, &policy(&[(ORIGIN, 7), ("guildhall.example/other", 6)]));
+        assert_eq!(by, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_signed_is_no_checkpoint_whatever_the_name_of_the_log() {
+        for origin in ["42", "0", ORIGIN] {
+            Checkpoint::parse_text(&text(origin, &sha256())).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn lines_that_are_none_make_no_note() {
+        for lines in ["", "x", "x\n", "\n", "\u{2014} name AAAA", &format!("{LINE}\n{LINE}")] {
+            note(ORIGIN, &sha256(), lines).unwrap_err();
+        }
     }
 }

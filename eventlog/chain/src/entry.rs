@@ -220,13 +220,18 @@ fn write_sealed(sealed: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Canonic
 impl<'a> EntryView<'a> {
     /// Reads canonical bytes without copying them; exactly as strict as [`Entry::parse`].
     pub fn parse(bytes: &'a [u8]) -> Result<EntryView<'a>, EntryError> {
+        Self::parse_all(bytes).map(|(view, _)| view)
+    }
+
+    /// The same, with the sealed fields.
+    pub fn parse_all(bytes: &'a [u8]) -> Result<(EntryView<'a>, BTreeMap<&'a str, SealedField<'a>>), EntryError> {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(EntryError::TooLong);
         }
         let text = canonical::checked(bytes)?;
         let view = serde_json::from_str::<Wire<'a>>(text).map_err(shape)?.into_view()?;
-        view.sealed_fields()?;
-        Ok(view)
+        let sealed = view.sealed_fields()?;
+        Ok((view, sealed))
     }
 
     /// Reads what a log's own writer made, faster: that it is canonical was seen to when it was written, and is not seen here.

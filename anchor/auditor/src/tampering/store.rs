@@ -3,7 +3,7 @@
 use super::{SIZES, log};
 use crate::anchors::{self, Anchor};
 use crate::report::Report;
-use crate::testkit::{Published, log_key};
+use crate::testkit::{Published, log_key, sign};
 use crate::{CouldNotCheck, Options, verify};
 
 /// What a store of anchors holds of this log.
@@ -56,8 +56,8 @@ fn what_is_no_anchor_of_the_log_is_found_and_does_not_end_the_audit() {
         let text = anchor.checkpoint[..=anchor.checkpoint.find("\n\n").unwrap()].replace("\n700\n", "\n701\n");
         anchor.checkpoint = format!("{text}\n{}", log_key(8).sign(&text));
         anchor.seq = 4;
-        let bytes = chain::canonical::to_bytes(&serde_json::to_value(anchor).unwrap()).unwrap();
-        published.put(&anchors::key(4, 701), bytes);
+        sign(&mut anchor, &[8]);
+        published.put(&anchors::key(4, 701), anchor.to_bytes().unwrap());
     });
     assert_eq!((other.size, other.understood), (700, 700), "{}", other.to_text());
     says(&other, "no key that the policy gives signed it, and no anchor that one signed leads to it");
