@@ -40,9 +40,15 @@ impl Hall {
     }
 
     async fn attest(&self, holder: &str, outcome: &str, work: &str) -> u64 {
-        let body = json!({
+        self.attest_at(holder, outcome, work, json!({})).await
+    }
+
+    /// With what else is said of it.
+    async fn attest_at(&self, holder: &str, outcome: &str, work: &str, more: Value) -> u64 {
+        let mut body = json!({
             "outcome": outcome, "scope": self.guild, "work": work, "stake": "T3", "proof": "ab".repeat(32),
         });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.town.post(&self.gate.1, &format!("/citizens/{holder}/outcomes"), body).await.ok().position()
     }
 
@@ -68,6 +74,54 @@ impl Hall {
         let path = format!("/citizens/{holder}/reputation?scope={}{more}", self.guild);
         self.town.get_after(key, &path, size - 1).await.ok().body
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_a_time_takes_either_axis() {
+    let hall = Hall::open().await;
+    let (holder, key) = (&hall.ann.0, &hall.ann.1);
+    let ago = |days: i64| domain::Time::from_micros(now().micros() - days * 86_400_000_000);
+    // Two pieces that are recorded late, one of which is reversed.
+    hall.attest_at(holder, "task_completed", "late", json!({ "effective_at": ago(10) })).await;
+    hall.attest_at(holder, "audit_violation", "wrong", json!({ "effective_at": ago(9) })).await;
+    let before = now();
+    let evidence = format!("/citizens/{holder}/reputation/evidence");
+    let items = async |more: String| {
+        let found = hall.town.get(key, &format!("{evidence}?as_of={more}")).await.ok();
+        found.body["items"].as_array().unwrap().clone()
+    };
+    let wrong = items(before.to_string()).await.into_iter().find(|one| one["kind"] == "audit_violation").unwrap();
+    let path = format!("/citizens/{holder}/evidence/{}", wrong["evidence"].as_str().unwrap());
+    hall.town.post(key, &format!("{path}/dispute"), json!({ "reason": "not mine" })).await.ok();
+    hall.town.post(&hall.other_gate.1, &format!("{path}/reverse"), json!({})).await.ok();
+
+    assert_eq!(items(format!("{}&axis=recorded", ago(5))).await.len(), 0, "nobody knew of it");
+    let told = items(format!("{}&axis=effective", ago(5))).await;
+    assert_eq!(told.len(), 2);
+    assert_eq!(told.iter().filter(|one| one["reversed_at"].is_string()).count(), 1, "{told:?}");
+    assert!(items(before.to_string()).await.iter().all(|one| one["reversed_at"].is_null()), "not known then");
+    let kinds = async |more: String| {
+        let body = hall.reputation(key, holder, &format!("&as_of={more}")).await;
+        let rows = body["figures"].as_array().cloned().unwrap_or_default();
+        rows.into_iter().map(|row| row["figure"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(ago(5).to_string()).await, Vec::<String>::new());
+    assert_eq!(kinds(before.to_string()).await, ["compliance", "overall", "reliability"]);
+    assert_eq!(kinds(format!("{}&axis=effective", ago(5))).await, ["overall", "reliability"]);
+    let plot = async |more: &str| {
+        let path = format!("/citizens/{holder}/reputation/history?days=20&points=21{more}");
+        let items = hall.town.get(key, &path).await.ok().body["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["score"].as_str().unwrap() != "0.000000000").collect::<Vec<_>>()
+    };
+    let happened: Vec<bool> = (0..21).map(|point| point >= 10).collect();
+    assert_eq!(plot("").await, happened);
+    assert_eq!(plot("&axis=effective").await, happened);
+    assert_eq!(plot("&axis=recorded").await, (0..21).map(|point| point == 20).collect::<Vec<_>>());
+    for (question, field) in [("?axis=effective", "axis"), ("?as_of=2026-01-01T00:00:00.000000Z&axis=both", "axis")] {
+        let refused = hall.town.get(key, &format!("/citizens/{holder}/reputation{question}")).await;
+        assert_eq!(refused.refused(422, "invalid_field").field(), field, "{question}");
+    }
+    hall.town.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

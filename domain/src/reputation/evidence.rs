@@ -147,10 +147,40 @@ pub struct Evidence {
     pub reversed_at: Option<Time>,
 }
 
-impl Evidence {
-    /// Whether it was known and not taken back at a time.
-    pub fn counts_at(&self, as_of: Time) -> bool {
-        self.recorded_at <= as_of && self.reversed_at.is_none_or(|reversed| reversed > as_of)
+/// The time that a question is about, by one of the two that evidence has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// What was known then.
+    Recorded(Time),
+    /// What had happened by then, as it is known now: also what was recorded later, and without what was reversed later.
+    Effective(Time),
+}
+
+impl AsOf {
+    pub const fn time(self) -> Time {
+        match self {
+            Self::Recorded(time) | Self::Effective(time) => time,
+        }
+    }
+
+    pub fn includes(self, piece: &Evidence) -> bool {
+        match self {
+            Self::Recorded(time) => piece.recorded_at <= time,
+            Self::Effective(time) => piece.effective_at <= time,
+        }
+    }
+
+    /// What befell a piece, as far as it is to be known.
+    pub fn told(self, at: Option<Time>) -> Option<Time> {
+        match self {
+            Self::Recorded(time) => at.filter(|at| *at <= time),
+            Self::Effective(_) => at,
+        }
+    }
+
+    /// Whether a piece is included and not taken back.
+    pub fn counts(self, piece: &Evidence) -> bool {
+        self.includes(piece) && self.told(piece.reversed_at).is_none()
     }
 }
 

@@ -15,5 +15,5 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use figures::{Figures, figures};
+pub use figures::{Figures, figures, figures_of, known};
 pub use state::Reputation;

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::evidence::{Evidence, EvidenceType, Figure};
+use super::evidence::{AsOf, Evidence, EvidenceType, Figure};
+use super::figures::known;
 use super::rating::{Rating, games, rating};
 use super::score::{decay, nine, shares};
 use crate::ids::{CitizenId, EvidenceId, GuildId};
@@ -71,18 +72,6 @@ pub struct Explained {
     pub reversed_at: Option<Time>,
 }
 
-/// Evidence that counts at a time, in its order; `scope` absent = all.
-pub fn known<'a>(
-    evidence: impl IntoIterator<Item = &'a Evidence>,
-    scope: Option<GuildId>,
-    as_of: Time,
-) -> Vec<Evidence> {
-    let counts = |piece: &&Evidence| piece.counts_at(as_of) && scope.is_none_or(|scope| piece.scope == scope);
-    let mut known: Vec<Evidence> = evidence.into_iter().filter(counts).copied().collect();
-    known.sort_by_key(|piece| (piece.effective_at, piece.kind, piece.weight, piece.scope));
-    known
-}
-
 fn within(at: Time, days: i64, as_of: Time) -> bool {
     as_of.micros() - at.micros() <= days * DAY_MICROS
 }
@@ -138,36 +127,36 @@ pub fn overall(known: &[Evidence], as_of: Time) -> Rating {
     rating(known, as_of)
 }
 
-/// Every piece that was recorded by then with what it is worth, the last recorded first: ids begin with their time. One that was taken
+/// Every piece that the time includes with what it is worth, the last recorded first: ids begin with their time. One that was taken
 /// back is worth nothing any more; `scope` absent = all.
 pub fn explained<'a>(
     evidence: impl IntoIterator<Item = &'a Evidence>,
     scope: Option<GuildId>,
     figure: Figure,
-    as_of: Time,
+    as_of: AsOf,
 ) -> Vec<Explained> {
-    let recorded = |piece: &&Evidence| piece.recorded_at <= as_of && scope.is_none_or(|scope| piece.scope == scope);
-    let recorded: Vec<Evidence> = evidence.into_iter().filter(recorded).copied().collect();
-    let known = known(&recorded, None, as_of);
-    let shares = shares(figure, &known, as_of);
-    let reversed = recorded.iter().filter(|piece| !piece.counts_at(as_of)).map(|piece| (piece, 0.0));
+    let included = |piece: &&Evidence| as_of.includes(piece) && scope.is_none_or(|scope| piece.scope == scope);
+    let included: Vec<Evidence> = evidence.into_iter().filter(included).copied().collect();
+    let known = known(&included, None, as_of);
+    let shares = shares(figure, &known, as_of.time());
+    let reversed = included.iter().filter(|piece| !as_of.counts(piece)).map(|piece| (piece, 0.0));
     let all = known.iter().zip(shares).chain(reversed).filter(|(piece, _)| figure.counts(piece.kind));
     let explain = |(piece, moved): (&Evidence, f64)| {
         #[expect(clippy::cast_precision_loss, reason = "at most a million thousandths")]
-        let weight = if piece.counts_at(as_of) { piece.weight.0 as f64 / 1000.0 } else { 0.0 };
+        let weight = if as_of.counts(piece) { piece.weight.0 as f64 / 1000.0 } else { 0.0 };
         Explained {
             evidence: piece.id,
             kind: piece.kind,
             scope: piece.scope,
             weight: piece.weight.to_string(),
-            effective: nine(weight * decay(piece.effective_at, as_of)),
+            effective: nine(weight * decay(piece.effective_at, as_of.time())),
             moved: nine(moved),
             attested_by: piece.attested_by,
             effective_at: piece.effective_at,
             recorded_at: piece.recorded_at,
             // What happened to it later was not known then.
-            disputed: piece.disputed_at.is_some_and(|at| at <= as_of),
-            reversed_at: piece.reversed_at.filter(|at| *at <= as_of),
+            disputed: as_of.told(piece.disputed_at).is_some(),
+            reversed_at: as_of.told(piece.reversed_at),
         }
     };
     let mut explained: Vec<Explained> = all.map(explain).collect();

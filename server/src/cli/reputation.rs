@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use domain::event::Event;
 use domain::ids::{CitizenId, ReputationId};
-use domain::reputation::evidence::{Evidence, Figure};
-use domain::reputation::questions::{explained, known, shown};
+use domain::reputation::evidence::{AsOf, Evidence, Figure};
+use domain::reputation::questions::{explained, shown};
 use domain::reputation::score::{self, nine};
-use domain::reputation::{Reputation, figures};
+use domain::reputation::{Reputation, figures_of, known};
 use domain::time::DAY_MICROS;
 use domain::{Code, Time};
 use eventlog::Log;
@@ -30,6 +30,8 @@ pub enum ReputationCommand {
 Examples:
   guildhall reputation show cit_01J...
   guildhall reputation show cit_01J... --days 365
+  guildhall reputation show cit_01J... --as-of 2026-05-01T00:00:00.000000Z
+      what was known then; with --axis effective what had happened by then, as it is known now
   guildhall reputation show cit_01J... --json")]
     Show(ShowArgs),
 }
@@ -42,9 +44,24 @@ pub struct ShowArgs {
     /// How far back the curve goes
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
+    /// The time that is asked about, up to now
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Time>,
+    /// By which of its two times evidence is included
+    #[arg(long, requires = "as_of", value_enum, default_value_t)]
+    axis: Axis,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Axis {
+    /// What was on record then
+    #[default]
+    Recorded,
+    /// What had happened by then, as it is known now
+    Effective,
 }
 
 const WIDTH: usize = 72;
@@ -52,7 +69,17 @@ const HEIGHT: usize = 12;
 const MOST_PIECES: usize = 20;
 
 pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Result<ExitCode> {
-    let ReputationCommand::Show(ShowArgs { citizen, days, json }) = command;
+    let ReputationCommand::Show(ShowArgs { citizen, days, as_of, axis, json }) = command;
+    let now = now();
+    let at = as_of.unwrap_or(now);
+    if at > now {
+        let problem = Problem::invalid("as_of", "is in the future");
+        return conclude(Ending::Refused(serde_json::to_value(problem)?), json, |_| ());
+    }
+    let as_of = match axis {
+        Axis::Recorded => AsOf::Recorded(at),
+        Axis::Effective => AsOf::Effective(at),
+    };
     let dir = DataDir::existing(&settings.data_dir)?;
     let log = open_log(settings, &dir, false).await?;
     if log.read_stream(&citizen.to_string(), 0, 1).await?.is_empty() {
@@ -60,17 +87,16 @@ pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Res
         return conclude(Ending::Refused(serde_json::to_value(problem)?), json, |_| ());
     }
     let reputation = folded(&log, citizen).await?;
-    let as_of = now();
     let evidence = known(reputation.evidence(), None, as_of);
-    let rows: Vec<_> = figures(&evidence, as_of).into_values().collect();
+    let rows: Vec<_> = figures_of(&evidence, at).into_values().collect();
     let pieces = explained(reputation.evidence(), None, Figure::Overall, as_of);
     if json {
-        let body = json!({ "holder": citizen, "as_of": as_of, "shown": shown(&evidence, as_of), "figures": rows, "evidence": pieces });
+        let body = json!({ "holder": citizen, "as_of": at, "shown": shown(&evidence, at), "figures": rows, "evidence": pieces });
         print_json(&body)?;
         return Ok(ExitCode::SUCCESS);
     }
     if pieces.is_empty() {
-        println!("nothing was attested about {citizen}");
+        println!("nothing was attested about {citizen} by {at}");
         return Ok(ExitCode::SUCCESS);
     }
     println!("{:<12} {:<31} {:>6} {:>14} {:>14} {:>14}", "figure", "scope", "pieces", "score", "rating", "deviation");
@@ -86,8 +112,8 @@ pub async fn run(settings: &Settings, command: ReputationCommand) -> anyhow::Res
             row.phi
         );
     }
-    println!("\nOverall score, the last {days} days:\n\n{}", curve(&reputation, days, as_of));
-    println!("{:<22} {:>8} {:>14}  attested by", "evidence", "weight", "worth now");
+    println!("\nOverall score, the {days} days up to {at}:\n\n{}", curve(&reputation, days, as_of));
+    println!("{:<22} {:>8} {:>14}  attested by", "evidence", "weight", "worth then");
     for piece in pieces.iter().take(MOST_PIECES) {
         let kind = serde_json::to_value(piece.kind)?;
         let fate = match (piece.reversed_at, piece.disputed) {
@@ -133,12 +159,12 @@ async fn folded(log: &Log, citizen: CitizenId) -> anyhow::Result<Reputation> {
     clippy::cast_sign_loss,
     reason = "a picture of numbers that are exact elsewhere"
 )]
-fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
+fn curve(reputation: &Reputation, days: u32, as_of: AsOf) -> String {
     let span = i64::from(days) * DAY_MICROS;
-    let from = until.micros() - span;
+    let from = as_of.time().micros() - span;
     let at = |column: usize| Time::from_micros(from + span * (column as i64 + 1) / WIDTH as i64);
-    // As it is known now: by when things happened, not by when they were recorded.
-    let evidence = known(reputation.evidence(), None, until);
+    // Of all that is included: by when things happened, not by when they were recorded.
+    let evidence = known(reputation.evidence(), None, as_of);
     let scores = score::curve(Figure::Overall, &evidence, (0..WIDTH).map(at));
     let (highest, bottom) =
         scores.iter().fold((0.0_f64, 0.0_f64), |(high, low), score| (high.max(*score), low.min(*score)));
@@ -162,10 +188,10 @@ fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
         let _ = writeln!(picture, "{:>14} \u{2502}{}", label, line.trim_end());
     }
     let mut marks = vec![' '; WIDTH];
-    for piece in reputation.evidence().filter(|piece| piece.effective_at.micros() > from) {
+    for piece in reputation.evidence().filter(|piece| as_of.includes(piece) && piece.effective_at.micros() > from) {
         let column =
             ((piece.effective_at.micros() - from - 1) * WIDTH as i64 / span).clamp(0, WIDTH as i64 - 1) as usize;
-        marks[column] = mark(piece, marks[column]);
+        marks[column] = mark(piece, as_of, marks[column]);
     }
     let _ = writeln!(picture, "{:>14} \u{2514}{}", "", "\u{2500}".repeat(WIDTH));
     let _ = writeln!(picture, "{:>14}  {}", "evidence", marks.into_iter().collect::<String>().trim_end());
@@ -173,8 +199,8 @@ fn curve(reputation: &Reputation, days: u32, until: Time) -> String {
 }
 
 /// For, against, both, or taken back.
-fn mark(piece: &Evidence, there: char) -> char {
-    let own = match (piece.reversed_at.is_some(), piece.weight.0 > 0) {
+fn mark(piece: &Evidence, as_of: AsOf, there: char) -> char {
+    let own = match (as_of.told(piece.reversed_at).is_some(), piece.weight.0 > 0) {
         (true, _) => 'x',
         (false, true) => '+',
         (false, false) => '-',

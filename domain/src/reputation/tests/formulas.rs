@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::evidence::*;
-use super::super::figures;
-use super::super::questions::{Band, Claimant, Denied, denied, explained, known, shown};
+use super::super::questions::{Band, Claimant, Denied, denied, explained, shown};
 use super::super::rating::{BOUND, Games, Rating, START_PHI, TAU, games, rating, update};
 use super::super::score::{curve, lambda, nine, score, shares};
+use super::super::{figures, figures_of, known};
 use crate::ids::{CitizenId, EvidenceId, GuildId};
 use crate::time::{DAY_MICROS, Time};
 
@@ -216,7 +216,31 @@ fn mixed(pieces: &[(usize, i64, u128, i64)]) -> Vec<Evidence> {
         let sign = if *kind < 5 { 1 } else { -1 };
         piece(KINDS[*kind], sign * size, *scope, START + at * DAY_MICROS / 2)
     };
-    known(&pieces.iter().map(make).collect::<Vec<_>>(), None, days(1000))
+    known(&pieces.iter().map(make).collect::<Vec<_>>(), None, AsOf::Recorded(days(1000)))
+}
+
+#[test]
+fn the_two_times_of_evidence_are_two_questions() {
+    let late = Evidence { recorded_at: days(20), ..piece("task_completed", 1000, 1, START) };
+    let taken_back =
+        Evidence { reversed_at: Some(days(30)), ..piece("verification_passed", 1000, 1, START + 10 * DAY_MICROS) };
+    let both = [late, taken_back];
+    let of = |as_of| known(&both, None, as_of).into_iter().map(|piece| piece.kind).collect::<Vec<_>>();
+    for (day, recorded, effective) in [
+        (5, vec![], vec![late.kind]),
+        (15, vec![taken_back.kind], vec![late.kind]),
+        (25, vec![late.kind, taken_back.kind], vec![late.kind]),
+        (35, vec![late.kind], vec![late.kind]),
+    ] {
+        assert_eq!(of(AsOf::Recorded(days(day))), recorded, "{day}");
+        assert_eq!(of(AsOf::Effective(days(day))), effective, "{day}");
+    }
+    let told = |as_of| explained(&both, None, Figure::Overall, as_of).into_iter().filter_map(|piece| piece.reversed_at);
+    assert_eq!(told(AsOf::Recorded(days(15))).count(), 0);
+    assert_eq!(told(AsOf::Effective(days(15))).collect::<Vec<_>>(), [days(30)]);
+    // Decayed to the time that is asked about.
+    let row = &figures_of(&known(&both, None, AsOf::Effective(days(30))), days(30))[&(Figure::Reliability, None)];
+    assert_eq!(row.score, "0.500000000");
 }
 
 #[test]
@@ -227,7 +251,7 @@ fn what_happened_to_a_piece_later_was_not_known_then() {
         ..piece("task_completed", 1000, 1, START)
     };
     let at = |day| {
-        explained(&[told], None, Figure::Overall, days(day))
+        explained(&[told], None, Figure::Overall, AsOf::Recorded(days(day)))
             .into_iter()
             .map(|piece| (piece.disputed, piece.reversed_at, piece.effective == nine(0.0) && piece.moved == nine(0.0)))
     };
@@ -246,7 +270,7 @@ proptest! {
             let sum: f64 = shares(figure, &evidence, days(50)).iter().sum();
             prop_assert!((sum - score(figure, &evidence, days(50))).abs() < 1e-9);
         }
-        let listed = explained(&evidence, None, Figure::Overall, days(50));
+        let listed = explained(&evidence, None, Figure::Overall, AsOf::Recorded(days(50)));
         prop_assert_eq!(listed.len(), evidence.len());
     }
 

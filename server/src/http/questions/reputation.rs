@@ -4,10 +4,10 @@ use axum::response::Response;
 use domain::guild::Status;
 use domain::ids::{CitizenId, EvidenceId, GuildId, GuildRef, ReputationId, Stream};
 use domain::party::{MemberId, Tier};
-use domain::reputation::evidence::Figure;
-use domain::reputation::questions::{Claimant, Explained, Shown, denied, explained, known, overall, shown};
-use domain::reputation::score::{curve, nine};
-use domain::reputation::{Reputation, figures};
+use domain::reputation::evidence::{AsOf, Figure};
+use domain::reputation::questions::{Claimant, Explained, Shown, denied, explained, overall, shown};
+use domain::reputation::score::{curve, nine, score};
+use domain::reputation::{Reputation, figures_of, known};
 use domain::time::DAY_MICROS;
 use domain::turn::State;
 use domain::{Code, Rejection, Time};
@@ -21,6 +21,7 @@ use crate::http::problem::{INTERNAL, Problem};
 /// Ranks of a guild that see the scoped numbers of its members. Founders make somebody a gate when they want to know.
 const SEEING_RANKS: [&str; 2] = ["coordinator", "gate"];
 const MOST_POINTS: u32 = 500;
+const AXES: [&str; 2] = ["recorded", "effective"];
 
 #[derive(Serialize)]
 struct Answer {
@@ -43,7 +44,7 @@ struct Pieces {
     next: Option<EvidenceId>,
 }
 
-/// `GET /v1/citizens/{citizen}/reputation?scope=&as_of=`: a band for everybody; figures for the holder, the city's gate, and, with a
+/// `GET /v1/citizens/{citizen}/reputation?scope=&as_of=&axis=recorded|effective`: a band for everybody; figures for the holder, the city's gate, and, with a
 /// scope, for its gate and coordinators.
 pub async fn reputation(mut asked: Asked) -> Result<Response, Problem> {
     let (scope, as_of) = (scope(&mut asked).await?, as_of(&mut asked)?);
@@ -52,8 +53,9 @@ pub async fn reputation(mut asked: Asked) -> Result<Response, Problem> {
     let sees = sees(&asked, holder, scope).await?;
     let answer = worked_out(move || {
         let known = known(reputation.evidence(), scope, as_of);
+        let as_of = as_of.time();
         let figures = if sees {
-            figures(&known, as_of).into_values().filter(|row| scope.is_none() || row.scope == scope).collect()
+            figures_of(&known, as_of).into_values().filter(|row| scope.is_none() || row.scope == scope).collect()
         } else {
             Vec::new()
         };
@@ -62,7 +64,7 @@ pub async fn reputation(mut asked: Asked) -> Result<Response, Problem> {
     asked::json(&answer.await?)
 }
 
-/// `GET /v1/citizens/{citizen}/reputation/evidence?scope=&figure=&as_of=&after=&limit=`: each piece, what is left of it and how much of
+/// `GET /v1/citizens/{citizen}/reputation/evidence?scope=&figure=&as_of=&axis=recorded|effective&after=&limit=`: each piece, what is left of it and how much of
 /// the figure it is. For those who see figures.
 pub async fn evidence(mut asked: Asked) -> Result<Response, Problem> {
     let (scope, as_of) = (scope(&mut asked).await?, as_of(&mut asked)?);
@@ -78,7 +80,7 @@ pub async fn evidence(mut asked: Asked) -> Result<Response, Problem> {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|piece| piece.evidence);
-        Pieces { holder, as_of, items, next }
+        Pieces { holder, as_of: as_of.time(), items, next }
     });
     asked::json(&answer.await?)
 }
@@ -98,7 +100,7 @@ pub async fn can_claim(mut asked: Asked) -> Result<Response, Problem> {
     // There is nothing to claim yet but by a threshold: nobody has a claim open.
     let claimant = Claimant { is_active, open_claims: 0 };
     let answer = worked_out(move || {
-        let known = known(reputation.evidence(), Some(scope), as_of);
+        let known = known(reputation.evidence(), Some(scope), AsOf::Recorded(as_of));
         let because = denied(&known, claimant, threshold, as_of);
         let lower = nine(overall(&known, as_of).lower());
         json!({ "can": because.is_none(), "because": because, "lower_bound": lower })
@@ -106,12 +108,14 @@ pub async fn can_claim(mut asked: Asked) -> Result<Response, Problem> {
     asked::json(&answer.await?)
 }
 
-/// `GET /v1/citizens/{citizen}/reputation/history?scope=&figure=&days=&points=`: a score at equal distances, from evidence known now.
+/// `GET /v1/citizens/{citizen}/reputation/history?scope=&figure=&days=&points=&axis=recorded|effective`: a score at equal distances, from
+/// all evidence that is known now, or on the axis `recorded` from what was known at each of these times.
 pub async fn history(mut asked: Asked) -> Result<Response, Problem> {
     let scope = scope(&mut asked).await?;
     let figure = figure(&mut asked)?;
     let days: u32 = asked.take("days")?.unwrap_or(90);
     let points: u32 = asked.take("points")?.unwrap_or(90);
+    let as_it_was_known = asked.one_of("axis", &AXES)? == Some("recorded");
     asked.nothing_else()?;
     if !(1..=3650).contains(&days) {
         return Err(Problem::invalid("days", "1 to 3650"));
@@ -123,10 +127,15 @@ pub async fn history(mut asked: Asked) -> Result<Response, Problem> {
     must_see(&asked, holder, scope).await?;
     let (until, step) = (now().micros(), i64::from(days) * DAY_MICROS / i64::from(points - 1));
     let answer = worked_out(move || {
-        let evidence = known(reputation.evidence(), scope, Time::from_micros(until));
         let times = (1..=i64::from(points)).map(|place| Time::from_micros(until - step * (i64::from(points) - place)));
         let times: Vec<Time> = times.collect();
-        let scores = curve(figure, &evidence, times.iter().copied());
+        let scores = if as_it_was_known {
+            let then = |at: &Time| score(figure, &known(reputation.evidence(), scope, AsOf::Recorded(*at)), *at);
+            times.iter().map(then).collect()
+        } else {
+            let evidence = known(reputation.evidence(), scope, AsOf::Effective(Time::from_micros(until)));
+            curve(figure, &evidence, times.iter().copied())
+        };
         let items: Vec<_> =
             times.iter().zip(scores).map(|(at, score)| json!({ "at": at, "score": nine(score) })).collect();
         json!({ "holder": holder, "figure": figure, "items": items })
@@ -148,11 +157,14 @@ async fn scope(asked: &mut Asked) -> Result<Option<GuildId>, Problem> {
     found.map(|guild| Some(guild.guild)).ok_or_else(|| Problem::missing(Code::GuildNotFound, guild))
 }
 
-fn as_of(asked: &mut Asked) -> Result<Time, Problem> {
+fn as_of(asked: &mut Asked) -> Result<AsOf, Problem> {
     let now = now();
-    match asked.take::<Time>("as_of")? {
-        Some(as_of) if as_of > now => Err(Problem::invalid("as_of", "is in the future")),
-        as_of => Ok(as_of.unwrap_or(now)),
+    let (time, axis) = (asked.take::<Time>("as_of")?, asked.one_of("axis", &AXES)?);
+    match (time, axis) {
+        (Some(time), _) if time > now => Err(Problem::invalid("as_of", "is in the future")),
+        (None, Some(_)) => Err(Problem::invalid("axis", "goes with as_of=")),
+        (Some(time), Some("effective")) => Ok(AsOf::Effective(time)),
+        (time, _) => Ok(AsOf::Recorded(time.unwrap_or(now))),
     }
 }
 
