@@ -5,6 +5,8 @@
 //! unique); nesting of at most 16; valid UTF-8; nothing before, between or after. Because keys are ASCII and never
 //! escaped, comparing their bytes is the same as comparing the UTF-16 units that RFC 8785 speaks of.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::hex;
@@ -82,10 +84,19 @@ pub fn check(bytes: &[u8]) -> Result<(), CanonicalError> {
 
 /// Like [`check`], and hands back the text, so that nobody validates the UTF-8 twice.
 pub fn checked(bytes: &[u8]) -> Result<&str, CanonicalError> {
+    members(bytes, |_, _| ())
+}
+
+/// Like [`checked`], and shows every member of the outermost object: its key, and its value as it stands there.
+pub(crate) fn members<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a str, &'a str)) -> Result<&'a str, CanonicalError> {
     let text =
         std::str::from_utf8(bytes).map_err(|error| CanonicalError { offset: error.valid_up_to(), rule: Rule::Utf8 })?;
     let mut scanner = Scanner { text: bytes, at: 0 };
-    scanner.value(1)?;
+    match scanner.peek() {
+        // Keys and values begin and end at ASCII characters.
+        Some(b'{') => scanner.members(1, |key, value| each(&text[key], &text[value]))?,
+        _ => scanner.value(1)?,
+    }
     match scanner.peek() {
         None => Ok(text),
         Some(_) => scanner.fail(Rule::Trailing),
@@ -268,6 +279,24 @@ static STOPS: [bool; 256] = {
     stops
 };
 
+/// Where a run of ordinary string bytes stops: eight of them are looked at together.
+fn stop(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const TOPS: u64 = ONES << 7;
+    let zero = |eight: u64| eight.wrapping_sub(ONES) & !eight & TOPS;
+    let (eights, rest) = text.as_chunks::<8>();
+    for (number, eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(*eight);
+        let control = eight.wrapping_sub(ONES * 0x20) & !eight & TOPS;
+        let found = control | zero(eight ^ (ONES * u64::from(b'"'))) | zero(eight ^ (ONES * u64::from(b'\\')));
+        // The lowest that is marked is one; borrows mark only what is above it.
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| STOPS[usize::from(*byte)]).map(|place| eights.len() * 8 + place)
+}
+
 /// A cursor over text that is known to be valid UTF-8.
 struct Scanner<'a> {
     text: &'a [u8],
@@ -290,6 +319,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), CanonicalError> {
+        self.members(depth, |_, _| ())
+    }
+
+    /// An object; `each` is shown where every key and its value stand.
+    fn members(
+        &mut self,
+        depth: usize,
+        mut each: impl FnMut(Range<usize>, Range<usize>),
+    ) -> Result<(), CanonicalError> {
         if self.enter(depth, b'}')? {
             return Ok(());
         }
@@ -297,6 +335,7 @@ impl<'a> Scanner<'a> {
         loop {
             let start = self.at;
             let key = self.key()?;
+            let place = start + 1..self.at - 1;
             if let Some(previous) = previous
                 && previous >= key
             {
@@ -305,7 +344,9 @@ impl<'a> Scanner<'a> {
             }
             previous = Some(key);
             self.expect(b':')?;
+            let value = self.at;
             self.value(depth + 1)?;
+            each(place, value..self.at);
             if !self.take(b',') {
                 return self.expect(b'}');
             }
@@ -353,7 +394,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         loop {
             let rest = &self.text[self.at..];
-            let Some(run) = rest.iter().position(|byte| STOPS[usize::from(*byte)]) else {
+            let Some(run) = stop(rest) else {
                 self.at = self.text.len();
                 return self.fail(Rule::Truncated);
             };

@@ -1,5 +1,7 @@
 //! The entry: the exact bytes of one fact, how they are made and read, and the hash that chains them.
 
+mod members;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -7,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::members::Members;
 use crate::Hash;
 use crate::canonical::{self, CanonicalError, Rule};
 use crate::hash::sha256;
@@ -76,6 +79,16 @@ pub struct ActorView<'a> {
     pub id: Cow<'a, str>,
 }
 
+/// JSON as it stands in an entry's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(&'a str);
+
+impl<'a> Raw<'a> {
+    pub const fn get(self) -> &'a str {
+        self.0
+    }
+}
+
 /// An entry read without copying: `data` and `sealed` stay text until somebody asks.
 #[derive(Debug, Clone)]
 pub struct EntryView<'a> {
@@ -89,8 +102,8 @@ pub struct EntryView<'a> {
     pub cause: Option<u64>,
     pub command: Cow<'a, str>,
     pub nonce: [u8; 16],
-    pub data: &'a RawValue,
-    pub sealed: Option<&'a RawValue>,
+    pub data: Raw<'a>,
+    pub sealed: Option<Raw<'a>>,
 }
 
 /// Why bytes are not an entry.
@@ -228,15 +241,24 @@ impl<'a> EntryView<'a> {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(EntryError::TooLong);
         }
-        let text = canonical::checked(bytes)?;
-        let view = serde_json::from_str::<Wire<'a>>(text).map_err(shape)?.into_view()?;
+        let mut members = Members::default();
+        let text = canonical::members(bytes, |key, value| members.take(key, value))?;
+        let view = match members.view() {
+            Some(view) => view,
+            None => serde_json::from_str::<Wire<'a>>(text).map_err(shape)?.into_view()?,
+        };
         let sealed = view.sealed_fields()?;
         Ok((view, sealed))
     }
 
-    /// Reads what a log's own writer made, faster: that it is canonical was seen to when it was written, and is not seen here.
+    /// Reads what a log's own writer made: what is sealed was seen to when it was written, and is not seen here.
     pub fn of_ours(bytes: &'a [u8]) -> Result<EntryView<'a>, EntryError> {
-        serde_json::from_slice::<Wire<'a>>(bytes).map_err(shape)?.into_view()
+        let mut members = Members::default();
+        let text = canonical::members(bytes, |key, value| members.take(key, value))?;
+        match members.view() {
+            Some(view) => Ok(view),
+            None => serde_json::from_str::<Wire<'a>>(text).map_err(shape)?.into_view(),
+        }
     }
 
     /// The sealed fields by their path inside `data`; empty when the entry has none.
@@ -249,7 +271,7 @@ impl<'a> EntryView<'a> {
 
     /// An owned copy.
     pub fn to_entry(&self) -> Result<Entry, EntryError> {
-        let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).map_err(shape);
+        let value = |raw: Raw<'_>| serde_json::from_str::<Value>(raw.get()).map_err(shape);
         Ok(Entry {
             stream: self.stream.clone().into_owned(),
             version: self.version,
@@ -342,14 +364,14 @@ impl<'a> Wire<'a> {
             cause: self.cause,
             command: self.command,
             nonce,
-            data: self.data,
-            sealed: self.sealed,
+            data: Raw(self.data.get()),
+            sealed: self.sealed.map(|sealed| Raw(sealed.get())),
         })
     }
 }
 
 /// Keys borrow without unescaping because a canonical key has no escapes.
-fn parse_sealed(raw: &RawValue) -> Result<BTreeMap<&str, SealedField<'_>>, EntryError> {
+fn parse_sealed(raw: Raw<'_>) -> Result<BTreeMap<&str, SealedField<'_>>, EntryError> {
     let fields: BTreeMap<&str, SealedField<'_>> =
         serde_json::from_str(raw.get()).map_err(|error| EntryError::Sealed(error.to_string()))?;
     if fields.is_empty() {

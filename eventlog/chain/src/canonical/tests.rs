@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 
@@ -186,5 +187,21 @@ fn a_time_is_a_real_moment_in_one_spelling() {
         "0000-01-01T00:00:00.000000Z",
     ] {
         assert!(!is_canonical_time(text), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_run_of_ordinary_bytes_stops_where_one_looked_at_alone_would(
+        mut bytes in proptest::collection::vec(proptest::sample::select(vec![b'a', 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xff]), 0..40),
+        others in proptest::collection::vec((any::<u8>(), any::<proptest::sample::Index>()), 0..4),
+    ) {
+        for (byte, place) in others {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+        }
+        prop_assert_eq!(super::stop(&bytes), bytes.iter().position(|byte| super::STOPS[usize::from(*byte)]));
     }
 }

@@ -207,3 +207,54 @@ fn an_origin_is_short_and_plain() {
         assert!(!is_valid_origin(origin), "{origin:?}");
     }
 }
+
+#[test]
+fn both_ways_of_reading_an_entry_read_the_same() {
+    let slow = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).unwrap();
+        serde_json::from_str::<super::Wire<'_>>(text).map_err(super::shape)?.into_view()?.to_entry()
+    };
+    let fast = |bytes: &[u8]| {
+        let mut members = super::Members::default();
+        crate::canonical::members(bytes, |key, value| members.take(key, value)).unwrap();
+        members.view().map(|view| view.to_entry().unwrap())
+    };
+    let escaped = Entry { via: "a\"\\b".to_owned(), ..smallest() }.to_bytes().unwrap();
+    let actor = Entry { actor: Actor { kind: "k\\".to_owned(), id: "i\"".to_owned() }, ..smallest() };
+    let wide = Entry { stream: "caf\u{e9}\u{2028}".to_owned(), kind: "\u{1f3db}".to_owned(), ..full() };
+    for (bytes, is_plain) in [
+        (FULL.to_vec(), true),
+        (SMALLEST.to_vec(), true),
+        (wide.to_bytes().unwrap(), true),
+        (escaped, false),
+        (actor.to_bytes().unwrap(), false),
+    ] {
+        let read = fast(&bytes);
+        assert_eq!(read.is_some(), is_plain, "{}", String::from_utf8_lossy(&bytes));
+        assert!(read.is_none_or(|read| read == slow(&bytes).unwrap()));
+        assert_eq!(Entry::parse(&bytes).unwrap(), slow(&bytes).unwrap());
+    }
+    // Whatever the slower way refuses the faster one does not read: every canonical change of one member.
+    let text = std::str::from_utf8(FULL).unwrap();
+    let mut members = Vec::new();
+    crate::canonical::members(FULL, |key, value| members.push((key, value))).unwrap();
+    assert_eq!(members.len(), 13);
+    for (key, value) in members {
+        for other in [
+            "null",
+            "1",
+            "-1",
+            "2",
+            "\"\"",
+            "\"x\"",
+            "{}",
+            "[]",
+            "true",
+            "{\"id\":\"x\"}",
+            "{\"id\":\"x\",\"kind\":\"\"}",
+        ] {
+            let changed = text.replace(&format!("\"{key}\":{value}"), &format!("\"{key}\":{other}"));
+            assert_eq!(fast(changed.as_bytes()), slow(changed.as_bytes()).ok(), "{changed}");
+        }
+    }
+}
