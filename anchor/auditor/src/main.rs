@@ -90,7 +90,7 @@ enum Command {
         /// Check checkpoints, tree and anchors only, without the entries
         #[arg(long)]
         tree_only: bool,
-        /// Worker threads; 0 is one per processor
+        /// Worker threads; 0 is one per processor, and one more
         #[arg(long, default_value_t = 0)]
         threads: usize,
     },
