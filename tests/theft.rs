@@ -60,6 +60,7 @@ fn after_a_theft_the_city_goes_on_from_what_was_witnessed_last() {
         assert!(report["findings"].to_string().contains("the remembered checkpoint says "), "{report:#}");
 
         // Also over entries that were witnessed, and beside others' things.
+        let seed = fs::read_to_string(city.place.home.dir.join("signing.key")).unwrap().trim().to_owned();
         let stolen_key = kept::signing_key(&city.place.home.dir, ORIGIN);
         let stranger = SigningKey::from_seed(ORIGIN, [9; 32]);
         let worm = PathBuf::from(city.kept());
