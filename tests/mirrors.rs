@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use guildhall_tests::kept;
 use guildhall_tests::programs::{self, auditor};
 use guildhall_tests::s3::ceph;
 use guildhall_tests::server::Place;
@@ -113,12 +114,20 @@ fn a_directory_of_another_owner_follows_the_first_store_and_is_compared_with_it(
         };
         let same = audit(&mirror).expect(0).stdout;
         assert!(same.contains(&format!("has the same anchors up to {seq}")), "{same}");
-        // Its owner shows the anchors of another city.
+        // Its owner changes an anchor: without the city's key it is none, and with it there are two.
         let anchor = first.iter().find(|key| key.starts_with("anchors/")).unwrap();
         let path = mirror.join(anchor);
-        let other = fs::read_to_string(&path).unwrap().replace(r#""software":"guildhall"#, r#""software":"gildhall"#);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, other).unwrap();
+        let mut other: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        other["software"] = "another".into();
+        let write = |other: &Value| {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, chain::canonical::to_bytes(other).unwrap()).unwrap();
+        };
+        write(&other);
+        let stray = audit(&mirror).expect(1).stdout;
+        assert!(stray.contains("does not verify: a stray") && !stray.contains("two histories"), "{stray}");
+        kept::sign_anchor(&mut other, &kept::signing_key(&place.home.dir, "test/log"));
+        write(&other);
         let differs = audit(&mirror).expect(1).stdout;
         assert!(differs.contains("there are two histories"), "{differs}");
         // What lies there in the place of an anchor is not written over, and is no anchor.

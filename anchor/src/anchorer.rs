@@ -89,7 +89,7 @@ impl Anchorer {
         let Some(recorded) = recorded else {
             return Ok(self.last.is_some()
                 || self.staged.is_some()
-                || genuine::newest(self.store.as_ref(), &self.keys, None).await?.0.is_none());
+                || genuine::newest(self.store.as_ref(), &self.keys, None).await?.anchors.is_empty());
         };
         let on_its_way = self
             .staged
@@ -139,6 +139,9 @@ impl Anchorer {
                 if newest.seq < recorded.seq || (newest.seq == recorded.seq && !newest.is(recorded)) =>
             {
                 return Err(other(format!("anchor {} is on record, and not here", recorded.seq)));
+            }
+            (Some(newest), Some(recorded)) if newest.size < recorded.size => {
+                return Err(other(format!("{} is here, and covers less than what is on record", newest.key)));
             }
             (Some(newest), _) => {
                 let next = recorded.map_or(0, |recorded| recorded.seq + 1);
@@ -237,7 +240,7 @@ impl Anchorer {
     /// one that was kept for long enough need not be the oldest.
     async fn newest_in_store(&self, recorded: Option<&Anchored>) -> Result<Option<Anchored>, AnchorError> {
         let known = recorded.map(|recorded| recorded.key.as_str());
-        let (newest, _) = genuine::newest(self.store.as_ref(), &self.keys, known).await?;
+        let newest = genuine::newest(self.store.as_ref(), &self.keys, known).await?.anchor();
         let written_here = self.staged.as_ref().and_then(|staged| staged.anchored.as_ref());
         Ok(newest.map(|newest| {
             let found = newest.recorded(self.store.kind());

@@ -32,9 +32,19 @@ pub struct Exported {
     /// Anchors that the store has lost.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Anchors of more entries than were ever published: the log was longer, or somebody else signs with its key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<Beyond>,
     /// What lies among the anchors and was left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strays: Vec<String>,
+}
+
+/// An anchor that is not in an export, because it covers more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Beyond {
+    pub key: String,
+    pub size: u64,
 }
 
 /// Writes policy, checkpoint, tiles, bundles, packs and anchors to `out`, which must be empty or a former export of the
@@ -61,6 +71,7 @@ pub async fn export(
         anchors: 0,
         with_packs,
         missing: Vec::new(),
+        beyond: Vec::new(),
         strays: Vec::new(),
     };
     begin(out.to_owned(), policy_text.clone()).await?;
@@ -81,14 +92,17 @@ pub async fn export(
         progress(exported.files, total);
     }
     if let Some((store, keys)) = store {
+        let (published, size) = (layout.clone(), checkpoint.size);
+        let recorded = blocking(move || on_record::published(&published, size)).await?;
         let newest = match keys {
-            Some(keys) => Newest::Signed(keys),
-            None => {
-                let (layout, size) = (layout.clone(), checkpoint.size);
-                Newest::Published(&policy, blocking(move || on_record::published(&layout, size)).await?)
-            }
+            Some(keys) => Newest::Signed(keys, recorded),
+            None => Newest::Published(&policy, recorded),
         };
         anchors(store, out, &checkpoint, &newest, &mut exported).await?;
+        // What was published meanwhile is only newer than this export.
+        let by_now = layout.checkpoint()?.and_then(|note| checkpoint::open(&note, &policy).ok());
+        let by_now = by_now.map_or(checkpoint.size, |by_now| by_now.size);
+        exported.beyond.retain(|beyond| beyond.size > by_now);
     }
     // Last, so that an export that was cut off has no checkpoint and is not taken for a whole one.
     files::replace(&out.join("checkpoint"), note.as_bytes())?;
@@ -97,22 +111,27 @@ pub async fn export(
 
 /// How the newest anchor is known.
 enum Newest<'a> {
-    /// A key of the log signed it.
-    Signed(&'a SigningKeys),
-    /// A key that is published did, or the published entries speak of it: all of them may be from before the published keys.
+    /// A key of the log that is in force signed it, or the published entries speak of it: all of them may be from before these keys.
+    Signed(&'a SigningKeys, Option<Anchored>),
+    /// The same by the keys that are published.
     Published(&'a Policy, Option<Anchored>),
 }
 
 impl Newest<'_> {
     fn is(&self, key: &str, anchor: &Anchor, bytes: &[u8]) -> bool {
         match self {
-            Self::Signed(keys) => keys.open_anchor(anchor).is_ok(),
+            Self::Signed(keys, recorded) => {
+                is_it(recorded.as_ref(), key, bytes) || (keys.open_anchor(anchor).is_ok() && keys.is_current(anchor))
+            }
             Self::Published(policy, recorded) => {
-                recorded.as_ref().is_some_and(|recorded| recorded.key == key && recorded.sha256 == sha256(&[bytes]))
-                    || anchor_format::read(key, bytes, policy).is_ok()
+                is_it(recorded.as_ref(), key, bytes) || anchor_format::read(key, bytes, policy).is_ok()
             }
         }
     }
+}
+
+fn is_it(recorded: Option<&Anchored>, key: &str, bytes: &[u8]) -> bool {
+    recorded.is_some_and(|recorded| recorded.key == key && recorded.sha256 == sha256(&[bytes]))
 }
 
 /// Writes the chain of anchors, from the newest back to the first: each names the one before by its hash, so
@@ -155,7 +174,9 @@ async fn anchors(
             (_, None) => Before::None,
         };
         // One that is newer than this checkpoint would make the folder contradict itself.
-        if covers.size <= checkpoint.size {
+        if covers.size > checkpoint.size {
+            exported.beyond.push(Beyond { key, size: covers.size });
+        } else {
             files::publish(&[Pending { path: out.join(&key), bytes }])?;
             exported.anchors += 1;
         }

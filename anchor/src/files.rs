@@ -87,8 +87,10 @@ pub fn create_for_ever(path: &Path, bytes: &[u8]) -> Result<Created, AnchorError
     let created = match fs::hard_link(&beside, path) {
         Ok(()) => Created::New,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let there = fs::read(path).map_err(AnchorError::file(path))?;
-            if there == bytes { Created::Same } else { Created::Different }
+            let there = fs::symlink_metadata(path).map_err(AnchorError::file(path))?;
+            // Neither a link is followed nor a pipe waited for.
+            let is_same = there.is_file() && fs::read(path).map_err(AnchorError::file(path))? == bytes;
+            if is_same { Created::Same } else { Created::Different }
         }
         Err(error) => return Err(AnchorError::file(path)(error)),
     };

@@ -81,44 +81,76 @@ pub(crate) fn stray(key: &str, why: &str) -> String {
     format!("{key}: {why}: it was not put there for this log")
 }
 
-/// The newest anchor of this log that the store has, and what was found above it that is none.
-///
-/// With `known`, the key of an anchor that the store had before, what comes before that one is listed only if it is not there any more: a
-/// start takes as long with a million anchors as with ten.
-pub(crate) async fn newest(
-    store: &dyn Store,
-    of: &SigningKeys,
-    known: Option<&str>,
-) -> Result<(Option<Genuine>, Vec<String>), AnchorError> {
-    let Some(known) = known else { return newest_among(keys(store, FOLDER).await?, store, of).await };
-    let (newest, strays) = newest_among(keys_after(store, FOLDER, Some(known)).await?, store, of).await?;
-    if newest.is_some() {
-        return Ok((newest, strays));
-    }
-    match look(store, known, of).await? {
-        Some(Sort::Anchor(known)) => Ok((Some(*known), strays)),
-        _ => newest_among(keys(store, FOLDER).await?, store, of).await,
+/// The newest anchors in a store.
+#[derive(Default)]
+pub(crate) struct Newest {
+    /// The one of the highest number; after it those of lower numbers that cover more, each more than the one before. There are none unless
+    /// somebody with a key laid an old checkpoint under a high number, or the database is older than the store.
+    pub anchors: Vec<Genuine>,
+    /// What was found above and is none.
+    pub strays: Vec<String>,
+}
+
+impl Newest {
+    pub fn anchor(self) -> Option<Genuine> {
+        self.anchors.into_iter().next()
     }
 }
 
-async fn newest_among(
-    mut found: Vec<String>,
-    store: &dyn Store,
-    of: &SigningKeys,
-) -> Result<(Option<Genuine>, Vec<String>), AnchorError> {
+/// The newest anchors of this log that the store has. What only retired keys signed does not count, unless it is the known one.
+///
+/// With `known`, the key of an anchor that the store had before, what comes before that one is listed only if it is not there any more: a
+/// start takes as long with a million anchors as with ten.
+pub(crate) async fn newest(store: &dyn Store, of: &SigningKeys, known: Option<&str>) -> Result<Newest, AnchorError> {
+    let Some(known) = known else { return newest_among(keys(store, FOLDER).await?, store, of).await };
+    let mut newest = newest_among(keys_after(store, FOLDER, Some(known)).await?, store, of).await?;
+    if newest.anchors.last().is_some_and(|last| size_of(known) <= last.checkpoint.size) {
+        return Ok(newest);
+    }
+    match look(store, known, of).await? {
+        Some(Sort::Anchor(known)) => newest.anchors.push(*known),
+        _ if newest.anchors.is_empty() => return newest_among(keys(store, FOLDER).await?, store, of).await,
+        _ => {}
+    }
+    Ok(newest)
+}
+
+/// How many entries an anchor of this name covers.
+fn size_of(key: &str) -> u64 {
+    numbers(key).map_or(0, |(_, size)| size)
+}
+
+async fn newest_among(mut found: Vec<String>, store: &dyn Store, of: &SigningKeys) -> Result<Newest, AnchorError> {
     found.reverse();
-    let mut strays = Vec::new();
-    let look = |key: String| async move { look(store, &key, of).await };
-    let mut looked = stream::iter(found).map(look).buffered(AHEAD);
-    while let Some(sort) = looked.next().await {
+    let mut newest = Newest::default();
+    let ask = |key: String| async move { (look(store, &key, of).await, key) };
+    let mut looked = stream::iter(found.clone()).map(ask).buffered(AHEAD);
+    while let Some((sort, key)) = looked.next().await {
         match sort? {
-            Some(Sort::Anchor(newest)) => return Ok((Some(*newest), strays)),
-            Some(Sort::Stray(stray)) => strays.push(stray),
+            Some(Sort::Anchor(anchor)) if !of.is_current(&anchor.anchor) => newest.strays.push(stray(&key, RETIRED)),
+            Some(Sort::Anchor(anchor)) => {
+                newest.anchors.push(*anchor);
+                break;
+            }
+            Some(Sort::Stray(stray)) => newest.strays.push(stray),
             None => {}
         }
     }
-    Ok((None, strays))
+    for key in found {
+        let Some(last) = newest.anchors.last() else { break };
+        if key < newest.anchors[0].key
+            && size_of(&key) > last.checkpoint.size
+            && let Some(Sort::Anchor(anchor)) = look(store, &key, of).await?
+            && of.is_current(&anchor.anchor)
+        {
+            newest.anchors.push(*anchor);
+        }
+    }
+    Ok(newest)
 }
+
+/// Why an anchor that nothing is on record about is not believed.
+pub(crate) const RETIRED: &str = "no key signed it that is in force by now";
 
 /// What the store has under one number: the anchors of this log, and the versions of every key.
 pub(crate) struct Numbered {
@@ -134,7 +166,9 @@ pub(crate) async fn of_number(store: &dyn Store, seq: u64, of: &SigningKeys) -> 
     keys.dedup();
     let mut anchors = Vec::new();
     for key in keys {
-        if let Some(Sort::Anchor(anchor)) = look(store, key, of).await? {
+        if let Some(Sort::Anchor(anchor)) = look(store, key, of).await?
+            && of.is_current(&anchor.anchor)
+        {
             anchors.push(*anchor);
         }
     }

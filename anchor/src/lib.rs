@@ -42,7 +42,7 @@ mod witnessing;
 pub use anchor_format::{Anchor, Anchored, Listed, Previous, Row, Time};
 pub use anchorer::{Keep, now};
 pub use error::AnchorError;
-pub use export::{Exported, export};
+pub use export::{Beyond, Exported, export};
 pub use heads::{OnRecord, StreamHeads};
 pub use layout::Layout;
 pub use lock_watch::LockStatus;

@@ -164,11 +164,12 @@ impl Carrier {
     /// Where to go on: after the newest anchor there. It is on record, or in the first store as well; otherwise this is the mirror of something else.
     async fn look(&self) -> Result<Place, AnchorError> {
         let mut place = Place { brought: 0, records: Records::of(&self.log) };
-        let (newest, strays) = genuine::newest(self.mirror.store.as_ref(), &self.keys, None).await?;
-        for stray in strays {
+        let newest = genuine::newest(self.mirror.store.as_ref(), &self.keys, None).await?;
+        for stray in &newest.strays {
             tracing::error!(mirror = self.mirror.name, %stray, alarm = true, "somebody put something into a mirror of the anchors");
         }
-        let Some(newest) = newest else { return Ok(place) };
+        // None by a key in force: then everything is brought once more, which writes nothing anew.
+        let Some(newest) = newest.anchor() else { return Ok(place) };
         let (seq, digest) = (newest.anchor.seq, sha256(&[&newest.object.bytes]));
         let mut is_known = false;
         while let Some(recorded) = place.records.peek().await? {

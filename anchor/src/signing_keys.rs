@@ -267,7 +267,17 @@ impl SigningKeys {
         let checkpoint = self.open_note(&anchor.checkpoint)?;
         let note = anchor.note().map_err(|error| error.to_string())?;
         let by = signers(&note, self.origin(), &self.policy()).map_err(|error| error.to_string())?;
+        if by.len() != note.signatures.len() {
+            return Err("it has a line of a key that this log never had".to_owned());
+        }
         if self.counts(&by, checkpoint.size) { Ok(checkpoint) } else { Err(NOT_SIGNED.to_owned()) }
+    }
+
+    /// Whether a key signed this anchor that is in force by now. What only retired keys signed says nothing new: whoever has one of them can
+    /// choose the size, and with it the time at which it was in force.
+    pub fn is_current(&self, anchor: &Anchor) -> bool {
+        let by = anchor.note().ok().and_then(|note| signers(&note, self.origin(), &self.policy()).ok());
+        by.is_some_and(|by| self.counts(&by, u64::MAX))
     }
 
     /// Whether one of these keys was in force at this size.

@@ -116,8 +116,8 @@ pub(crate) async fn check(
     let looking = tokio::time::timeout(patience, genuine::newest(store, keys, anchored)).await;
     let looked = looking.unwrap_or_else(|_| Err(no_answer(patience)));
     let (strays, unseen) = match looked {
-        Ok((newest, strays)) => {
-            known.extend(newest.map(|newest| {
+        Ok(genuine::Newest { anchors, strays }) => {
+            known.extend(anchors.into_iter().map(|newest| {
                 let whence = format!("the anchor {}", newest.key);
                 Known { checkpoint: newest.checkpoint, whence }
             }));

@@ -120,7 +120,7 @@ pub async fn survey_mirror(
     at: String,
 ) -> Result<(u64, Survey), AnchorError> {
     keys.catch_up().await?;
-    let brought = genuine::newest(store, keys, None).await?.0.map_or(0, |newest| newest.anchor.seq + 1);
+    let brought = genuine::newest(store, keys, None).await?.anchor().map_or(0, |newest| newest.anchor.seq + 1);
     let scope = Scope { read: false, brought: Some(brought) };
     Ok((brought, survey(log, keys, store, scope, at).await?))
 }
@@ -227,6 +227,9 @@ impl<'a> Round<'a> {
         };
         match found {
             Some(Sort::Stray(stray)) => self.survey.strays.add(stray),
+            Some(Sort::Anchor(anchor)) if !self.keys.is_current(&anchor.anchor) => {
+                self.survey.strays.add(genuine::stray(key, genuine::RETIRED));
+            }
             // On its way to be recorded, or not brought to this mirror yet; of an older number it is one too many.
             Some(Sort::Anchor(anchor)) if anchor.anchor.seq < self.records.seen() => {
                 self.survey

@@ -11,6 +11,7 @@ mod keys;
 mod mirrors;
 mod patience;
 mod places;
+mod retired;
 mod shelf;
 mod strays;
 mod surveys;

@@ -571,6 +571,12 @@ def forge(folder):
         made = by.anchor(made) if by else write(dict(sorted((made | {"signature": old}).items())))
         run.expect(f"copied: {name}", good | {second: made.encode()}, f"^refused: {second}: .*{rule}")
     remade("another key's signature", "signature", by=Signer(8))
+    own = json.loads(good[second])["signature"]
+    for name, lines_ in {"twice": own + own, "with a stranger's": own + Signer(8).line("x")}.items():
+        made = json.loads(good[second]) | {"signature": lines_}
+        files = good | {second: write(dict(sorted(made.items()))).encode()}
+        # What another key of this name is, only the log's rotations tell; the next anchor names other bytes.
+        run.expect(f"copied: its own line, {name}", files, "^refused: anchors/.*(no signature of it|previous)")
     remade("another log's signature", "no signature of it by the log's key", by=Signer(8, "foreign.example/other"))
     for name, value in {"software": "x", "files": {}, "at": "2026-07-04T09:59:59.000000Z"}.items():
         remade(f"signed before {name} was changed", "does not verify", by=None, **{name: value})

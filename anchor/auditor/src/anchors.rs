@@ -205,12 +205,16 @@ fn judge(path: &str, bytes: &[u8], policy: &Policy, roots: Option<&Roots>) -> Re
     let signers = anchor.note().and_then(|note| {
         chain::anchor::signers(&note, &anchor.origin, policy).map_err(|error| format!("its signature: {error}"))
     });
-    match signers {
-        Ok(signers) => by.retain(|print| signers.iter().any(|key| fingerprint(&key.vkey()) == *print)),
+    let signers = match signers {
+        Ok(signers) => signers,
         Err(why) => return Err(stray(why, signed)),
-    }
+    };
+    by.retain(|print| signers.iter().any(|key| fingerprint(&key.vkey()) == *print));
     if signed.is_some() && by.is_empty() {
         return Err(stray("only its checkpoint is signed, which anybody can copy".to_owned(), signed));
+    }
+    if signed.is_none() && !signers.is_empty() {
+        return Err(stray("the key that signed it did not sign its checkpoint".to_owned(), None));
     }
     if path != key(anchor.seq, checkpoint.size) {
         return Err(stray("the name is not that of its sequence number and size".to_owned(), signed));
@@ -338,6 +342,10 @@ pub fn parse(bytes: &[u8]) -> Result<Anchor, String> {
     }
     if anchor.signature.is_empty() {
         return Err("it is not signed".to_owned());
+    }
+    // Null is no way to leave a key out.
+    if anchor.to_bytes()? != bytes {
+        return Err("it has a key without a value".to_owned());
     }
     if !chain::canonical::is_canonical_time(&anchor.at) {
         return Err("its time is not canonical".to_owned());

@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chain::Hash;
+
 use crate::anchors::Candidate;
 
 /// How good a row is: how many in it continue the one before, then how many there are.
@@ -16,14 +18,19 @@ pub fn counting(anchors: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
     if anchors.iter().all(|anchor| anchor.known.by.is_empty()) {
         return (anchors, Vec::new());
     }
-    let mut named = HashSet::new();
-    // From the end: what names another one has the next number.
+    let mut named: HashSet<(u64, Hash)> = HashSet::new();
+    let counts = |anchor: &Candidate, named: &HashSet<(u64, Hash)>| {
+        !anchor.known.by.is_empty() || named.contains(&(anchor.known.seq, anchor.known.sha256))
+    };
+    // From the end: what continues another one has the next number.
     for anchor in anchors.iter().rev() {
-        if !anchor.known.by.is_empty() || named.contains(&anchor.known.sha256) {
-            named.extend(anchor.previous.as_ref().map(|previous| previous.sha256));
+        if counts(anchor, &named)
+            && let (Some(previous), Some(before)) = (&anchor.previous, anchor.known.seq.checked_sub(1))
+        {
+            named.insert((before, previous.sha256));
         }
     }
-    anchors.into_iter().partition(|anchor| !anchor.known.by.is_empty() || named.contains(&anchor.known.sha256))
+    anchors.into_iter().partition(|anchor| counts(anchor, &named))
 }
 
 /// The places of those that are the chain, in their order. They are given in the order of their keys.

@@ -29,8 +29,8 @@ pub struct Link {
     /// Whether the quorum that the policy asks for cosigned it.
     pub(super) proven: bool,
     /// Key and SHA-256 of the anchor that it names as the one before.
-    previous: Option<(String, Hash)>,
-    sha256: Hash,
+    pub(super) previous: Option<(String, Hash)>,
+    pub(super) sha256: Hash,
 }
 
 /// What was found.
@@ -56,7 +56,11 @@ pub(super) async fn read(store: &dyn Store, policy: &Policy, at: Option<u64>) ->
     for few in in_few(keys(store, at, &mut found.remarks).await?, |key| key) {
         let objects: Vec<_> = stream::iter(few).map(ask).buffered(AHEAD).collect().await;
         for (key, object) in objects {
-            let object = object?.ok_or_else(|| AnchorError::unreadable(&key, "it is listed, and cannot be read"))?;
+            let Some(object) = object? else {
+                // Of one that was an anchor the next one says that it is missing.
+                found.remarks.push(genuine::stray(&key, "it is listed, and cannot be read"));
+                continue;
+            };
             let Some(signed) = found.add(store, policy, key, &object) else { continue };
             for witnessed in [false, true].into_iter().take(1 + usize::from(signed.witnessed)) {
                 let place = (signed.checkpoint.origin.clone(), witnessed);

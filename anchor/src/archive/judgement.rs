@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use chain::Hash;
 use chain::key::VerifierKey;
-use chain::rotation::History;
+use chain::rotation::{History, fingerprint};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::chain_of_anchors::{self, Link};
@@ -43,6 +44,7 @@ pub(super) async fn judge(
     let mut judged = Judged { anchors: 0, unbroken: true, remarks: Vec::new(), later };
     let below = archive.anchors.iter().filter(|link| link.size <= size);
     let counting = counting(archive, below.clone().collect(), history, &mut judged.remarks).await?;
+    let counting = believed(archive, counting, history, &mut judged.remarks).await?;
     let keys: HashSet<&str> = counting.iter().map(|link| link.key.as_str()).collect();
     let mut wrong: HashSet<&str> = HashSet::new();
     for mark in contradicted.iter().filter_map(|index| archive.marks.get(*index)) {
@@ -92,6 +94,39 @@ async fn counting<'a>(
         ours.extend(counting.into_iter().map(|(link, _)| link));
     }
     Ok(ours)
+}
+
+/// Those of these that a key signed which is still in force at the aim, and those that they lead to by hash; the others are named. Whoever
+/// has a retired key can choose a size at which it was in force. Where there are none of the former, all are as good.
+async fn believed<'a>(
+    archive: &Archive,
+    links: Vec<&'a Link>,
+    history: &History,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<&'a Link>, AnchorError> {
+    let store = archive.places.store.as_ref();
+    let given: Vec<Hash> = archive.keys.iter().map(|key| fingerprint(&key.vkey())).collect();
+    let mut current = HashSet::new();
+    for link in &links {
+        if keys::counts_at(store, link, (history, archive.size()), &given).await? {
+            current.insert(link.key.as_str());
+        }
+    }
+    if current.is_empty() {
+        return Ok(links);
+    }
+    let mut named: HashSet<(&str, Hash)> = HashSet::new();
+    for link in links.iter().rev() {
+        if current.contains(link.key.as_str()) || named.contains(&(link.key.as_str(), link.sha256)) {
+            named.extend(link.previous.as_ref().map(|(key, sha256)| (key.as_str(), *sha256)));
+        }
+    }
+    let is_believed =
+        |link: &&Link| current.contains(link.key.as_str()) || named.contains(&(link.key.as_str(), link.sha256));
+    let (believed, others): (Vec<_>, Vec<_>) = links.iter().copied().partition(|link| is_believed(&link));
+    let why = "only a key that is retired by now signed it, and no later anchor leads to it";
+    remarks.extend(others.into_iter().map(|link| stray(&link.key, why)));
+    Ok(believed)
 }
 
 /// What no key of the policy signed beyond the aim is a stray, or else the policy is of before a rotation: whether the log has the key that

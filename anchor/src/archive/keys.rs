@@ -68,11 +68,25 @@ pub(super) fn is_in_force(history: &History, size: u64, by: &[Hash]) -> bool {
 
 /// Whether a key that was in force at its size signed this anchor; one that the policy does not give may have been.
 pub(super) async fn counts(store: &dyn Store, link: &Link, history: &History) -> Result<bool, AnchorError> {
-    if is_in_force(history, link.size, &link.by) {
+    counts_at(store, link, (history, link.size), &[]).await
+}
+
+/// Whether a key that was in force at this size signed it; `given` are fingerprints of those that the policy gives.
+pub(super) async fn counts_at(
+    store: &dyn Store,
+    link: &Link,
+    (history, size): (&History, u64),
+    given: &[Hash],
+) -> Result<bool, AnchorError> {
+    if is_in_force(history, size, &link.by) {
         return Ok(true);
     }
+    // Of these it is known already which of them signed.
+    if history.in_force(size).all(|era| given.contains(&era.fingerprint)) {
+        return Ok(false);
+    }
     let anchor = chain_of_anchors::again(store, link).await?;
-    Ok(signed(history, link.size, &anchor))
+    Ok(signed(history, size, &anchor))
 }
 
 pub(super) fn nobody(whence: &str, size: u64) -> AnchorError {

@@ -8,6 +8,8 @@ use crate::policy::Policy;
 /// The first line of what is signed. A checkpoint can never be the same text: its second line is a number and here it is an origin, and
 /// base64 of 32 bytes is shorter than the third.
 pub const HEADER: &str = "guildhall/anchor/v1";
+/// So many keys of a log are in force at a time.
+const MOST_LINES: usize = 2;
 
 /// What is signed: header, origin, and the SHA-256 of the anchor without its signature, every line with its newline.
 pub fn text(origin: &str, sha256: &Hash) -> String {
@@ -21,8 +23,11 @@ pub fn text(origin: &str, sha256: &Hash) -> String {
 pub fn note(origin: &str, sha256: &Hash, lines: &str) -> Result<Note, NoteError> {
     let text = text(origin, sha256);
     let note = Note::parse(&format!("{text}\n{lines}"))?;
-    // An empty line among them would make some of them a part of the text.
-    if note.text == text { Ok(note) } else { Err(NoteError::SignatureLine(1)) }
+    // An empty line among them would make some of them a part of the text; and what can be added to an anchor makes another one of it.
+    let ids: Vec<[u8; 4]> = note.signatures.iter().map(|line| line.key_id).collect();
+    let is_one_each = ids.len() <= MOST_LINES && !(1..ids.len()).any(|place| ids[..place].contains(&ids[place]));
+    let are_the_logs = note.signatures.iter().all(|line| line.name == origin);
+    if note.text == text && is_one_each && are_the_logs { Ok(note) } else { Err(NoteError::SignatureLine(1)) }
 }
 
 /// The keys of this log that signed it, of those that the policy gives.
@@ -86,11 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn another_logs_key_signs_no_anchor_of_this_one() {
-        let other = SigningKey::from_seed("guildhall.example/other", [6; 32]);
-        let note = note(ORIGIN, &sha256(), &other.sign(&text(ORIGIN, &sha256()))).unwrap();
-        let by = signers(&note, ORIGIN, &policy(&[(ORIGIN, 7), ("guildhall.example/other", 6)]));
-        assert_eq!(by, Ok(Vec::new()));
+    fn there_is_one_line_of_each_key_of_this_log_and_no_other() {
+        let line = |origin: &str, seed: u8| SigningKey::from_seed(origin, [seed; 32]).sign(&text(ORIGIN, &sha256()));
+        let (own, newer, third) = (line(ORIGIN, 7), line(ORIGIN, 8), line(ORIGIN, 9));
+        note(ORIGIN, &sha256(), &format!("{own}{newer}")).unwrap();
+        for lines in [
+            line("guildhall.example/other", 7),
+            format!("{own}{}", line("guildhall.example/other", 6)),
+            format!("{own}{own}"),
+            format!("{own}{newer}{third}"),
+        ] {
+            note(ORIGIN, &sha256(), &lines).unwrap_err();
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anchor::Layout;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::NO;
 use super::output::{Bar, conclude};
 use crate::config::Settings;
 use crate::control::{self, Ask, Ending};
@@ -59,7 +60,9 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
         control::ask(settings, Ask::Export { out, with_packs }, &mut |done, of| bar.at(done, of)).await
     };
     bar.end();
-    conclude(ending?, args.json, |told| {
+    let ending = ending?;
+    let is_beyond = matches!(&ending, Ending::Done(told) if told["beyond"].is_array());
+    let code = conclude(ending, args.json, |told| {
         println!(
             "{} entries of {} in {}: {} files, {} bytes, {} anchors",
             told["size"],
@@ -69,12 +72,20 @@ pub async fn run(settings: &Settings, args: ExportArgs) -> anyhow::Result<ExitCo
             told["bytes"],
             told["anchors"]
         );
+        for beyond in told["beyond"].as_array().into_iter().flatten() {
+            println!(
+                "BEYOND what is published: {} covers {} entries. The log was longer, or somebody else signs with its key: keep that anchor",
+                beyond["key"].as_str().unwrap_or_default(),
+                beyond["size"]
+            );
+        }
         for (what, named) in [("MISSING", &told["missing"]), ("left out", &told["strays"])] {
             for one in named.as_array().into_iter().flatten() {
                 println!("{what}: {}", one.as_str().unwrap_or_default());
             }
         }
-    })
+    })?;
+    Ok(if is_beyond { ExitCode::from(NO) } else { code })
 }
 
 async fn run_stream(settings: &Settings, stream: String, out: PathBuf, json: bool) -> anyhow::Result<ExitCode> {
