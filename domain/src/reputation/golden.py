@@ -72,10 +72,10 @@ def rating(evidence, as_of):
         games = [(n, s) for at, n, s in counted if at // int(DAY) == day]
         if games:
             e = 1 / (1 + (-mu).exp())
-            v = 1 / sum(n * e * (1 - e) for n, _ in games)
+            v = 1 / max(sum(n * e * (1 - e) for n, _ in games), D("1e-9"))
             surprise = sum(n * (s - e) for n, s in games)
-            sigma = volatility(phi, sigma, v, v * surprise)
-            phi = 1 / (1 / (phi**2 + sigma**2) + 1 / v).sqrt()
+            sigma = min(volatility(phi, sigma, v, v * surprise), D("0.06"))
+            phi = min(1 / (1 / (phi**2 + sigma**2) + 1 / v).sqrt(), START_PHI)
             mu += phi**2 * surprise
         else:
             phi = min((phi**2 + sigma**2).sqrt(), START_PHI)
@@ -103,9 +103,11 @@ CASES = {
     "flattered": [("peer_endorsed", 500, "a", at(day)) for day in (0, 1, 2)]
     + [("peer_endorsed", 125, "a", at(day)) for day in (2, 3)] + [("peer_endorsed", 500, "a", at("3.5"))] * 2
     + [("peer_flagged", -1000, "a", at(1)), ("task_failed", -800, "b", at(3))],
+    # Many games a day, won and lost in turn: what is surprising every day is no rating that runs away.
+    "busy": [(("task_completed", 50000, "a", at(day)) if day % 2 == 0 else ("task_failed", -50000, "a", at(day))) for day in range(10)],
     "long ago": [("verification_failed", -1200, "a", at(0)), ("verification_passed", 375, "a", at(800))],
 }
-TIMES = {"one": [0, 30, 60, 3650], "mixed": ["11.5", 40, 100], "praised": [4, 34], "flattered": [2, 4, 90], "long ago": [801]}
+TIMES = {"one": [0, 30, 60, 3650], "mixed": ["11.5", 40, 100], "praised": [4, 34], "flattered": [2, 4, 90], "busy": [4, 9], "long ago": [801]}
 
 for name, evidence in CASES.items():
     for kind, weight, scope, when in evidence:

@@ -115,10 +115,11 @@ pub fn denied(known: &[Evidence], claimant: Claimant, threshold: f64, as_of: Tim
         Some(Denied::NewcomerCap)
     } else if known.is_empty() {
         Some(Denied::NoEvidenceHere)
-    } else if rating(known, as_of).lower() < threshold {
-        Some(Denied::BelowThreshold)
-    } else {
+    } else if rating(known, as_of).lower() >= threshold {
         None
+    } else {
+        // Also what is no number reaches nothing.
+        Some(Denied::BelowThreshold)
     }
 }
 

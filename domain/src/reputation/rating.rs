@@ -11,6 +11,8 @@ use crate::time::Time;
 pub const START_PHI: f64 = 350.0 / 173.7178;
 pub const START_SIGMA: f64 = 0.06;
 pub const TAU: f64 = 0.5;
+/// Games against somebody who is out of reach tell next to nothing.
+const LEAST_INFORMATION: f64 = 1e-9;
 const TOLERANCE: f64 = 1e-6;
 const MOST_STEPS: u32 = 100;
 /// What lies between the rating and its bounds, in deviations.
@@ -55,7 +57,8 @@ fn expected(mu: f64, games: &Games) -> f64 {
     1.0 / (1.0 + libm::exp(-g(games.opponent_phi) * (mu - games.opponent_mu)))
 }
 
-/// A period with games (steps 3 to 8 of the paper).
+/// A period with games (steps 3 to 8 of the paper). Nobody is less sure, or more erratic, than somebody of whom nothing is known: with many
+/// games a day, won and lost in turn, every day surprises, and without bounds one would outdo the other for ever.
 pub fn update(rating: Rating, games: &[Games], tau: f64) -> Rating {
     let Rating { mu, phi, sigma } = rating;
     let (mut information, mut surprise) = (0.0, 0.0);
@@ -64,10 +67,10 @@ pub fn update(rating: Rating, games: &[Games], tau: f64) -> Rating {
         information += one.number * g * g * e * (1.0 - e);
         surprise += one.number * g * (one.result - e);
     }
-    let v = 1.0 / information;
-    let sigma = volatility(phi, sigma, v, v * surprise, tau);
+    let v = 1.0 / libm::fmax(information, LEAST_INFORMATION);
+    let sigma = libm::fmin(volatility(phi, sigma, v, v * surprise, tau), START_SIGMA);
     let before = libm::sqrt(phi * phi + sigma * sigma);
-    let phi = 1.0 / libm::sqrt(1.0 / (before * before) + 1.0 / v);
+    let phi = libm::fmin(1.0 / libm::sqrt(1.0 / (before * before) + 1.0 / v), START_PHI);
     Rating { mu: mu + phi * phi * surprise, phi, sigma }
 }
 

@@ -10,6 +10,7 @@ use super::{DAY, Figure, Kind, Piece, Row};
 use crate::rules::values::GuildId;
 
 const START_PHI: f64 = 350.0 / 173.7178;
+const START_SIGMA: f64 = 0.06;
 const TAU: f64 = 0.5;
 /// Most of endorsements in one scope: of what is left of them in a score, and of games in a rating (in thousandths).
 const MOST_ENDORSED: f64 = 1.5;
@@ -109,7 +110,7 @@ fn played(counted: &[&Piece]) -> Vec<i64> {
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of days and games")]
 fn rating(counted: &[&Piece], as_of: i64) -> (f64, f64, f64) {
-    let (mut mu, mut phi, mut sigma) = (0.0, START_PHI, 0.06);
+    let (mut mu, mut phi, mut sigma) = (0.0, START_PHI, START_SIGMA);
     let mut days: BTreeMap<i64, Vec<(i64, bool)>> = BTreeMap::new();
     for (piece, games) in counted.iter().zip(played(counted)).filter(|(_, games)| *games > 0) {
         days.entry(piece.effective_at.div_euclid(DAY)).or_default().push((games, piece.weight > 0));
@@ -128,10 +129,10 @@ fn rating(counted: &[&Piece], as_of: i64) -> (f64, f64, f64) {
             information += n * e * (1.0 - e);
             surprise += n * (s - e);
         }
-        let v = 1.0 / information;
-        sigma = volatility(phi, sigma, v, v * surprise);
+        let v = 1.0 / libm::fmax(information, 1e-9);
+        sigma = libm::fmin(volatility(phi, sigma, v, v * surprise), START_SIGMA);
         let before = libm::sqrt(phi * phi + sigma * sigma);
-        phi = 1.0 / libm::sqrt(1.0 / (before * before) + 1.0 / v);
+        phi = libm::fmin(1.0 / libm::sqrt(1.0 / (before * before) + 1.0 / v), START_PHI);
         mu += phi * phi * surprise;
         next = day + 1;
     }
