@@ -12,7 +12,7 @@ const SHARE: u32 = 200;
 /// In one batch while others ask, who may have to wait for it.
 const FEW: usize = 4;
 /// In one batch while nobody does.
-const MANY: usize = 32;
+const MANY: usize = 64;
 /// Somebody who asked less than this ago will ask again.
 const SOON: Duration = Duration::from_secs(1);
 /// The longest pause, however long a batch took.
@@ -68,7 +68,7 @@ mod tests {
     use crate::pipeline::{Weight, Work};
 
     fn behind(count: usize) -> Behind {
-        let (sender, receiver) = mpsc::channel(64);
+        let (sender, receiver) = mpsc::channel(2 * MANY);
         for _ in 0..count {
             let work = Work::Record {
                 stream: "log",
@@ -86,11 +86,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn alone_they_come_many_at_once_and_without_a_pause() {
-        let mut behind = behind(40);
+        let mut behind = behind(MANY + 8);
         let start = Instant::now();
         assert_eq!(behind.next().await.len(), MANY);
         behind.took(Duration::from_millis(20));
-        assert_eq!(behind.next().await.len(), 40 - MANY);
+        assert_eq!(behind.next().await.len(), 8);
         assert_eq!(Instant::now(), start);
     }
 

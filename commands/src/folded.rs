@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use domain::Time;
 use domain::ids::Stream;
 use domain::turn::{Scene as _, State};
 use eventlog::sql::{self, Cell, Conn, Kind};
@@ -21,6 +22,15 @@ pub struct Folded {
     stream: Stream,
     state: Arc<State>,
     tip: Tip,
+}
+
+impl Folded {
+    /// Works out beside the writer what it would have to work out: what the evidence says at a time.
+    pub fn reckon_ahead(&mut self, as_of: Time) {
+        if let State::Reputation(reputation) = Arc::make_mut(&mut self.state) {
+            reputation.reckon_ahead(as_of);
+        }
+    }
 }
 
 /// Folds streams as they are now, through a connection of [`eventlog::Log::beside`].
@@ -42,23 +52,33 @@ pub async fn fold(conn: &mut Conn, streams: &BTreeSet<Stream>) -> Result<HashMap
 }
 
 fn fold_whole(whole: &Whole) -> Result<Folded, String> {
-    let stream: Stream = whole.stream.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
+    let name = whole.stream.as_str();
+    let stream: Stream = name.parse().map_err(|error: domain::ids::Malformed| error.to_string())?;
     let (mut state, mut versions) = (State::empty(stream), 0);
-    let event_of = if has_no_texts(stream) { recorded::bare_event_of } else { recorded::event_of };
-    for bytes in whole.entries() {
-        let read = event_of(&whole.stream, versions, bytes);
-        let (at, event) = read.map_err(|what| format!("the entry {versions} of {stream} cannot be read: {what}"))?;
-        if let Some(event) = &event {
-            state.evolve(event, at);
-        }
+    for text in whole.entries() {
+        fold_one(&mut state, name, versions, text)
+            .map_err(|what| format!("the entry {versions} of {stream} cannot be read: {what}"))?;
         versions += 1;
     }
     Ok(Folded { stream, state: state.into(), tip: Tip { versions, hash: whole.hash } })
 }
 
-/// Whether no text of a stream's events is a part of its state.
-const fn has_no_texts(stream: Stream) -> bool {
-    matches!(stream, Stream::Reputation(_))
+fn fold_one(state: &mut State, stream: &str, version: u64, text: &str) -> Result<(), String> {
+    let (at, event) = match state {
+        // Nearly all that is known of somebody is evidence, and no text of it is a part of the state.
+        State::Reputation(reputation) => match recorded::attested_of(stream, version, text) {
+            Some((at, attested)) => {
+                reputation.attest(&attested, at);
+                return Ok(());
+            }
+            None => recorded::bare_event_of(stream, version, text.as_bytes())?,
+        },
+        _ => recorded::event_of(stream, version, text.as_bytes())?,
+    };
+    if let Some(event) = &event {
+        state.evolve(event, at);
+    }
+    Ok(())
 }
 
 /// Reads whole streams; the empty state stands for one that has no entries.
@@ -112,4 +132,79 @@ pub(crate) async fn take_over(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chain::Hash;
+    use chain::entry::{Actor, Entry};
+    use domain::ids::ReputationId;
+    use eventlog::Stored;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_folded_ahead_is_what_every_entry_says() {
+        let stream = Stream::Reputation(ReputationId::from_bits(1));
+        let (hash, holder, other) =
+            ("ab".repeat(32), "cit_00000000000000000000000001", "cit_00000000000000000000000002");
+        let (one, two) = ("evd_00000000000000000000000001", "evd_00000000000000000000000002");
+        let (scope, sealed) =
+            ("gld_00000000000000000000000004", json!({"ciphertext": hash, "commitment": hash, "subject": holder}));
+        let evidence = |evidence: &str, kind: &str, weight: &str| {
+            json!({
+                "attested_by": other, "effective_at": "2026-07-03T00:00:00.000000Z", "evidence": evidence, "holder": holder,
+                "kind": kind, "proof": hash, "scope": scope, "stake": "T2", "weight": weight, "work_lookup": hash,
+            })
+        };
+        let opinion = json!({
+            "attested_by": other, "effective_at": "2026-07-03T00:00:00.000000Z", "evidence": two, "holder": holder,
+            "kind": "peer_endorsed", "scope": scope, "weight": "0.500",
+        });
+        let row = json!({
+            "figure": "overall", "evidence": 2, "score": "0.100000000", "mu": "0.100000000", "phi": "1.000000000",
+            "sigma": "0.060000000",
+        });
+        let computed = json!({"holder": holder, "as_of": "2026-07-04T00:00:00.000000Z", "rows": [row]});
+        let given = json!({"giver": holder, "to": other, "kind": "peer_flagged", "scope": scope});
+        let events = [
+            ("evidence_recorded", evidence(one, "task_failed", "-0.400"), Some(json!({ "work": sealed }))),
+            ("evidence_recorded", opinion, Some(json!({ "note": sealed }))),
+            ("recomputed", computed, None),
+            ("opinion_given", given, None),
+            ("evidence_disputed", json!({ "evidence": one }), Some(json!({ "reason": sealed }))),
+            ("evidence_reversed", json!({"evidence": one, "by": other}), None),
+            ("evidence_recorded", evidence("evd_00000000000000000000000003", "audit_clean", "0.100"), None),
+        ];
+        let (mut ahead, mut plain) = (State::empty(stream), State::empty(stream));
+        for (version, (kind, data, sealed)) in (0..).zip(events) {
+            let entry = Entry {
+                stream: stream.to_string(),
+                version,
+                kind: format!("reputation.{kind}.v1"),
+                at: format!("2026-07-04T09:08:07.00000{version}Z"),
+                actor: Actor { kind: "human".to_owned(), id: other.to_owned() },
+                via: "key_1".to_owned(),
+                on_behalf_of: None,
+                cause: None,
+                command: "cmd".to_owned(),
+                nonce: [0; 16],
+                data,
+                sealed,
+            };
+            let bytes = entry.to_bytes().unwrap();
+            let text = std::str::from_utf8(&bytes).unwrap();
+            let is_evidence = recorded::attested_of(&entry.stream, version, text).is_some();
+            assert_eq!(is_evidence, kind == "evidence_recorded", "{kind}");
+            fold_one(&mut ahead, &entry.stream, version, text).unwrap();
+            let (stream, hash) = (entry.stream.clone(), Hash::ZERO);
+            let stored = Stored { position: 9, stream, version, prev: hash, hash, bytes: bytes.clone().into() };
+            let recorded = recorded::decode(&stored).unwrap();
+            plain.evolve(&recorded.event.unwrap(), recorded.at);
+            assert_eq!(format!("{ahead:?}"), format!("{plain:?}"), "{kind}");
+            assert!(fold_one(&mut ahead, &entry.stream, version + 1, text).is_err());
+        }
+    }
 }

@@ -104,6 +104,11 @@ impl<R: Record> Sheet<R> {
         }
     }
 
+    /// Whether anything was asked for that memory does not know: the fold runs again.
+    pub fn is_waiting(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// A new row, or the next state of one that [`Sheet::get`] gave.
     pub fn put(&mut self, row: R) {
         let key = row.key();

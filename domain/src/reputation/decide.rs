@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::command::{AttestOutcome, DisputeEvidence, Endorse, Flag, RecomputeReputation, ReverseEvidence};
 use super::event::{Gone, ReputationEvent, Row};
 use super::evidence::EvidenceType;
-use super::figures;
 use super::opinions::{CIRCLE_DAYS, MOST_OPINIONS, OPINION_DAYS, before};
 use super::state::Reputation;
 use crate::command::Command;
@@ -242,14 +241,14 @@ fn recompute(turn: &mut Turn<'_>, c: &RecomputeReputation) -> Result<Outcome, St
     if known.computed().is_some_and(|last| last.as_of >= c.as_of) {
         return Ok(Outcome::AlreadyDone);
     }
-    let rows: Vec<Row> = figures(known.evidence(), c.as_of).into_values().collect();
+    let rows = known.rows_at(c.as_of);
     let same = known.computed().is_some_and(|last| !last.outdated && !has_moved(&last.rows, &rows));
     if same || (rows.is_empty() && known.computed().is_none()) {
         return Ok(Outcome::AlreadyDone);
     }
     let (holder, as_of) = (c.holder, c.as_of);
     let still = |before: &&Row| rows.iter().any(|row| (row.figure, row.scope) == (before.figure, before.scope));
-    let before = known.computed().map_or(&[][..], |last| &last.rows);
+    let before = known.computed().map_or(&[][..], |last| &*last.rows);
     let gone = before.iter().filter(|before| !still(before));
     let gone = gone.map(|row| Gone { figure: row.figure, scope: row.scope }).collect();
     turn.record(stream(holder), ReputationEvent::Recomputed { holder, as_of, rows, gone })?;

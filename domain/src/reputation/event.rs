@@ -1,5 +1,7 @@
 //! What can have happened to a citizen's reputation, in its own stream.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{EvidenceType, Figure, Stake, Weight};
@@ -30,6 +32,22 @@ pub struct Gone {
     pub figure: Figure,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<GuildId>,
+}
+
+/// Of [`ReputationEvent::EvidenceRecorded`] what figures are made from; read from its data, the rest is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Attested {
+    pub evidence: EvidenceId,
+    pub kind: EvidenceType,
+    pub weight: Weight,
+    pub scope: GuildId,
+    pub attested_by: CitizenId,
+    pub effective_at: Time,
+}
+
+impl Attested {
+    /// The event's type.
+    pub const TYPE: &str = "reputation.evidence_recorded.v1";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +98,8 @@ pub enum ReputationEvent {
     Recomputed {
         holder: CitizenId,
         as_of: Time,
-        rows: Vec<Row>,
+        /// Shared with the state that remembers them.
+        rows: Arc<[Row]>,
         /// Rows that were on record and have no evidence any more.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<Gone>,

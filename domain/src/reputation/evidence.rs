@@ -66,9 +66,16 @@ impl FromStr for Weight {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed::new("a decimal of three places", text);
-        let number: String = text.chars().filter(|c| *c != '.').collect();
-        let weight = Self(number.parse().map_err(|_| malformed())?);
-        if weight.to_string() == text && weight.0.unsigned_abs() <= 1_000_000 { Ok(weight) } else { Err(malformed()) }
+        let (sign, number) = text.strip_prefix('-').map_or((1, text), |number| (-1, number));
+        let (whole, thousandths) = number.split_once('.').ok_or_else(malformed)?;
+        let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+        let has_one_spelling = (1..=4).contains(&whole.len()) && (whole == "0" || !whole.starts_with('0'));
+        if !has_one_spelling || thousandths.len() != 3 || !is_number(whole) || !is_number(thousandths) {
+            return Err(malformed());
+        }
+        let part = |digits: &str| digits.parse::<i64>().map_err(|_| malformed());
+        let size = part(whole)? * 1000 + part(thousandths)?;
+        if size > 1_000_000 || (size == 0 && sign < 0) { Err(malformed()) } else { Ok(Self(sign * size)) }
     }
 }
 
@@ -127,6 +134,16 @@ pub enum Figure {
 
 impl Figure {
     pub const ALL: [Self; 4] = [Self::Compliance, Self::Overall, Self::Quality, Self::Reliability];
+
+    /// As it is written everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Compliance => "compliance",
+            Self::Overall => "overall",
+            Self::Quality => "quality",
+            Self::Reliability => "reliability",
+        }
+    }
 
     pub fn counts(self, kind: EvidenceType) -> bool {
         self == Self::Overall || kind.figure() == Some(self)
@@ -190,6 +207,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_figure_has_one_word() {
+        for figure in Figure::ALL {
+            assert_eq!(serde_json::to_value(figure).unwrap(), figure.word());
+        }
+    }
+
+    #[test]
     fn weights_are_the_tables() {
         let weight = |kind: EvidenceType, stake| kind.weight(stake).to_string();
         assert_eq!(weight(EvidenceType::TaskCompleted, Stake::T1), "0.250");
@@ -198,10 +222,32 @@ mod tests {
         assert_eq!(weight(EvidenceType::AuditViolation, Stake::T3), "-3.000");
         assert_eq!(EvidenceType::PeerEndorsed.opinion(true).to_string(), "0.125");
         assert_eq!(EvidenceType::PeerFlagged.opinion(false).to_string(), "-1.000");
-        for text in ["0.125", "-1.800", "0.000"] {
+        for text in ["0.125", "-1.800", "0.000", "12.005", "-999.999", "1000.000", "-1000.000"] {
             assert_eq!(text.parse::<Weight>().unwrap().to_string(), text);
         }
-        for text in ["1", "1.0", "-0.000", "01.000", "1.0000", "", "x", "2000.000"] {
+        for text in [
+            "1",
+            "1.0",
+            "-0.000",
+            "01.000",
+            "00.000",
+            "1.0000",
+            "",
+            "x",
+            "2000.000",
+            "1000.001",
+            "-1000.001",
+            "--1.000",
+            "+1.000",
+            "-+1.000",
+            "1.+00",
+            ".000",
+            "-.000",
+            "1.",
+            "1.00 ",
+            "99999999999999999999.000",
+            "1.0.00",
+        ] {
             assert!(text.parse::<Weight>().is_err(), "{text}");
         }
     }

@@ -1,9 +1,12 @@
 //! One citizen's reputation folded from its events: the evidence, the opinions they gave, and what was computed last.
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, Vector};
 
-use super::event::{ReputationEvent, Row};
+use super::event::{Attested, ReputationEvent, Row};
 use super::evidence::Evidence;
+use super::figures;
 use super::opinions::Opinions;
 use crate::ids::{EvidenceId, GuildId};
 use crate::time::Time;
@@ -22,13 +25,15 @@ pub struct Reputation {
     /// When evidence was last recorded or reversed.
     changed_at: Option<Time>,
     computed: Option<Computed>,
+    /// What the evidence says at a time, worked out before anybody asked; gone as soon as anything happens.
+    ahead: Option<(Time, Arc<[Row]>)>,
 }
 
 /// What was put on record last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Computed {
     pub as_of: Time,
-    pub rows: Vec<Row>,
+    pub rows: Arc<[Row]>,
     /// Evidence was recorded or reversed after `as_of`, or after this was computed.
     pub outdated: bool,
 }
@@ -60,23 +65,26 @@ impl Reputation {
         self.computed.as_ref()
     }
 
+    /// What the evidence says at a time.
+    pub fn rows_at(&self, as_of: Time) -> Arc<[Row]> {
+        match &self.ahead {
+            Some((time, rows)) if *time == as_of => Arc::clone(rows),
+            _ => figures(self.evidence(), as_of).into_values().collect(),
+        }
+    }
+
+    /// Works out what [`Reputation::rows_at`] will be asked for, so that whoever asks has no more work with it.
+    pub fn reckon_ahead(&mut self, as_of: Time) {
+        self.ahead = Some((as_of, self.rows_at(as_of)));
+    }
+
     pub fn evolve(&mut self, event: &ReputationEvent, at: Time) {
+        self.ahead = None;
         match event {
             ReputationEvent::EvidenceRecorded { evidence, kind, weight, scope, attested_by, effective_at, .. } => {
-                self.evidence.push_back(Evidence {
-                    id: *evidence,
-                    kind: *kind,
-                    weight: *weight,
-                    scope: *scope,
-                    attested_by: *attested_by,
-                    effective_at: *effective_at,
-                    recorded_at: at,
-                    disputed_at: None,
-                    reversed_at: None,
-                });
-                *self.standing.entry(*scope).or_default() += 1;
-                self.opinions.receive(*attested_by, *kind, at);
-                self.outdate(at);
+                let (evidence, kind, weight, scope) = (*evidence, *kind, *weight, *scope);
+                let (attested_by, effective_at) = (*attested_by, *effective_at);
+                self.attest(&Attested { evidence, kind, weight, scope, attested_by, effective_at }, at);
             }
             ReputationEvent::OpinionGiven { to, kind, scope, .. } => self.opinions.give(*to, *scope, *kind, at),
             ReputationEvent::EvidenceDisputed { evidence, .. } => {
@@ -94,9 +102,29 @@ impl Reputation {
             ReputationEvent::Recomputed { as_of, rows, .. } => {
                 // It may have been computed as of a time before what is known by now.
                 let outdated = self.changed_at.is_some_and(|changed| changed > *as_of);
-                self.computed = Some(Computed { as_of: *as_of, rows: rows.clone(), outdated });
+                self.computed = Some(Computed { as_of: *as_of, rows: Arc::clone(rows), outdated });
             }
         }
+    }
+
+    /// Applies an event of evidence: as [`Reputation::evolve`], from what counts of it.
+    pub fn attest(&mut self, attested: &Attested, at: Time) {
+        self.ahead = None;
+        let Attested { evidence, kind, weight, scope, attested_by, effective_at } = *attested;
+        self.evidence.push_back(Evidence {
+            id: evidence,
+            kind,
+            weight,
+            scope,
+            attested_by,
+            effective_at,
+            recorded_at: at,
+            disputed_at: None,
+            reversed_at: None,
+        });
+        *self.standing.entry(scope).or_default() += 1;
+        self.opinions.receive(attested_by, kind, at);
+        self.outdate(at);
     }
 
     fn change(&mut self, id: EvidenceId, change: impl FnOnce(&mut Evidence)) {

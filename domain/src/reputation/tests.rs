@@ -6,7 +6,7 @@ mod formulas;
 use std::collections::BTreeSet;
 
 use super::command::*;
-use super::event::ReputationEvent;
+use super::event::{Attested, ReputationEvent};
 use super::evidence::*;
 use super::figures;
 use super::opinions::MOST_OPINIONS;
@@ -14,7 +14,7 @@ use super::state::Reputation;
 use crate::citizen::command::AssignRole;
 use crate::event::Event;
 use crate::guild::command::{FinalizeDissolution, InitiateDissolution, MarkDormant, WakeGuild};
-use crate::ids::{CitizenId, GuildId, ReputationId, Stream, TreasuryId};
+use crate::ids::{CitizenId, EvidenceId, GuildId, ReputationId, Stream, TreasuryId};
 use crate::money::{Account, Share};
 use crate::party::Tier;
 use crate::rejection::Code;
@@ -333,4 +333,37 @@ fn rows_without_evidence_are_gone() {
     let gone: BTreeSet<_> = gone.unwrap().into_iter().map(|row| (row.figure, row.scope)).collect();
     assert_eq!(gone, BTreeSet::from([(Figure::Compliance, None), (Figure::Compliance, Some(hall.guild))]));
     hall.world.check_replay();
+}
+
+#[test]
+fn what_was_worked_out_ahead_is_what_would_be_and_counts_until_something_happens() {
+    let mut hall = Hall::new();
+    let (gate, ann, by) = (hall.gate, hall.ann, hall.other_gate);
+    hall.attest(gate, ann).unwrap();
+    hall.attest(gate, ann).unwrap();
+    let (plain, now) = (hall.reputation(ann), hall.world.now);
+    let first = *plain.evidence().next().unwrap();
+    let attested = Attested {
+        evidence: EvidenceId::from_bits(7),
+        kind: EvidenceType::TaskFailed,
+        weight: Weight(-400),
+        scope: first.scope,
+        attested_by: by,
+        effective_at: now,
+    };
+    let reversed = ReputationEvent::EvidenceReversed { evidence: first.id, by, reason: None };
+    let happenings: [&dyn Fn(&mut Reputation); 3] =
+        [&|_| (), &|state| state.attest(&attested, now), &|state| state.evolve(&reversed, now)];
+    let mut seen = BTreeSet::new();
+    for happens in happenings {
+        let (mut plain, mut ahead) = (plain.clone(), plain.clone());
+        ahead.reckon_ahead(now);
+        happens(&mut plain);
+        happens(&mut ahead);
+        for as_of in [now, Time::from_micros(now.micros() + 1)] {
+            assert_eq!(ahead.rows_at(as_of), plain.rows_at(as_of));
+        }
+        seen.insert(format!("{:?}", ahead.rows_at(now)));
+    }
+    assert_eq!(seen.len(), 3, "each of these says something else");
 }

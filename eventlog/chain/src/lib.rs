@@ -7,6 +7,7 @@ pub mod anchor;
 pub mod canonical;
 pub mod checkpoint;
 pub mod entry;
+pub mod gist;
 pub mod hash;
 pub mod heads;
 pub mod hex;

@@ -7,7 +7,6 @@ use domain::reputation::rating::BOUND;
 use domain::reputation::score::{lambda, nine};
 use domain::time::Time;
 
-use crate::field::word;
 use crate::record::record;
 use crate::sheet::Sheet;
 
@@ -40,7 +39,7 @@ record! {
 
 /// What a row is found by: its holder, its figure, and its scope or that it has none.
 fn row_id(holder: CitizenId, figure: Figure, scope: Option<GuildId>) -> String {
-    format!("{holder}/{}/{}", word(&figure), scope.map_or("*".to_owned(), |scope| scope.to_string()))
+    format!("{holder}/{}/{}", figure.word(), scope.map_or("*".to_owned(), |scope| scope.to_string()))
 }
 
 pub(super) fn fold(scores: &mut Sheet<Score>, ratings: &mut Sheet<Rating>, event: &ReputationEvent) {
@@ -50,24 +49,32 @@ pub(super) fn fold(scores: &mut Sheet<Score>, ratings: &mut Sheet<Rating>, event
         scores.remove(&key);
         ratings.remove(&key);
     }
-    for row in rows {
-        let id = row_id(*holder, row.figure, row.scope);
-        // Asked for first: it may be there from the last time.
-        scores.get(&(id.clone(),));
-        ratings.get(&(id.clone(),));
-        scores.put(score(id.clone(), *holder, row, *as_of));
+    let ids: Vec<String> = rows.iter().map(|row| row_id(*holder, row.figure, row.scope)).collect();
+    // Asked for first: they may be there from the last time.
+    for id in &ids {
+        let key = (id.clone(),);
+        scores.get(&key);
+        ratings.get(&key);
+    }
+    if scores.is_waiting() || ratings.is_waiting() {
+        // All of this is folded again, and until then counts for nothing.
+        return;
+    }
+    let decay_rate = nine(lambda());
+    for (id, row) in ids.into_iter().zip(rows.iter()) {
+        scores.put(score(id.clone(), *holder, row, &decay_rate, *as_of));
         ratings.put(rating(id, *holder, row, *as_of));
     }
 }
 
-fn score(row_id: String, holder: CitizenId, row: &Row, as_of: Time) -> Score {
+fn score(row_id: String, holder: CitizenId, row: &Row, decay_rate: &str, as_of: Time) -> Score {
     Score {
         row_id,
         holder,
-        figure: word(&row.figure),
+        figure: row.figure.word().to_owned(),
         scope: row.scope,
         value: row.score.clone(),
-        decay_rate: nine(lambda()),
+        decay_rate: decay_rate.to_owned(),
         evidence: row.evidence,
         as_of,
     }
@@ -78,7 +85,7 @@ fn rating(row_id: String, holder: CitizenId, row: &Row, as_of: Time) -> Rating {
     Rating {
         row_id,
         holder,
-        figure: word(&row.figure),
+        figure: row.figure.word().to_owned(),
         scope: row.scope,
         mu: row.mu.clone(),
         phi: row.phi.clone(),

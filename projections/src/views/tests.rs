@@ -104,7 +104,7 @@ fn figures_computed_as_of_a_time_before_what_is_known_are_outdated() {
     let reversed = about(ReputationEvent::EvidenceReversed { evidence, by: citizen(3), reason: None });
     let computed = |as_of| {
         let as_of = Time::from_micros(as_of);
-        about(ReputationEvent::Recomputed { holder, as_of, rows: Vec::new(), gone: Vec::new() })
+        about(ReputationEvent::Recomputed { holder, as_of, rows: [].into(), gone: Vec::new() })
     };
     // The first event is recorded at 1000, the next at 1001, and so on.
     let outdated = |events: &[(Stream, Event)]| after(events.to_vec()).reputed.get(&(holder,)).unwrap().outdated;

@@ -157,7 +157,7 @@ pub async fn reckon(
 
 /// Folds what was attested of these, and has the writer put on record what it says.
 async fn compute(side: Side, pipeline: Pipeline, holders: Vec<CitizenId>, as_of: Time) -> anyhow::Result<Round> {
-    let mut folded = side.fold(holders.clone()).await?;
+    let mut folded = side.fold(holders.clone(), as_of).await?;
     let submitted: Vec<_> = holders
         .iter()
         .map(|holder| {

@@ -5,6 +5,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use commands::Folded;
+use domain::Time;
 use domain::ids::{CitizenId, ReputationId, Stream};
 use eventlog::Log;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,7 @@ pub type Streams = HashMap<Stream, Folded>;
 
 struct Ask {
     holders: Vec<CitizenId>,
+    as_of: Time,
     reply: oneshot::Sender<anyhow::Result<Streams>>,
 }
 
@@ -42,27 +44,29 @@ impl Side {
         Ok(Self(asks))
     }
 
-    /// What is recorded of the reputations of these. Whoever asks waits before asking for much more: nothing here bounds the queue.
+    /// What is recorded of the reputations of these, with what it says at a time. Whoever asks waits before asking for much more: nothing here bounds the queue.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn fold(&self, holders: Vec<CitizenId>) -> anyhow::Result<Streams> {
+    pub async fn fold(&self, holders: Vec<CitizenId>, as_of: Time) -> anyhow::Result<Streams> {
         let (reply, folded) = oneshot::channel();
-        let _ = self.0.send(Ask { holders, reply });
+        let _ = self.0.send(Ask { holders, as_of, reply });
         folded.await.context("what folds ahead has ended")?
     }
 }
 
 async fn answer_all(log: Log, mut asked: mpsc::UnboundedReceiver<Ask>) {
     let mut conn = None;
-    while let Some(Ask { holders, reply }) = asked.recv().await {
+    while let Some(Ask { holders, as_of, reply }) = asked.recv().await {
         let folded = async {
             let conn = match &mut conn {
                 Some(conn) => conn,
                 none => none.insert(log.beside().await?),
             };
             let streams = holders.into_iter().map(|holder| Stream::Reputation(ReputationId::of(holder))).collect();
-            anyhow::Ok(commands::fold(conn, &streams).await?)
+            let mut folded = commands::fold(conn, &streams).await?;
+            folded.values_mut().for_each(|one| one.reckon_ahead(as_of));
+            anyhow::Ok(folded)
         };
         // Whoever asked may be gone.
         let _ = reply.send(folded.await);

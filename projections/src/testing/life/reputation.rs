@@ -109,7 +109,7 @@ impl Life {
         } else {
             (vec![row(Figure::Overall, None, "0.400000000")], vec![Gone { figure, scope }])
         };
-        vec![about(person, ReputationEvent::Recomputed { holder: citizen(person), as_of, rows, gone })]
+        vec![about(person, ReputationEvent::Recomputed { holder: citizen(person), as_of, rows: rows.into(), gone })]
     }
 }
 
