@@ -123,7 +123,7 @@ async fn believed<'a>(
     }
     let is_believed =
         |link: &&Link| current.contains(link.key.as_str()) || named.contains(&(link.key.as_str(), link.sha256));
-    let (believed, others): (Vec<_>, Vec<_>) = links.iter().copied().partition(|link| is_believed(&link));
+    let (believed, others): (Vec<_>, Vec<_>) = links.iter().copied().partition(is_believed);
     let why = "only a key that is retired by now signed it, and no later anchor leads to it";
     remarks.extend(others.into_iter().map(|link| stray(&link.key, why)));
     Ok(believed)

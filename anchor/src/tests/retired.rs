@@ -67,7 +67,7 @@ async fn what_a_retired_key_signs_about_its_time_is_nothing_new() {
     for seeds in [&[8][..], &[7, 8]] {
         let (_, verified) = read_by(dir, seeds, Wanted::default()).await.unwrap();
         let said = verified.remarks.join("\n");
-        assert_eq!((verified.anchors as usize, verified.unbroken), (honest.len(), true), "{said}");
+        assert_eq!((verified.anchors, verified.unbroken), (honest.len(), true), "{said}");
         assert!(strays.iter().all(|(name, _)| said.contains(name)), "{said}");
     }
     // The city goes on, here and at another place.
