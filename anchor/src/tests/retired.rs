@@ -33,15 +33,20 @@ fn anchors(dir: &Path) -> Vec<String> {
 
 /// An anchor of this number around the log's first checkpoint, that goes on from its newest one, signed by the retired key.
 fn laid(dir: &Path, seq: u64) -> (String, Vec<u8>) {
+    laid_around(dir, 0, seq, &key())
+}
+
+/// The same around the checkpoint of another anchor, signed by this key.
+fn laid_around(dir: &Path, place: usize, seq: u64, by: &SigningKey) -> (String, Vec<u8>) {
     let all = anchors(dir);
     let read = |key: &String| fs::read(dir.join("store").join(key)).unwrap();
     let newest = all.last().unwrap();
-    let mut anchor: Anchor = serde_json::from_slice(&read(&all[0])).unwrap();
-    let size = numbers(&all[0]).unwrap().1;
+    let mut anchor: Anchor = serde_json::from_slice(&read(&all[place])).unwrap();
+    let size = numbers(&all[place]).unwrap().1;
     (anchor.seq, anchor.files) = (seq, [].into());
     let sha256 = chain::hash::sha256(&[&read(newest)]);
     anchor.previous = Some(crate::Previous { key: newest.clone(), sha256, version: None });
-    sign(&mut anchor, &key());
+    sign(&mut anchor, by);
     (anchor_format::key(seq, size), anchor.to_bytes().unwrap().into_bytes())
 }
 
@@ -145,4 +150,44 @@ async fn what_is_no_file_under_the_name_of_an_anchor_is_a_stray() {
         .filter_map(|row| if let Row::Stray { key, .. } = row { Some(key) } else { None })
         .collect();
     assert_eq!(strays, [link, pipe]);
+}
+
+#[tokio::test]
+async fn a_high_number_around_an_old_checkpoint_hides_no_anchor_that_covers_more() {
+    let (dir, pen) = rotated().await;
+    let dir = dir.path();
+    let newer = SigningKey::from_seed(ORIGIN, [8; 32]);
+    let next = anchors(dir).len() as u64;
+    let (hidden, bytes) = forged(next, 5000, &newer);
+    let (above, above_bytes) = laid_around(dir, anchors(dir).len() - 1, next + 1, &newer);
+    fs::write(dir.join("store").join(&hidden), bytes).unwrap();
+    fs::write(dir.join("store").join(above), above_bytes).unwrap();
+    let verdict = open(dir, dir, &pen).await.startup_check().await.unwrap();
+    assert!(verdict.refusal().is_some_and(|reason| reason.contains(&hidden)), "the log was longer");
+}
+
+#[tokio::test]
+async fn nothing_goes_on_from_an_anchor_that_covers_less_than_the_one_on_record() {
+    let (dir, pen) = rotated().await;
+    let dir = dir.path();
+    let (name, bytes) = laid_around(dir, 1, anchors(dir).len() as u64, &SigningKey::from_seed(ORIGIN, [8; 32]));
+    fs::write(dir.join("store").join(&name), bytes).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let service = open(dir, elsewhere.path(), &pen).await;
+    assert_eq!(service.startup_check().await.unwrap(), Verdict::Good);
+    let refused = service.adopt().await.unwrap_err().to_string();
+    assert!(refused.contains(&name) && refused.contains("covers less"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_line_of_a_key_that_the_log_never_had_makes_another_object_of_an_anchor() {
+    let (dir, pen) = rotated().await;
+    let keys = held_by(&pen.log, &[8], None).await;
+    let newest = dir.path().join("store").join(anchors(dir.path()).pop().unwrap());
+    let mut anchor: Anchor = serde_json::from_slice(&fs::read(newest).unwrap()).unwrap();
+    keys.open_anchor(&anchor).unwrap();
+    let text = chain::anchor::text(ORIGIN, &anchor.unsigned().unwrap());
+    anchor.signature.push_str(&SigningKey::from_seed(ORIGIN, [9; 32]).sign(&text));
+    let why = keys.open_anchor(&anchor).unwrap_err();
+    assert!(why.contains("a key that this log never had"), "{why}");
 }

@@ -5,7 +5,7 @@ use chain::heads::Commitment;
 use super::{SIZES, audit, found, in_folder, log};
 use crate::anchors::{self, Anchor, Time};
 use crate::report::Report;
-use crate::testkit::{City, ORIGIN, Published, sign};
+use crate::testkit::{City, ORIGIN, Published, log_key, sign};
 use crate::verify;
 
 /// A log that commits to its heads, anchored before and after.
@@ -56,6 +56,17 @@ fn an_anchor_of_another_format_or_one_that_is_not_signed_is_none() {
     said(&|anchor| anchor.heads = Some(Commitment { as_of: 1, root: chain::Hash::ZERO }), &failed);
     said(&|anchor| anchor.time = Some(Time { token: "AA==".to_owned() }), &failed);
     said(&|anchor| sign(anchor, &[9]), "only its checkpoint is signed, which anybody can copy");
+    let of_nobody = |anchor: &mut Anchor| {
+        let text = anchor.checkpoint[..=anchor.checkpoint.find("\n\n").unwrap()].to_owned();
+        anchor.checkpoint = format!("{text}\n{}", log_key(9).sign(&text));
+        sign(anchor, &[7]);
+    };
+    said(&of_nobody, "the key that signed it did not sign its checkpoint");
+    // Null is another spelling of what is not there.
+    let mut published = Published::of(&log().records, &SIZES);
+    let text = String::from_utf8(published.files[&key].clone()).unwrap();
+    published.put(&key, text.replace("\"v\":3", "\"time\":null,\"v\":3").into_bytes());
+    found(&published, &format!("{key}: it has a key without a value"), Some(10));
 }
 
 /// Audits the first, with the second as the other place.
